@@ -1,0 +1,1 @@
+"""Streaming SQL inside Jupyter."""

@@ -1,0 +1,1 @@
+"""client of kalam-jupyter; see ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""engine of kalam-jupyter; see ARCHITECTURE.md."""

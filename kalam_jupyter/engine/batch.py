@@ -1,0 +1,328 @@
+"""Batches of topic records, typed or as bytes, each form made only when somebody asks for it.
+
+Vocabulary
+----------
+record
+    A key, a value, a timestamp (event time, ms), optional headers, in one partition of a topic.
+payload
+    The typed keys and values of n records, as rows (tuples) or as columns (Arrow arrays).
+codec
+    Turns payloads into bytes and back: a schema plus a serialization format. Codecs are values:
+    two that read and write the same bytes the same way compare equal.
+batch
+    The records of one append: a payload together with its codec, or bytes; plus timestamps,
+    headers and partitions. Immutable.
+
+A chain of queries hands payloads on; bytes are made when a consumer has another codec or wants
+bytes. Decoding is cached in the batch, so ten readers of one stream decode once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kalam_jupyter.engine.types import Schema, from_arrow, to_arrow
+
+Row = tuple[Any, ...]
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Headers = tuple[tuple[str, bytes | None], ...]
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Column form of a payload.
+
+    Attributes
+    ----------
+    key, value : tuple of pyarrow.Array
+        One array of n values per key column and per value column.
+    key_valid, value_valid : numpy bool array of n, or None
+        False where the whole key or value is null (a null value is a table's tombstone, which is
+        not the same as a value whose columns are all null). None means all valid.
+    windows : pair of numpy int64 arrays of n, or None
+        Start and end (ms) of each record's key window.
+    """
+
+    key: tuple[pa.Array, ...]
+    value: tuple[pa.Array, ...]
+    key_valid: Bools | None = None
+    value_valid: Bools | None = None
+    windows: tuple[Int64s, Int64s] | None = None
+
+
+class Payload:
+    """Typed keys and values of n records: rows or columns, each made from the other at most once.
+
+    Build one with `from_rows` or `from_columns`.
+    """
+
+    __slots__ = ("_columns", "_keys", "_values", "_windows", "num_rows", "schema")
+
+    def __init__(self, schema: Schema, num_rows: int) -> None:
+        self.schema = schema
+        self.num_rows = num_rows
+        self._keys: Sequence[Row | None] | None = None
+        self._values: Sequence[Row | None] | None = None
+        self._windows: Sequence[Window] | None = None
+        self._columns: Columns | None = None
+
+    @classmethod
+    def from_rows(
+        cls,
+        schema: Schema,
+        keys: Sequence[Row | None],
+        values: Sequence[Row | None],
+        windows: Sequence[Window] | None = None,
+    ) -> Payload:
+        """Wrap rows. A key or value of None is a null key or a null value; nothing is copied."""
+        self = cls(schema, len(values))
+        self._keys, self._values, self._windows = keys, values, windows
+        return self
+
+    @classmethod
+    def from_columns(cls, schema: Schema, columns: Columns, num_rows: int) -> Payload:
+        """Wrap columns; nothing is copied."""
+        self = cls(schema, num_rows)
+        self._columns = columns
+        return self
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the column form exists already."""
+        return self._columns is not None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the row form exists already."""
+        return self._values is not None
+
+    @property
+    def keys(self) -> Sequence[Row | None]:
+        """Key tuples, None for a null key."""
+        if self._keys is None:
+            self._make_rows()
+        assert self._keys is not None
+        return self._keys
+
+    @property
+    def values(self) -> Sequence[Row | None]:
+        """Value tuples, None for a null value."""
+        if self._values is None:
+            self._make_rows()
+        assert self._values is not None
+        return self._values
+
+    @property
+    def windows(self) -> Sequence[Window] | None:
+        """Key window (start, end) of each record, or None if the key is not windowed."""
+        if self._windows is None and self._columns is not None and self._columns.windows is not None:
+            start, end = self._columns.windows
+            self._windows = list(zip(start.tolist(), end.tolist(), strict=True))
+        return self._windows
+
+    @property
+    def columns(self) -> Columns:
+        """The column form."""
+        if self._columns is None:
+            self._make_columns()
+        assert self._columns is not None
+        return self._columns
+
+    def _make_rows(self) -> None:
+        columns = self.columns
+        self._keys = _rows(columns.key, self.schema.key, columns.key_valid, self.num_rows)
+        self._values = _rows(columns.value, self.schema.value, columns.value_valid, self.num_rows)
+
+    def _make_columns(self) -> None:
+        assert self._keys is not None and self._values is not None
+        windows = None
+        if self._windows is not None:
+            bounds = np.array(self._windows, dtype=np.int64).reshape(-1, 2)
+            windows = (np.ascontiguousarray(bounds[:, 0]), np.ascontiguousarray(bounds[:, 1]))
+        key, key_valid = _arrays(self._keys, self.schema.key)
+        value, value_valid = _arrays(self._values, self.schema.value)
+        self._columns = Columns(key, value, key_valid, value_valid, windows)
+
+
+def _rows(
+    arrays: Sequence[pa.Array], columns: Sequence[Any], valid: Bools | None, n: int
+) -> list[Row | None]:
+    lists = [from_arrow(a, c.type) for a, c in zip(arrays, columns, strict=True)]
+    rows: list[Row | None] = list(zip(*lists, strict=True)) if lists else [()] * n
+    if valid is not None:
+        for i in np.flatnonzero(~valid).tolist():
+            rows[i] = None
+    return rows
+
+
+def _arrays(rows: Sequence[Row | None], columns: Sequence[Any]) -> tuple[tuple[pa.Array, ...], Bools | None]:
+    valid = None
+    if None in rows:
+        valid = np.array([r is not None for r in rows], dtype=np.bool_)
+        nulls: Row = (None,) * len(columns)
+        rows = [nulls if r is None else r for r in rows]
+    arrays = tuple(
+        to_arrow([r[i] for r in rows], c.type)  # type: ignore[index]
+        for i, c in enumerate(columns)
+    )
+    return arrays, valid
+
+
+@dataclass(frozen=True)
+class DecodeError:
+    """A record whose bytes could not be read.
+
+    Attributes
+    ----------
+    index : int
+        Position of the record in its batch.
+    target : str
+        ``key`` or ``value``.
+    message : str
+    data : bytes or None
+        The offending bytes.
+    """
+
+    index: int
+    target: str
+    message: str
+    data: bytes | None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding gave: the good records, and an error for each bad one.
+
+    Attributes
+    ----------
+    payload : Payload
+        The records that could be read.
+    kept : numpy int64 array or None
+        Position in the batch of each payload record; None when every record is there.
+    errors : tuple of DecodeError
+    """
+
+    payload: Payload
+    kept: Int64s | None = None
+    errors: tuple[DecodeError, ...] = ()
+
+
+class Codec(Hashable, Protocol):
+    """Reads and writes the bytes of keys and values of one schema in one format."""
+
+    schema: Schema
+    #: Whether decode(encode(payload)) equals payload for every payload of the schema.
+    lossless: bool
+
+    def encode(self, payload: Payload) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Return key bytes and value bytes, None for null."""
+
+    def decode(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Decoded:
+        """Read records; a bad one becomes a `DecodeError` and never stops the next."""
+
+    def descriptor(self) -> Mapping[str, Any]:
+        """Return JSON from which the registered factory (see `Engine.codecs`) rebuilds this codec.
+
+        ``descriptor()["codec"]`` is the factory's name.
+        """
+
+
+@dataclass
+class Batch:
+    """Records of one append, in arrival order. Never changed after it is built.
+
+    Exactly one of `payload` (with `codec`) and `raw` is given; the other is derived on demand.
+
+    Attributes
+    ----------
+    timestamps : numpy int64 array of n, or list of int
+        Event time in ms since the epoch.
+    payload, codec : Payload, Codec or None
+    raw : (keys, values) of bytes or None
+    headers : sequence of n Headers, or None
+        None when no record has headers.
+    partitions : numpy int32 array of n, or int
+        Partition of each record, or the one partition of all.
+    """
+
+    timestamps: Int64s | list[int]
+    payload: Payload | None = None
+    codec: Codec | None = None
+    raw: tuple[Sequence[bytes | None], Sequence[bytes | None]] | None = None
+    headers: Sequence[Headers] | None = None
+    partitions: npt.NDArray[np.int32] | int = 0
+    _decoded: dict[Codec, Decoded] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of records."""
+        return len(self.timestamps)
+
+    def timestamp_array(self) -> Int64s:
+        """Return the timestamps as a numpy array."""
+        return np.asarray(self.timestamps, dtype=np.int64)
+
+    def timestamp_list(self) -> list[int]:
+        """Return the timestamps as a list of int."""
+        return self.timestamps if isinstance(self.timestamps, list) else self.timestamps.tolist()
+
+    def typed(self, codec: Codec) -> Decoded:
+        """Return the records as `codec` sees them, decoding at most once per codec.
+
+        A payload written with an equal, lossless codec is handed over as it is.
+        """
+        found = self._decoded.get(codec)
+        if found is None:
+            if self.payload is not None and codec == self.codec and codec.lossless:
+                found = Decoded(self.payload)
+            else:
+                found = codec.decode(*self.encoded())
+            self._decoded[codec] = found
+        return found
+
+    def encoded(self) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+        """Return key bytes and value bytes, encoding at most once."""
+        if self.raw is None:
+            assert self.payload is not None and self.codec is not None
+            self.raw = self.codec.encode(self.payload)
+        return self.raw
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """A batch in a topic: where it is.
+
+    Attributes
+    ----------
+    batch : Batch
+    position : int
+        Log position of the append; orders batches across topics.
+    sequence : int
+        Arrival number in the topic of the first record (0, 1, 2, ... over all partitions).
+    offsets : numpy int64 array of n, or int
+        Offset of each record in its partition, or that of the first when all are in one partition.
+    """
+
+    batch: Batch
+    position: int
+    sequence: int
+    offsets: Int64s | int
+
+    @property
+    def num_rows(self) -> int:
+        """Number of records."""
+        return self.batch.num_rows
+
+    def offset_array(self) -> Int64s:
+        """Return the partition offset of each record."""
+        if isinstance(self.offsets, int):
+            return np.arange(self.offsets, self.offsets + self.num_rows, dtype=np.int64)
+        return self.offsets

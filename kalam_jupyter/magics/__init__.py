@@ -1,0 +1,1 @@
+"""magics of kalam-jupyter; see ARCHITECTURE.md."""

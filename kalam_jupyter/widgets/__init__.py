@@ -1,0 +1,1 @@
+"""widgets of kalam-jupyter; see ARCHITECTURE.md."""
