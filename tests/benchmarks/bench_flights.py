@@ -1,6 +1,6 @@
 """The main job on real input: 336,776 flights from a DataFrame through a tumbling window to a result table.
 
-Peer in the same run: pandas' one-shot groupby over the same frame, which is the batch answer without a stream.
+Peer in the same run: pandas' one-shot groupby over the same frame: the batch answer without a stream.
 """
 
 from __future__ import annotations
