@@ -1,0 +1,263 @@
+"""One connection, whatever is behind it: an embedded engine, our server, a ksqlDB or KalamDB cluster."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.replay import Replay
+from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.script import Part, split_script
+from kalam_jupyter.client.session import Session
+from kalam_jupyter.client.stream import Stream
+from kalam_jupyter.client.transport import Transport
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from kalam_jupyter.node import Node
+
+
+class Connection:
+    """Runs statements of both dialects. Made by `connect`.
+
+    Attributes
+    ----------
+    session : Session
+        ksqlDB's session: what SET and DEFINE said so far.
+    namespace : str
+        KalamDB namespace of unqualified names.
+    """
+
+    def __init__(self, transport: Transport, *, namespace: str = "default") -> None:
+        self._transport = transport
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self.session = Session()
+        self.namespace = namespace
+
+    def __repr__(self) -> str:
+        return f"Connection({self.target!r})"
+
+    @property
+    def target(self) -> str:
+        """Where this leads: a URL, ``embedded``, or ``embedded:PATH``."""
+        return self._transport.target
+
+    @property
+    def node(self) -> Node | None:
+        """The embedded engine with its dialects, None when the engine is in another process."""
+        return getattr(self._transport, "node", None)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Streams of this connection that still run."""
+        with self._lock:
+            return [s for s in self._streams if not s.finished]
+
+    def ksql(
+        self,
+        text: str,
+        *,
+        properties: Mapping[str, Any] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> list[Result]:
+        """Run ksqlDB statements in order, one result each.
+
+        SET, UNSET, DEFINE and UNDEFINE act on later statements and later calls, as in ksqlDB's
+        CLI. A push query or PRINT gives a result of kind ``stream`` at once.
+
+        Parameters
+        ----------
+        text : str
+            One or more statements; the last ``;`` may be missing.
+        properties : mapping, optional
+            Overrides such as ``{"auto.offset.reset": "earliest"}``, for this call only.
+        variables : mapping, optional
+            Values of ``${name}``, for this call only.
+
+        Raises
+        ------
+        ClientError
+            With the position in `text`. Statements before the failing one may have run, those in
+            the same run of non-query statements have not.
+        """
+        results: list[Result] = []
+        try:
+            for part in split_script(text):
+                results += self._run_part(part, dict(properties or {}), dict(variables or {}))
+        except BaseException:
+            for result in results:
+                if result.stream is not None:
+                    result.stream.close()
+            raise
+        return results
+
+    def _run_part(self, part: Part, properties: dict[str, Any], variables: dict[str, str]) -> list[Result]:
+        properties = {**self.session.properties, **properties}
+        variables = {**self.session.variables, **variables}
+        if part.is_query:
+            result = self._transport.ksql_query(part.text, properties, variables)
+            if result.stream is not None:
+                self._keep(result.stream)
+            return [result]
+        entities = self._transport.ksql_statements(part.text, properties, variables)
+        self.session.apply(part.statements)
+        return [_entity_result(entity) for entity in entities]
+
+    def kalam(self, text: str, params: Sequence[Any] = (), *, namespace: str | None = None) -> list[Result]:
+        """Run KalamDB statements.
+
+        Parameters
+        ----------
+        text : str
+        params : sequence, optional
+            Values of ``$1``, ``$2``, ...: None, bool, int, float, str. One statement only.
+        namespace : str, optional
+            Of unqualified names; the connection's by default.
+
+        Raises
+        ------
+        ClientError
+        """
+        return self._transport.kalam(text, list(params), namespace or self.namespace)
+
+    def push(
+        self,
+        sql: str,
+        *,
+        properties: Mapping[str, Any] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """Start a push query (``EMIT CHANGES``) or PRINT.
+
+        Raises
+        ------
+        ClientError
+            Also when `sql` is anything else.
+        """
+        parts = split_script(sql)
+        if len(parts) == 1 and parts[0].is_query:
+            (result,) = self.ksql(sql, properties=properties, variables=variables)
+            if result.stream is not None:
+                return result.stream
+        raise ClientError(
+            "push() takes exactly one push query. Add EMIT CHANGES if you meant one.", code="40001"
+        )
+
+    def live(self, sql: str, *, initial: bool = True, **options: Any) -> Stream:
+        """Start a KalamDB live query.
+
+        Parameters
+        ----------
+        sql : str
+            ``SELECT columns FROM namespace.table [WHERE ...]``.
+        initial : bool
+            Whether to begin with the rows that are there.
+        **options
+            `batch_size`, `last_rows`, `from_seq` (resume after this ``_seq``).
+
+        Raises
+        ------
+        ClientError
+        """
+        return self._keep(self._transport.live(sql, {"initial": initial, **options}))
+
+    def _keep(self, stream: Stream) -> Stream:
+        with self._lock:
+            self._streams.add(stream)
+        return stream
+
+    def table(self, name: str) -> pa.Table:
+        """Return all rows of a ksqlDB stream or table, or of ``namespace.table``, as Arrow.
+
+        Raises
+        ------
+        ClientError
+            If there is no such source.
+        """
+        if "." in name:
+            results = self.kalam(f"SELECT * FROM {name}")
+        else:
+            results = self.ksql(f"SELECT * FROM {name};")
+        table = results[0].table
+        if table is None:
+            raise ClientError(f"'{name}' has no rows to read")
+        return table
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """Return `table` as a DataFrame with Arrow-backed columns."""
+        from kalam_jupyter.client.result import to_frame
+
+        return to_frame(self.table(name))
+
+    def stream_frame(
+        self,
+        frame: pd.DataFrame | pa.Table,
+        name: str,
+        *,
+        key: str | None = None,
+        timestamp: str | None = None,
+        rate: float | None = None,
+    ) -> Replay:
+        """Send the rows of a frame to a ksqlDB stream, declaring it when it is not there.
+
+        Parameters
+        ----------
+        frame : DataFrame or pyarrow.Table
+        name : str
+            The stream; its columns are the frame's.
+        key : str, optional
+            Column that becomes the record key.
+        timestamp : str, optional
+            Column whose values become the records' event times; the rows are sent in its order.
+        rate : float, optional
+            Rows a second; all at once when it is missing.
+
+        Returns
+        -------
+        Replay
+            Already done without a `rate`; otherwise it goes on in a thread of its own.
+
+        Raises
+        ------
+        ClientError
+            If the frame does not fit the stream, or holds types that SQL has not.
+        """
+        replay = Replay(self._transport, frame, name, key, timestamp, rate)
+        replay.start()
+        return replay
+
+    def close(self) -> None:
+        """End open streams and let go of the engine or the server."""
+        for stream in self.streams:
+            stream.close()
+        self._transport.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _entity_result(entity: dict[str, Any]) -> Result:
+    status = entity.get("commandStatus") or {}
+    message = status.get("message") or entity.get("message") or ""
+    return Result(
+        kind="entity",
+        dialect="ksql",
+        statement=entity.get("statementText") or "",
+        entity=entity,
+        message=message,
+    )

@@ -1,0 +1,171 @@
+"""The transport to an engine in this process.
+
+Engine work never runs in the main thread: there a KeyboardInterrupt may strike between any two
+byte codes. The main thread hands the work to a worker and waits, which can be interrupted safely.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.stream import DELETE, INSERT, UPDATE, Changes, Stream
+from kalam_jupyter.engine.errors import EngineError
+from kalam_jupyter.engine.types import to_arrow
+from kalam_jupyter.kalam import KalamError
+from kalam_jupyter.ksql import KsqlError
+
+if TYPE_CHECKING:
+    from kalam_jupyter.node import Node
+
+T = TypeVar("T")
+_WORKERS = 8
+
+
+class InProcessTransport:
+    """Runs statements on a `Node` of this process, as KalamDB's user ``root``.
+
+    Closing it leaves the node open: other connections may share it.
+    """
+
+    def __init__(self, node: Node, *, user: str = "root") -> None:
+        self.node = node
+        path = node.engine.path
+        self.target = "embedded" if path is None else f"embedded:{path}"
+        self._session = node.kalam.session(user)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="kalam-client")
+
+    def ksql_statements(
+        self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """See `Transport`."""
+        ksql = self.node.ksql
+        return self._run(lambda: ksql.execute(text, properties=properties, variables=variables))
+
+    def ksql_query(self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]) -> Result:
+        """See `Transport`."""
+
+        def start() -> Result:
+            query = self.node.ksql.query(text, properties=properties, variables=variables)
+            if query.kind in ("push", "print"):
+                stream = KsqlStream(self, query, text.strip())
+                return Result("stream", "ksql", statement=text.strip(), stream=stream)
+            table = query.table()
+            return Result(
+                "rows",
+                "ksql",
+                statement=text.strip(),
+                table=table,
+                key=tuple(c.name for c in query.columns if c.key),
+                row_count=table.num_rows,
+            )
+
+        return self._run(start, _close_stream)
+
+    def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
+        """See `Transport`."""
+        return self._run(lambda: self.node.ksql.stream_frame(name, table, key=key, timestamp=timestamp))
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._workers.shutdown(wait=False)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Run `work`, in a worker when this is the main thread."""
+        return self._run(work)
+
+    def _run(self, work: Callable[[], T], abandon: Callable[[T], None] | None = None) -> T:
+        if threading.current_thread() is not threading.main_thread():
+            return _translated(work)
+        try:
+            future: Future[T] = self._workers.submit(_translated, work)
+        except RuntimeError as error:
+            raise ClientError("the connection is closed", code="CLOSED") from error
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            if abandon is not None:
+                future.add_done_callback(lambda f: abandon(f.result()) if f.exception() is None else None)
+            raise
+
+
+def _translated(work: Callable[[], T]) -> T:
+    """Run `work`; turn what the engine raises on purpose into `ClientError`."""
+    try:
+        return work()
+    except KsqlError as error:
+        raise ksql_error(error) from error
+    except KalamError as error:
+        raise ClientError(error.message, code=error.code, status=error.status) from error
+    except EngineError as error:
+        raise ClientError(str(error), code="ENGINE") from error
+
+
+def ksql_error(error: KsqlError) -> ClientError:
+    """Return `error` as a client error."""
+    return ClientError(
+        error.message,
+        code=str(error.error_code),
+        line=error.line,
+        column=error.column,
+        statement=error.statement_text,
+        status=error.http_status,
+    )
+
+
+def _close_stream(result: Result) -> None:
+    if result.stream is not None:
+        result.stream.close()
+
+
+class KsqlStream(Stream):
+    """A push query or PRINT of the engine in this process."""
+
+    dialect = "ksql"
+
+    def __init__(self, transport: InProcessTransport, query: Any, sql: str) -> None:
+        self._transport, self._query = transport, query
+        self.id, self.sql = query.id, sql
+        self._columns = query.columns
+        self.key = tuple(c.name for c in query.columns if c.key)
+        self.schema = pa.schema([pa.field(c.name, c.type.arrow) for c in query.columns])
+
+    @property
+    def finished(self) -> bool:
+        """See `Stream`."""
+        return bool(self._query.finished)
+
+    def poll(self, max_rows: int = 1000) -> Changes | None:
+        """See `Stream`."""
+        rows = self._transport.call(lambda: self._query.poll(max_rows))
+        if self._query.finished:
+            self.message = self._query.final_message or ""
+            if self._query.error is not None:
+                self.error = ksql_error(self._query.error)
+        if not rows:
+            return None
+        columns = zip(*(row.values for row in rows), strict=True)
+        arrays = [to_arrow(values, c.type) for values, c in zip(columns, self._columns, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        present = UPDATE if self.key else INSERT
+        kinds = np.fromiter((DELETE if r.tombstone else present for r in rows), np.int8, len(rows))
+        return Changes(batch, kinds)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See `Stream`."""
+        return bool(self._query.wait(timeout))
+
+    def close(self) -> None:
+        """See `Stream`."""
+        self._query.close()
+
+    def on_wake(self, callback: Callable[[], None] | None) -> None:
+        """See `Stream`."""
+        self._query.on_wake = callback

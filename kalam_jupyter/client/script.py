@@ -1,0 +1,117 @@
+"""Cuts a ksqlDB script into the requests that carry it: a query goes alone, the rest goes together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+_BLANK = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z]+")
+_QUERIES = frozenset({"SELECT", "PRINT"})
+_TEXT = r"'((?:[^']|'')*)'"
+_SETTINGS = {
+    "set": re.compile(rf"SET\s+{_TEXT}\s*=\s*{_TEXT}\s*;?\s*\Z", re.IGNORECASE),
+    "unset": re.compile(rf"UNSET\s+{_TEXT}\s*;?\s*\Z", re.IGNORECASE),
+    "define": re.compile(rf"DEFINE\s+([A-Za-z_]\w*)\s*=\s*{_TEXT}\s*;?\s*\Z", re.IGNORECASE),
+    "undefine": re.compile(r"UNDEFINE\s+([A-Za-z_]\w*)\s*;?\s*\Z", re.IGNORECASE),
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a script.
+
+    Attributes
+    ----------
+    text : str
+        From its first word to its ``;``.
+    start : int
+        Where it begins in the script.
+    """
+
+    text: str
+    start: int
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it is a SELECT or PRINT, which ``/ksql`` does not run."""
+        word = _WORD.match(self.text)
+        return word is not None and word.group().upper() in _QUERIES
+
+    @property
+    def setting(self) -> tuple[str, str, str | None] | None:
+        """(``set``, name, value) and the like for SET, UNSET, DEFINE and UNDEFINE; else None."""
+        for kind, pattern in _SETTINGS.items():
+            if found := pattern.match(self.text):
+                groups = [g.replace("''", "'") for g in found.groups()]
+                return kind, groups[0], groups[1] if len(groups) == 2 else None
+        return None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Statements that travel in one request.
+
+    Attributes
+    ----------
+    text : str
+        The statements, moved to where they stood in the script by leading line ends and spaces, so
+        that positions in error messages are positions in the script.
+    statements : tuple of Statement
+    is_query : bool
+    """
+
+    text: str
+    statements: tuple[Statement, ...]
+    is_query: bool
+
+
+def split_script(text: str) -> list[Part]:
+    """Cut `text` into parts: each query alone, the statements between two queries together.
+
+    Raises
+    ------
+    ClientError
+        If a quote or a comment is not closed.
+    """
+    parts: list[Part] = []
+    for is_query, group in groupby(_statements(text), key=lambda s: s.is_query):
+        run = list(group)
+        for some in [[s] for s in run] if is_query else [run]:
+            parts.append(_part(text, some, is_query))
+    return parts
+
+
+def _part(text: str, statements: list[Statement], is_query: bool) -> Part:
+    start, last = statements[0].start, statements[-1]
+    before = text[:start]
+    line_start = before.rfind("\n") + 1
+    padding = "\n" * before.count("\n") + " " * (start - line_start)
+    body = text[start : last.start] + last.text
+    return Part(padding + body, tuple(statements), is_query)
+
+
+def _statements(text: str) -> Iterator[Statement]:
+    from kalam_jupyter.client.errors import ClientError
+    from kalam_jupyter.ksql.errors import KsqlError
+    from kalam_jupyter.ksql.lang import split_statements
+
+    try:
+        pieces = split_statements(text)
+    except KsqlError as error:
+        raise ClientError(
+            error.message, code="40001", line=error.line, column=error.column, status=400
+        ) from error
+    position = 0
+    for piece, _ in pieces:
+        found = text.index(piece, position)
+        position = found + len(piece)
+        blank = _BLANK.match(piece)
+        begin = blank.end() if blank else 0
+        statement = piece[begin:].rstrip()
+        if statement.strip("; \n\t"):
+            if not statement.endswith(";"):
+                statement += ";"
+            yield Statement(statement, found + begin)

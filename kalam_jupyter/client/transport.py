@@ -1,0 +1,44 @@
+"""What a transport must do: the seam between `Connection` and where the engine is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from kalam_jupyter.client.result import Result
+    from kalam_jupyter.client.stream import Stream
+
+
+class Transport(Protocol):
+    """Carries statements to an engine and results back. Every method may be called from any thread.
+
+    Attributes
+    ----------
+    target : str
+        Where it leads, for people: a URL, or ``embedded`` or ``embedded:PATH``.
+    """
+
+    target: str
+
+    def ksql_statements(
+        self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Run statements that are not queries; return the entities of ``POST /ksql``."""
+
+    def ksql_query(self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]) -> Result:
+        """Run one SELECT or PRINT; the result is of kind ``rows`` or ``stream``."""
+
+    def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
+        """Run KalamDB statements."""
+
+    def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
+        """Start a live query; options `batch_size`, `last_rows`, `from`."""
+
+    def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
+        """Append the rows of `table` to stream `name`, declaring it when it is not there."""
+
+    def close(self) -> None:
+        """Let go of everything; streams that are open end."""
