@@ -19,9 +19,9 @@ bytes. Decoding is cached in the batch, so ten readers of one stream decode once
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -136,6 +136,24 @@ class Payload:
         assert self._columns is not None
         return self._columns
 
+    def slice(self, start: int, stop: int) -> Payload:
+        """Return records `start` to `stop` (exclusive), in the forms that exist."""
+        part = Payload(self.schema, max(0, min(stop, self.num_rows) - start))
+        if self._values is not None and self._keys is not None:
+            part._keys, part._values = self._keys[start:stop], self._values[start:stop]
+        if self._windows is not None:
+            part._windows = self._windows[start:stop]
+        if self._columns is not None:
+            c = self._columns
+            part._columns = Columns(
+                tuple(a[start:stop] for a in c.key),
+                tuple(a[start:stop] for a in c.value),
+                None if c.key_valid is None else c.key_valid[start:stop],
+                None if c.value_valid is None else c.value_valid[start:stop],
+                None if c.windows is None else (c.windows[0][start:stop], c.windows[1][start:stop]),
+            )
+        return part
+
     def _make_rows(self) -> None:
         columns = self.columns
         self._keys = _rows(columns.key, self.schema.key, columns.key_valid, self.num_rows)
@@ -235,17 +253,18 @@ class Codec(Hashable, Protocol):
         """
 
 
-@dataclass
 class Batch:
     """Records of one append, in arrival order. Never changed after it is built.
 
-    Exactly one of `payload` (with `codec`) and `raw` is given; the other is derived on demand.
+    `payload` (with `codec`), or `raw`, or both forms of the same records are given; the other is
+    derived on demand.
 
-    Attributes
+    Parameters
     ----------
     timestamps : numpy int64 array of n, or list of int
         Event time in ms since the epoch.
     payload, codec : Payload, Codec or None
+        The codec may be given as a function that makes it, called at first use.
     raw : (keys, values) of bytes or None
     headers : sequence of n Headers, or None
         None when no record has headers.
@@ -253,13 +272,31 @@ class Batch:
         Partition of each record, or the one partition of all.
     """
 
-    timestamps: Int64s | list[int]
-    payload: Payload | None = None
-    codec: Codec | None = None
-    raw: tuple[Sequence[bytes | None], Sequence[bytes | None]] | None = None
-    headers: Sequence[Headers] | None = None
-    partitions: npt.NDArray[np.int32] | int = 0
-    _decoded: dict[Codec, Decoded] = field(default_factory=dict, repr=False, compare=False)
+    __slots__ = ("_codec", "_decoded", "headers", "partitions", "payload", "raw", "timestamps")
+
+    def __init__(
+        self,
+        timestamps: Int64s | list[int],
+        payload: Payload | None = None,
+        codec: Codec | Callable[[], Codec] | None = None,
+        raw: tuple[Sequence[bytes | None], Sequence[bytes | None]] | None = None,
+        headers: Sequence[Headers] | None = None,
+        partitions: npt.NDArray[np.int32] | int = 0,
+    ) -> None:
+        self.timestamps = timestamps
+        self.payload = payload
+        self._codec = codec
+        self.raw = raw
+        self.headers = headers
+        self.partitions = partitions
+        self._decoded: dict[Codec, Decoded] | None = None
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec of the payload."""
+        if self._codec is not None and not hasattr(self._codec, "encode"):
+            self._codec = cast(Callable[[], Codec], self._codec)()
+        return cast(Codec | None, self._codec)
 
     @property
     def num_rows(self) -> int:
@@ -274,14 +311,22 @@ class Batch:
         """Return the timestamps as a list of int."""
         return self.timestamps if isinstance(self.timestamps, list) else self.timestamps.tolist()
 
+    def partition_array(self) -> npt.NDArray[np.int32]:
+        """Return the partition of each record."""
+        if isinstance(self.partitions, int):
+            return np.full(self.num_rows, self.partitions, dtype=np.int32)
+        return self.partitions
+
     def typed(self, codec: Codec) -> Decoded:
         """Return the records as `codec` sees them, decoding at most once per codec.
 
         A payload written with an equal, lossless codec is handed over as it is.
         """
+        if self._decoded is None:
+            self._decoded = {}
         found = self._decoded.get(codec)
         if found is None:
-            if self.payload is not None and codec == self.codec and codec.lossless:
+            if self.payload is not None and codec.lossless and codec == self.codec:
                 found = Decoded(self.payload)
             else:
                 found = codec.decode(*self.encoded())
@@ -291,9 +336,21 @@ class Batch:
     def encoded(self) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
         """Return key bytes and value bytes, encoding at most once."""
         if self.raw is None:
-            assert self.payload is not None and self.codec is not None
-            self.raw = self.codec.encode(self.payload)
+            codec = self.codec
+            assert self.payload is not None and codec is not None
+            self.raw = codec.encode(self.payload)
         return self.raw
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Return records `start` to `stop` (exclusive) as a batch of their own."""
+        return Batch(
+            self.timestamps[start:stop],
+            None if self.payload is None else self.payload.slice(start, stop),
+            self._codec,
+            None if self.raw is None else (self.raw[0][start:stop], self.raw[1][start:stop]),
+            None if self.headers is None else self.headers[start:stop],
+            self.partitions if isinstance(self.partitions, int) else self.partitions[start:stop],
+        )
 
 
 @dataclass(frozen=True)
@@ -326,3 +383,10 @@ class StoredBatch:
         if isinstance(self.offsets, int):
             return np.arange(self.offsets, self.offsets + self.num_rows, dtype=np.int64)
         return self.offsets
+
+    def slice(self, start: int, stop: int) -> StoredBatch:
+        """Return records `start` to `stop` (exclusive), where they are."""
+        if start == 0 and stop >= self.num_rows:
+            return self
+        offsets = self.offsets + start if isinstance(self.offsets, int) else self.offsets[start:stop]
+        return StoredBatch(self.batch.slice(start, stop), self.position, self.sequence + start, offsets)

@@ -50,6 +50,10 @@ class AlreadyExistsError(EngineError):
         super().__init__(f"{kind} '{name}' already exists")
 
 
+class RowError(EngineError):
+    """A row does not fit its schema: wrong number of values, wrong type, out of range, null."""
+
+
 class DuplicateKeyError(EngineError):
     """An insert repeats a primary key.
 

@@ -1,0 +1,335 @@
+"""Processors: what persistent queries are made of, and who feeds them.
+
+Vocabulary
+----------
+processor
+    A function with state from topics to topics: batches in, batches out.
+step
+    One batch fed to one processor. What it emits and the new input position are one log entry.
+wave
+    One step of every processor that has input, committed together: a chain of n queries costs n
+    commits, however many queries there are side by side.
+journal
+    The steps of a processor since its last checkpoint; feeding them again rebuilds its state.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from kalam_jupyter.engine.batch import Batch, StoredBatch
+from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, LogWriteError, NotFoundError
+
+if TYPE_CHECKING:
+    from kalam_jupyter.engine.engine import Engine
+    from kalam_jupyter.engine.topic import Topic
+
+_log = logging.getLogger(__name__)
+
+ProcessorStart = Literal["earliest", "latest"] | Mapping[str, int]
+#: Seconds between attempts to write steps that the log could not take.
+RETRY_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may depend on besides its input and state; the same when the step is replayed.
+
+    Attributes
+    ----------
+    now_ms : int
+        Processing time.
+    seed : int
+        Random functions draw from ``random.Random(seed)``.
+    position : int
+        Number of the step's entry; grows from step to step.
+    replaying : bool
+        Whether state is being rebuilt: what the step emits is dropped.
+    """
+
+    now_ms: int
+    seed: int
+    position: int
+    replaying: bool = False
+
+
+class Processor(Protocol):
+    """Consumes topics, keeps state, emits batches."""
+
+    id: str
+    inputs: tuple[str, ...]
+
+    def process(self, topic: str, batch: StoredBatch, context: StepContext) -> Iterable[tuple[str, Batch]]:
+        """Take one batch of one input; return (topic, batch) of what it emits."""
+
+    def checkpoint(self) -> bytes:
+        """Return the whole state."""
+
+    def restore(self, state: bytes) -> None:
+        """Take back a state that `checkpoint` returned."""
+
+    def reset(self) -> None:
+        """Go back to the state before the first batch."""
+
+    def failed(self, error: BaseException) -> None:
+        """Hear that a step raised, and that the engine has paused this processor."""
+
+
+@dataclass
+class Runner:
+    """A processor and where it is.
+
+    Attributes
+    ----------
+    processor : Processor or None
+        None between `Engine.open` and the dialect's `add_processor`.
+    positions : dict of topic to sequence
+        Next record of each input.
+    state, base, journal
+        Last checkpointed state, its positions, and four int64 for each step since: input, sequence,
+        position, now_ms.
+    """
+
+    id: str
+    positions: dict[str, int]
+    processor: Processor | None = None
+    paused: bool = False
+    error: BaseException | None = None
+    state: bytes | None = None
+    base: dict[str, int] = field(default_factory=dict)
+    journal: array[int] = field(default_factory=lambda: array("q"))
+    journal_topics: list[str] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is fed."""
+        return self.processor is not None and not self.paused and self.error is None
+
+    def note(self, topic: str, sequence: int, position: int, now_ms: int) -> None:
+        """Add a step to the journal."""
+        if topic not in self.journal_topics:
+            self.journal_topics.append(topic)
+        self.journal.extend((self.journal_topics.index(topic), sequence, position, now_ms))
+
+    def unnote(self) -> None:
+        """Take back the last step of the journal."""
+        del self.journal[-4:]
+
+    def steps(self) -> Iterator[tuple[str, int, int, int]]:
+        """Iterate over (topic, sequence, position, now_ms) of the journal."""
+        j = self.journal
+        for i in range(0, len(j), 4):
+            yield self.journal_topics[j[i]], j[i + 1], j[i + 2], j[i + 3]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was computed and is not yet committed."""
+
+    runner: Runner
+    topic: str
+    batch: StoredBatch
+    context: StepContext
+    output: list[tuple[str, Batch]]
+
+
+class Scheduler:
+    """Decides which processor gets which batch next. All of it runs in the writer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.runners: dict[str, Runner] = {}
+        self._readers: dict[str, list[Runner]] = {}
+        self._ready: dict[str, Runner] = {}
+        self._unwritten: list[Step] = []
+        self.started = False
+        self.secret = random.SystemRandom().getrandbits(63)
+
+    # Registration (inside a transaction, under the lock)
+
+    def runner(self, processor_id: str) -> Runner:
+        """Return the runner of an id; NotFoundError if there is none."""
+        runner = self.runners.get(processor_id)
+        if runner is None:
+            raise NotFoundError("processor", processor_id)
+        return runner
+
+    def add(self, processor_id: str, positions: dict[str, int]) -> Runner:
+        """Register a new id."""
+        if processor_id in self.runners:
+            raise AlreadyExistsError("processor", processor_id)
+        runner = self.runners[processor_id] = Runner(processor_id, positions, base=dict(positions))
+        return runner
+
+    def put_back(self, runner: Runner) -> None:
+        """Undo `remove`."""
+        self.runners[runner.id] = runner
+        self._index()
+
+    def remove(self, processor_id: str) -> Runner:
+        """Forget an id."""
+        runner = self.runner(processor_id)
+        del self.runners[processor_id]
+        self._ready.pop(processor_id, None)
+        self._index()
+        return runner
+
+    def attach(self, runner: Runner, processor: Processor) -> None:
+        """Give a runner its processor."""
+        runner.processor = processor
+        for topic in processor.inputs:
+            runner.positions.setdefault(topic, 0)
+        self._index()
+        self._ready[runner.id] = runner
+
+    def _index(self) -> None:
+        self._readers = {}
+        for runner in self.runners.values():
+            for topic in runner.processor.inputs if runner.processor is not None else ():
+                self._readers.setdefault(topic, []).append(runner)
+
+    def wake(self, runner: Runner) -> None:
+        """Look at a runner in the next wave."""
+        self._ready[runner.id] = runner
+
+    def arrived(self, topic: str) -> None:
+        """Note that a topic has new records."""
+        for runner in self._readers.get(topic, ()):
+            self._ready[runner.id] = runner
+
+    def topic_dropped(self, topic: str) -> list[tuple[Runner, int]]:
+        """Forget positions in a topic; return what they were."""
+        return [(r, r.positions.pop(topic)) for r in self.runners.values() if topic in r.positions]
+
+    def needed_from(self, topic: str) -> int | None:
+        """Return the first sequence of a topic that a processor needs, or its recovery; None if none."""
+        durable = self._engine.durable
+        needed = [
+            r.base.get(topic, 0) if durable else sequence
+            for r in self.runners.values()
+            for sequence in (r.positions.get(topic),)
+            if sequence is not None
+        ]
+        return min(needed, default=None)
+
+    # Running
+
+    @property
+    def pending(self) -> bool:
+        """Whether there may be something to do."""
+        return self.started and bool(self._ready or self._unwritten)
+
+    @property
+    def retrying(self) -> bool:
+        """Whether steps wait for the log to be writable again."""
+        return bool(self._unwritten)
+
+    def caught_up(self, ids: Iterable[str] | None) -> bool:
+        """Whether the running processors (of `ids`) have consumed their topics."""
+        chosen = self.runners if ids is None else ids
+        unwritten = {step.runner.id for step in self._unwritten}
+        for processor_id in chosen:
+            runner = self.runners.get(processor_id)
+            if runner is None or not runner.running:
+                continue
+            if processor_id in unwritten or self._next(runner) is not None:
+                return False
+        return True
+
+    def _next(self, runner: Runner) -> Topic | None:
+        """Return the topic whose next record is the earliest in the log; None when caught up."""
+        assert runner.processor is not None
+        best, best_position = None, -1
+        for name in runner.processor.inputs:
+            topic = self._engine.find_topic(name)
+            if topic is None:
+                continue
+            sequence = runner.positions.get(name, 0)
+            if sequence < topic.start:  # a record that retention took is not waited for
+                sequence = runner.positions[name] = topic.start
+            if sequence < topic.end:
+                position = topic.items[topic.find(sequence)].position
+                if best is None or position < best_position:
+                    best, best_position = topic, position
+        return best
+
+    def wave(self) -> None:
+        """Compute a step of every processor that has input, then commit them as one group."""
+        if not self._unwritten:
+            for runner in list(self._ready.values()):
+                step = self._compute(runner)
+                if step is not None:
+                    self._unwritten.append(step)
+        if self._unwritten:
+            self._commit()
+
+    def _compute(self, runner: Runner) -> Step | None:
+        with self._engine.lock:
+            topic = self._next(runner) if runner.running else None
+            if topic is None:
+                self._ready.pop(runner.id, None)
+                return None
+            batch = topic.read(runner.positions[topic.name])[0]
+            position = self._engine.position + 1 + len(self._unwritten)
+        context = StepContext(self._engine.clock.now_ms(), self.seed(position), position)
+        assert runner.processor is not None
+        try:
+            output = [o for o in runner.processor.process(topic.name, batch, context) if o[1].num_rows]
+        except BaseException as error:  # whatever a query raises stops that query only
+            self._fail(runner, error)
+            return None
+        return Step(runner, topic.name, batch, context, output)
+
+    def _commit(self) -> None:
+        steps = self._unwritten
+        try:
+            rejected = self._engine.commit_steps(steps)
+        except LogWriteError as error:
+            _log.warning("steps of %d processors wait for the log: %s", len(steps), error)
+            return
+        self._unwritten = []
+        for step, error_ in rejected:
+            self._fail(step.runner, error_)
+
+    def _fail(self, runner: Runner, error: BaseException) -> None:
+        runner.error = error
+        self._ready.pop(runner.id, None)
+        _log.warning("processor %s failed and is paused: %r", runner.id, error)
+        assert runner.processor is not None
+        try:
+            runner.processor.failed(error)
+        except Exception:  # the writer outlives a dialect's mistake
+            _log.exception("failed() of processor %s raised", runner.id)
+
+    def seed(self, position: int) -> int:
+        """Return the seed of a step: the same on replay, and not to be guessed from outside."""
+        return random.Random(self.secret ^ (position * 0x9E3779B97F4A7C15)).getrandbits(63)
+
+    def rebuild(self, runner: Runner) -> None:
+        """Bring a processor to where its positions are: last checkpoint, then the journal.
+
+        Raises
+        ------
+        EngineError
+            If a batch that is needed is no longer retained.
+        """
+        processor = runner.processor
+        assert processor is not None
+        processor.reset()
+        if runner.state is not None:
+            processor.restore(runner.state)
+        for name, sequence, position, now_ms in runner.steps():
+            topic = self._engine.find_topic(name)
+            if topic is None or sequence < topic.start:
+                raise EngineError(f"processor '{runner.id}': its input in '{name}' is no longer retained")
+            batch = topic.items[topic.find(sequence)]
+            batch = batch.slice(sequence - batch.sequence, batch.num_rows)
+            context = StepContext(now_ms, self.seed(position), position, replaying=True)
+            for _ in processor.process(name, batch, context):
+                pass
+        runner.error = None

@@ -1,0 +1,468 @@
+"""The rows of one relation (of one owner): immutable Arrow chunks, a tail of recent tuples, an index.
+
+Vocabulary
+----------
+row id
+    Arrival number of a row version in its row set. Ids only grow; an update gives the row a new one.
+chunk
+    An immutable record batch of at most 64k rows, and which of them are dead.
+tail
+    Recent rows as tuples, None where dead. `maintain` seals it into a chunk and merges small chunks.
+index
+    Primary key to row id: a plain dict, which costs about 100 bytes a row and nothing to maintain
+    when rows move from the tail to a chunk and from chunk to chunk.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kalam_jupyter.engine.batch import Bools, Int64s, Row
+from kalam_jupyter.engine.errors import DuplicateKeyError
+from kalam_jupyter.engine.types import Schema, from_arrow, to_arrow
+
+TAIL_ROWS: Final = 1_024
+CHUNK_ROWS: Final = 65_536
+Undo = Callable[[], None]
+
+
+class Live:
+    """The live rows of a chunk or tail at one moment; filtered when first asked for."""
+
+    __slots__ = ("_batch", "_dead", "_ids", "_schema", "_source", "num_rows")
+
+    def __init__(
+        self, schema: Schema, source: pa.RecordBatch | list[Row | None], ids: int | Int64s, dead: Bools | None
+    ) -> None:
+        self._schema, self._source, self._ids, self._dead = schema, source, ids, dead
+        self._batch: pa.RecordBatch | None = None
+        total = len(source) if isinstance(source, list) else source.num_rows
+        if isinstance(source, list):
+            self.num_rows = total - source.count(None)
+        else:
+            self.num_rows = total if dead is None else total - int(np.count_nonzero(dead))
+
+    def batch(self) -> pa.RecordBatch:
+        """Return the live rows as a record batch."""
+        batch = self._batch
+        if batch is None:
+            if isinstance(self._source, list):
+                rows = self._source
+                batch = rows_to_batch(self._schema, [r for r in rows if r is not None])
+            elif self._dead is None:
+                batch = self._source
+            else:
+                batch = self._source.filter(pa.array(~self._dead))
+            self._batch = batch
+        return batch
+
+    def rows(self) -> list[Row]:
+        """Return the live rows as tuples."""
+        if isinstance(self._source, list):
+            return [r for r in self._source if r is not None]
+        return batch_to_rows(self._schema, self.batch())
+
+    def ids(self) -> Int64s:
+        """Return the row id of each live row."""
+        total = len(self._source) if isinstance(self._source, list) else self._source.num_rows
+        ids = self._ids
+        if isinstance(ids, int):
+            ids = np.arange(ids, ids + total, dtype=np.int64)
+        if isinstance(self._source, list):
+            return ids[np.array([r is not None for r in self._source], dtype=np.bool_)]
+        return ids if self._dead is None else ids[~self._dead]
+
+
+class Chunk:
+    """An immutable record batch and its dead rows."""
+
+    __slots__ = ("_live", "batch", "dead", "dead_count", "ids")
+
+    def __init__(self, batch: pa.RecordBatch, ids: int | Int64s) -> None:
+        self.batch = batch
+        self.ids = ids
+        self.dead: Bools | None = None
+        self.dead_count = 0
+        self._live: Live | None = None
+
+    @property
+    def first_id(self) -> int:
+        """Row id of the first row."""
+        return self.ids if isinstance(self.ids, int) else int(self.ids[0])
+
+    @property
+    def mostly_dead(self) -> bool:
+        """Whether more than half of the rows are dead."""
+        return self.dead_count * 2 > self.batch.num_rows
+
+    def find(self, row_id: int) -> int:
+        """Return the position of a row id, or -1."""
+        if isinstance(self.ids, int):
+            position = row_id - self.ids
+            return position if position < self.batch.num_rows else -1
+        position = int(np.searchsorted(self.ids, row_id))
+        return position if position < len(self.ids) and self.ids[position] == row_id else -1
+
+    def set_dead(self, position: int, dead: bool) -> bool:
+        """Mark a row dead or live; False if it already was."""
+        if self.dead is None:
+            self.dead = np.zeros(self.batch.num_rows, dtype=np.bool_)
+        elif bool(self.dead[position]) == dead:
+            return False
+        elif self._live is not None:
+            self.dead = self.dead.copy()  # the view has the old one
+        self._live = None
+        self.dead[position] = dead
+        self.dead_count += 1 if dead else -1
+        return True
+
+    def live(self, schema: Schema) -> Live:
+        """Return the live rows now."""
+        if self._live is None:
+            self._live = Live(schema, self.batch, self.ids, self.dead if self.dead_count else None)
+        return self._live
+
+    def row(self, schema: Schema, position: int) -> Row:
+        """Return one row as a tuple."""
+        part = self.batch.slice(position, 1)
+        return tuple(from_arrow(part.column(i), c.type)[0] for i, c in enumerate(schema.columns))
+
+
+class RowSet:
+    """Rows with or without a primary key. Methods that change it run in the writer, under the lock.
+
+    Each returns, or hands to `undo`, what takes the change back; changes are undone in reverse order.
+    """
+
+    def __init__(self, name: str, schema: Schema) -> None:
+        self.name = name
+        self.schema = schema
+        self.chunks: list[Chunk] = []
+        self._starts: list[int] = []
+        self.tail: list[Row | None] = []
+        self.tail_start = 0
+        self.live_rows = 0
+        self.version = 0
+        self._untidy = False
+        self._live: list[Live] | None = None
+        positions = [i for i, c in enumerate(schema.columns) if c.key]
+        self._key_positions = positions
+        self.key_of: Callable[[Row], Any] | None = itemgetter(*positions) if positions else None
+        self.index: dict[Any, int] = {}
+
+    # Reading
+
+    def get(self, key: Row) -> Row | None:
+        """Return the row of a primary key."""
+        row_id = self.index.get(key[0] if len(key) == 1 else key)
+        return None if row_id is None else self.row(row_id)
+
+    def row(self, row_id: int) -> Row | None:
+        """Return the row of an id; None if it is dead or gone."""
+        if row_id >= self.tail_start:
+            position = row_id - self.tail_start
+            return self.tail[position] if position < len(self.tail) else None
+        chunk, position = self._locate(row_id)
+        if chunk is None or (chunk.dead is not None and chunk.dead[position]):
+            return None
+        return chunk.row(self.schema, position)
+
+    def live(self) -> list[Live]:
+        """Return the live rows now, as parts in order; the list is shared until the next change."""
+        if self._live is None:
+            parts = [c.live(self.schema) for c in self.chunks if c.dead_count < c.batch.num_rows]
+            if self.tail:
+                tail = Live(self.schema, self.tail.copy(), self.tail_start, None)
+                if tail.num_rows:
+                    parts.append(tail)
+            self._live = parts
+        return self._live
+
+    def _locate(self, row_id: int) -> tuple[Chunk | None, int]:
+        i = bisect_right(self._starts, row_id) - 1
+        if i < 0:
+            return None, -1
+        chunk = self.chunks[i]
+        position = chunk.find(row_id)
+        return (chunk, position) if position >= 0 else (None, -1)
+
+    # Writing
+
+    def insert(self, rows: Sequence[Row]) -> Undo:
+        """Append rows.
+
+        Raises
+        ------
+        DuplicateKeyError
+            If a key is there already, or twice in `rows`; nothing is changed then.
+        """
+        first = self.tail_start + len(self.tail)
+        if self.key_of is not None:
+            index, row_id = self.index, first
+            for key in map(self.key_of, rows):
+                if key in index:
+                    found = index[key]
+                    self._forget(rows[: row_id - first])
+                    raise DuplicateKeyError(self.name, self._key_tuple(key), within_batch=found >= first)
+                index[key] = row_id
+                row_id += 1
+        tail = self.tail
+        tail.extend(rows)
+        self._changed(len(rows))
+
+        def undo() -> None:
+            self._forget(rows)
+            del tail[len(tail) - len(rows) :]
+            self._changed(-len(rows))
+
+        return undo
+
+    def _forget(self, rows: Sequence[Row]) -> None:
+        if self.key_of is not None:
+            for key in map(self.key_of, rows):
+                del self.index[key]
+
+    def insert_batches(self, batches: Sequence[pa.RecordBatch]) -> Undo:
+        """Append record batches of at most 64k rows without making Python rows.
+
+        Raises
+        ------
+        DuplicateKeyError
+            As `insert`.
+        """
+        n = sum(b.num_rows for b in batches)
+        first = self.tail_start + len(self.tail)
+        new = self._index_batches(batches, n, first)
+        chunks, starts, tail, tail_start = len(self.chunks), len(self._starts), self.tail, self.tail_start
+        self._seal()
+        row_id = first
+        for batch in batches:
+            self._add_chunk(Chunk(batch, row_id))
+            row_id += batch.num_rows
+        self.tail_start = row_id
+        if self.index:
+            self.index.update(new)
+            undo_index = self._undo_index(new)
+        else:
+            self.index, undo_index = new, self._clear_index
+        self._changed(n)
+
+        def undo() -> None:
+            undo_index()
+            del self.chunks[chunks:], self._starts[starts:]
+            self.tail, self.tail_start = tail, tail_start
+            self._changed(-n)
+
+        return undo
+
+    def _undo_index(self, new: dict[Any, int]) -> Undo:
+        def undo() -> None:
+            for key in new:
+                del self.index[key]
+
+        return undo
+
+    def _clear_index(self) -> None:
+        self.index = {}
+
+    def _index_batches(self, batches: Sequence[pa.RecordBatch], n: int, first: int) -> dict[Any, int]:
+        if self.key_of is None:
+            return {}
+        keys = self._keys(batches)
+        new = dict(zip(keys, range(first, first + n), strict=True))
+        if len(new) != n:
+            seen: set[Any] = set()
+            twice = next(k for k in keys if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+            raise DuplicateKeyError(self.name, self._key_tuple(twice), within_batch=True)
+        if self.index and not new.keys().isdisjoint(self.index.keys()):
+            there = next(k for k in keys if k in self.index)
+            raise DuplicateKeyError(self.name, self._key_tuple(there))
+        return new
+
+    def _keys(self, batches: Sequence[pa.RecordBatch]) -> list[Any]:
+        columns = [
+            [v for b in batches for v in physical(b.column(i), self.schema.columns[i].type)]
+            for i in self._key_positions
+        ]
+        return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+    def _key_tuple(self, key: Any) -> Row:
+        return (key,) if len(self._key_positions) == 1 else key
+
+    def upsert(self, rows: Sequence[Row]) -> tuple[list[Row | None], Undo]:
+        """Insert rows, or replace those with the same key; return what they replaced."""
+        assert self.key_of is not None
+        index, key_of, tail = self.index, self.key_of, self.tail
+        replaced: list[Row | None] = []
+        before: list[tuple[Any, int | None, Row | None]] = []
+        for row in rows:
+            key = key_of(row)
+            old_id = index.get(key)
+            old = None if old_id is None else self._kill(old_id)
+            index[key] = self.tail_start + len(tail)
+            tail.append(row)
+            replaced.append(old)
+            before.append((key, old_id, old))
+        grown = sum(old is None for old in replaced)
+        self._changed(grown)
+
+        def undo() -> None:
+            for key, old_id, old in reversed(before):
+                tail.pop()
+                if old_id is None:
+                    del index[key]
+                else:
+                    index[key] = old_id
+                    self._revive(old_id, old)
+            self._changed(-grown)
+
+        return replaced, undo
+
+    def delete(self, keys: Sequence[Row]) -> tuple[list[Row | None], Undo]:
+        """Delete by primary key; return the deleted rows, None where there was none."""
+        index = self.index
+        removed: list[Row | None] = []
+        before: list[tuple[Any, int, Row | None]] = []
+        for key in keys:
+            plain = key[0] if len(key) == 1 else key
+            old_id = index.pop(plain, None)
+            old = None if old_id is None else self._kill(old_id)
+            removed.append(old)
+            if old_id is not None:
+                before.append((plain, old_id, old))
+        self._changed(-len(before))
+
+        def undo() -> None:
+            for plain, old_id, old in reversed(before):
+                index[plain] = old_id
+                self._revive(old_id, old)
+            self._changed(len(before))
+
+        return removed, undo
+
+    def delete_ids(self, row_ids: Sequence[int]) -> tuple[list[Row], Undo]:
+        """Delete by row id, for rows without a key; return the deleted rows."""
+        before: list[tuple[int, Row]] = []
+        for row_id in row_ids:
+            old = self.row(int(row_id))
+            if old is not None:
+                self._kill(int(row_id))
+                before.append((int(row_id), old))
+        self._changed(-len(before))
+
+        def undo() -> None:
+            for row_id, old in reversed(before):
+                self._revive(row_id, old)
+            self._changed(len(before))
+
+        return [old for _, old in before], undo
+
+    def _changed(self, rows: int) -> None:
+        self.live_rows += rows
+        self.version += 1
+        self._live = None
+
+    def _kill(self, row_id: int) -> Row | None:
+        if row_id >= self.tail_start:
+            position = row_id - self.tail_start
+            row = self.tail[position]
+            self.tail[position] = None
+            return row
+        chunk, position = self._locate(row_id)
+        assert chunk is not None
+        chunk.set_dead(position, True)
+        self._untidy = self._untidy or chunk.mostly_dead
+        return chunk.row(self.schema, position)
+
+    def _revive(self, row_id: int, row: Row | None) -> None:
+        if row_id >= self.tail_start:
+            self.tail[row_id - self.tail_start] = row
+            return
+        chunk, position = self._locate(row_id)
+        assert chunk is not None
+        chunk.set_dead(position, False)
+
+    # Keeping house: between transactions only, since undo relies on where rows are
+
+    def maintain(self) -> None:
+        """Seal a long tail, merge small neighbours, drop dead rows where they are the most."""
+        if len(self.tail) >= TAIL_ROWS:
+            self._seal()
+            self._live = None
+        if not self._untidy:
+            return
+        self._untidy = False
+        i = len(self.chunks) - 1
+        while i >= 0:
+            if i > 0 and _mergeable(self.chunks[i - 1], self.chunks[i]):
+                self._replace(i - 1, i + 1)
+            elif self.chunks[i].mostly_dead:
+                self._replace(i, i + 1)
+            i -= 1
+
+    def _replace(self, start: int, stop: int) -> None:
+        parts = [c.live(self.schema) for c in self.chunks[start:stop]]
+        rows = sum(p.num_rows for p in parts)
+        del self.chunks[start:stop], self._starts[start:stop]
+        if rows:
+            ids = np.concatenate([p.ids() for p in parts])
+            batch = pa.concat_batches([p.batch() for p in parts])
+            self.chunks.insert(start, Chunk(batch, compact_ids(ids)))
+            self._starts.insert(start, int(ids[0]))
+        self._live = None
+
+    def _seal(self) -> None:
+        if not self.tail:
+            return
+        live = Live(self.schema, self.tail, self.tail_start, None)
+        if live.num_rows:
+            self._add_chunk(Chunk(live.batch(), compact_ids(live.ids())))
+        self.tail_start += len(self.tail)
+        self.tail = []
+
+    def _add_chunk(self, chunk: Chunk) -> None:
+        self._untidy = True
+        self.chunks.append(chunk)
+        self._starts.append(chunk.first_id)
+
+
+def _mergeable(left: Chunk, right: Chunk) -> bool:
+    """Whether neighbours are alike in size, so that a row is copied at most six times on its way up."""
+    a, b = left.batch.num_rows - left.dead_count, right.batch.num_rows - right.dead_count
+    return a + b <= CHUNK_ROWS and 2 * a <= 3 * b
+
+
+def compact_ids(ids: Int64s) -> int | Int64s:
+    """Return the first id alone when the ids have no gaps."""
+    first = int(ids[0])
+    return first if int(ids[-1]) - first == len(ids) - 1 else ids
+
+
+def physical(array: pa.Array, type_: Any) -> list[Any]:
+    """Return the physical values of a column; numbers without nulls go through numpy."""
+    if array.null_count == 0 and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+        plain: list[Any] = values.tolist()
+        return plain
+    return from_arrow(array, type_)
+
+
+def rows_to_batch(schema: Schema, rows: Sequence[Row]) -> pa.RecordBatch:
+    """Build a record batch of `schema` from tuples of physical values."""
+    arrays = [to_arrow([r[i] for r in rows], c.type) for i, c in enumerate(schema.columns)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
+
+
+def batch_to_rows(schema: Schema, batch: pa.RecordBatch) -> list[Row]:
+    """Return the rows of a record batch as tuples of physical values."""
+    if not schema.columns:
+        return [()] * batch.num_rows
+    lists = [physical(batch.column(i), c.type) for i, c in enumerate(schema.columns)]
+    return list(zip(*lists, strict=True))

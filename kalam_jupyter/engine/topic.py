@@ -1,0 +1,306 @@
+"""Topics: partitioned, offset-addressed, retained.
+
+Vocabulary
+----------
+sequence
+    Arrival number of a record in its topic, over all partitions.
+offset
+    Number of a record in its partition.
+retention
+    ``retention_ms`` and ``retention_bytes`` in a topic's config drop whole batches from the front;
+    without them a topic keeps everything.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from kalam_jupyter.engine.batch import Batch, Headers, Int64s, StoredBatch
+from kalam_jupyter.engine.errors import EngineError, OverrunError
+from kalam_jupyter.engine.history import History
+
+MAX_BATCH: Final = 65_536
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic, as bytes.
+
+    Attributes
+    ----------
+    partition, offset : int
+    timestamp : int
+        Event time, ms since the epoch.
+    key, value : bytes or None
+    headers : tuple of (str, bytes or None)
+    """
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class _Partition:
+    """Where the records of one partition are: first offset and sequence of each run of them."""
+
+    __slots__ = ("end", "offsets", "sequences", "start")
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = self.end = start
+        self.offsets: list[int] = []
+        self.sequences: list[int] = []
+
+
+class Topic(History[StoredBatch]):
+    """The records of one topic, and where its consumer groups are."""
+
+    def __init__(
+        self, name: str, partitions: int, config: Mapping[str, Any], lock: threading.RLock, start: int = 0
+    ) -> None:
+        super().__init__(lock, start)
+        self.name = name
+        self.partitions = partitions
+        self.config = dict(config)
+        self._sizes: list[int] = []
+        self._size = 0
+        self._partitions = [_Partition() for _ in range(partitions)]
+        self._groups: dict[str, dict[int, int]] = {}
+
+    @property
+    def end_sequence(self) -> int:
+        """Sequence that the next record gets."""
+        return self.end
+
+    @property
+    def start_sequence(self) -> int:
+        """Sequence of the first record that is retained."""
+        return self.start
+
+    # Reading
+
+    def read(self, sequence: int, max_records: int = MAX_BATCH) -> list[StoredBatch]:
+        """Return batches from `sequence` on, at most `max_records` records.
+
+        Raises
+        ------
+        OverrunError
+            If `sequence` is no longer retained.
+        """
+        with self._lock:
+            return self.read_from(sequence, max_records)[0]
+
+    def _part(
+        self, item: StoredBatch, start: int, stop: int, limit: int, some: bool
+    ) -> tuple[StoredBatch, int]:
+        taken = min(stop - start, limit)
+        return item.slice(start, start + taken), taken
+
+    def partition_bounds(self, partition: int) -> tuple[int, int]:
+        """Return the first retained offset and the next offset of a partition."""
+        with self._lock:
+            p = self._partition(partition)
+            return p.start, p.end
+
+    def read_partition(self, partition: int, offset: int, limit: int = 500) -> list[Record]:
+        """Return up to `limit` records of one partition, from `offset` on.
+
+        Raises
+        ------
+        OverrunError
+            If `offset` is no longer retained.
+        """
+        with self._lock:
+            p = self._partition(partition)
+            if offset < p.start:
+                raise OverrunError(p.start - offset)
+            if offset >= p.end:
+                return []
+            run = bisect_right(p.offsets, offset) - 1
+            stored = [self.items[self.find(sequence)] for sequence in p.sequences[run : run + max(limit, 1)]]
+        found: list[Record] = []
+        for batch in stored:
+            if len(found) >= limit:
+                break
+            found.extend(_records(batch, partition, offset, limit - len(found)))
+        return found
+
+    def sequence_at(self, timestamp_ms: int) -> int:
+        """Return the sequence of the first record not older than `timestamp_ms`, or the end."""
+        with self._lock:
+            items = list(zip(self.starts, self.items, strict=True))
+            end = self.end
+        for start, stored in items:
+            late = np.flatnonzero(stored.batch.timestamp_array() >= timestamp_ms)
+            if len(late):
+                return start + int(late[0])
+        return end
+
+    def committed(self, group: str, partition: int) -> int | None:
+        """Return the next offset that `group` reads in `partition`; None if it never committed."""
+        with self._lock:
+            return self._groups.get(group, {}).get(partition)
+
+    def groups(self) -> list[str]:
+        """Return the names of the consumer groups that committed here."""
+        with self._lock:
+            return sorted(self._groups)
+
+    def _partition(self, partition: int) -> _Partition:
+        if not 0 <= partition < self.partitions:
+            raise EngineError(f"topic '{self.name}' has no partition {partition}: it has {self.partitions}")
+        return self._partitions[partition]
+
+    # Writing: the transaction calls these, under the lock, and undoes them in reverse order
+
+    def append(self, batch: Batch, position: int) -> StoredBatch:
+        """Add records and return where they are; history holds them in batches of at most 65,536."""
+        sequence, n = self.end, batch.num_rows
+        if isinstance(batch.partitions, int):
+            p = self._partition(batch.partitions)
+            offsets: Int64s | int = p.end
+            self._index_run(p, n, sequence)
+        else:
+            offsets = self._assign(batch.partition_array(), sequence)
+        stored = StoredBatch(batch, position, sequence, offsets)
+        for start in range(0, n, MAX_BATCH):
+            part = stored.slice(start, min(start + MAX_BATCH, n))
+            self.push(part, part.num_rows)
+            weight = batch_bytes(part.batch) if "retention_bytes" in self.config else 0
+            self._sizes.append(weight)
+            self._size += weight
+        return stored
+
+    def _index_run(self, p: _Partition, n: int, sequence: int) -> None:
+        for start in range(0, n, MAX_BATCH):
+            p.offsets.append(p.end + start)
+            p.sequences.append(sequence + start)
+        p.end += n
+
+    def _assign(self, partitions: Any, sequence: int) -> Int64s:
+        if len(partitions) and not (partitions.min() >= 0 and partitions.max() < self.partitions):
+            self._partition(int(partitions.max() if partitions.min() >= 0 else partitions.min()))
+        offsets = np.empty(len(partitions), dtype=np.int64)
+        for start in range(0, len(partitions), MAX_BATCH):
+            part = partitions[start : start + MAX_BATCH]
+            for number in np.unique(part).tolist():
+                p = self._partitions[number]
+                where = np.flatnonzero(part == number)
+                offsets[start + where] = np.arange(p.end, p.end + len(where))
+                p.offsets.append(p.end)
+                p.sequences.append(sequence + start)
+                p.end += len(where)
+        return offsets
+
+    def undo_append(self, stored: StoredBatch) -> None:
+        """Take back the last append."""
+        length = bisect_left(self.starts, stored.sequence)
+        self._size -= sum(self._sizes[length:])
+        del self._sizes[length:]
+        self.pop_to(length)
+        for p in self._partitions:
+            keep = bisect_left(p.sequences, stored.sequence)
+            if keep < len(p.offsets):
+                p.end = p.offsets[keep]
+                del p.offsets[keep:], p.sequences[keep:]
+
+    def drop_before(self, sequence: int) -> None:
+        """Forget the batches that end at or before `sequence`."""
+        count = bisect_right(self.starts, sequence) - 1 if sequence < self.end else len(self.items)
+        if count <= 0:
+            return
+        self._size -= sum(self._sizes[:count])
+        del self._sizes[:count]
+        self.drop_front(count)
+        first = self.start
+        for p in self._partitions:
+            keep = bisect_left(p.sequences, first)
+            del p.offsets[:keep], p.sequences[:keep]
+            p.start = p.offsets[0] if p.offsets else p.end
+
+    def truncate(self) -> Any:
+        """Forget all records; return what `undo_truncate` takes."""
+        before = self.items, self.starts, self._sizes, self._size, self._partitions
+        self.items, self.starts, self._sizes, self._size = [], [], [], 0
+        self._partitions = [_Partition(p.end) for p in self._partitions]
+        return before
+
+    def undo_truncate(self, before: Any) -> None:
+        """Take back a `truncate`."""
+        self.items, self.starts, self._sizes, self._size, self._partitions = before
+
+    def retained_from(self, now_ms: int) -> int:
+        """Return the first sequence that the retention settings keep."""
+        keep_ms, keep_bytes = self.config.get("retention_ms"), self.config.get("retention_bytes")
+        if keep_ms is None and keep_bytes is None:
+            return self.start
+        size, sequence = self._size, self.start
+        for item, weight in zip(self.items, self._sizes, strict=True):
+            too_old = keep_ms is not None and 0 <= keep_ms < now_ms - _newest(item.batch)
+            too_big = keep_bytes is not None and 0 <= keep_bytes < size
+            if not (too_old or too_big):
+                break
+            size -= weight
+            sequence = item.sequence + item.num_rows
+        return sequence
+
+    def commit_offset(self, group: str, partition: int, offset: int) -> int | None:
+        """Move a group forward (never back) and return where it was."""
+        self._partition(partition)
+        offsets = self._groups.setdefault(group, {})
+        before = offsets.get(partition)
+        if before is None or offset > before:
+            offsets[partition] = offset
+        return before
+
+    def undo_commit(self, group: str, partition: int, before: int | None) -> None:
+        """Take back a `commit_offset`."""
+        offsets = self._groups[group]
+        if before is not None:
+            offsets[partition] = before
+            return
+        offsets.pop(partition, None)
+        if not offsets:
+            del self._groups[group]
+
+
+def _newest(batch: Batch) -> int:
+    return max(batch.timestamps) if isinstance(batch.timestamps, list) else int(batch.timestamps.max())
+
+
+def batch_bytes(batch: Batch) -> int:
+    """Estimate what a batch weighs, without making the form it does not have."""
+    if batch.raw is not None:
+        return sum(len(k or b"") + len(v or b"") + 16 for k, v in zip(*batch.raw, strict=True))
+    payload = batch.payload
+    if payload is not None and payload.has_columns:
+        columns = payload.columns
+        return sum(a.nbytes for a in (*columns.key, *columns.value)) + 16 * batch.num_rows
+    return batch.num_rows * (16 + 16 * len(payload.schema if payload is not None else ()))
+
+
+def _records(stored: StoredBatch, partition: int, offset: int, limit: int) -> list[Record]:
+    batch = stored.batch
+    keys, values = batch.encoded()
+    offsets = stored.offset_array()
+    mine = np.flatnonzero((batch.partition_array() == partition) & (offsets >= offset))[:limit]
+    headers = batch.headers
+    return [
+        Record(
+            partition,
+            int(offsets[i]),
+            int(batch.timestamps[i]),
+            keys[i],
+            values[i],
+            () if headers is None else headers[i],
+        )
+        for i in mine.tolist()
+    ]
