@@ -1,0 +1,255 @@
+"""Reads JSON the way the reference coerces it (15.3).
+
+Two ways to the same rows. The exact way parses to plain objects and converts each column by the rules:
+names in any case, integers from floats and texts, texts from anything, decimals digit by digit. The typed
+way lets msgspec decode straight into the columns' types, a whole batch per call; it is set up so that
+whatever it accepts, the exact way would read the same, and whatever it refuses is read the exact way.
+From what was refused it learns how producers spell field names and which columns need coercion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+from kalam_jupyter.engine import types as t
+from kalam_jupyter.engine.batch import Row
+from kalam_jupyter.engine.types import Column, DataType
+from kalam_jupyter.ksql.formats.base import Deserializer
+from kalam_jupyter.ksql.formats.json_exact import (
+    REFUSALS,
+    Converter,
+    object_converter,
+    parse,
+    value_converter,
+)
+from kalam_jupyter.ksql.formats.text import INTEGER_BOUNDS
+
+#: So many fields that are no columns are learned by name; records with still others are read the exact way
+MAX_STRANGERS = 64
+
+_TYPED: dict[str, Any] = {
+    "BOOLEAN": bool,
+    "STRING": str,
+    "DOUBLE": float,
+    "BYTES": bytes,
+    **{
+        name: Annotated[int, msgspec.Meta(ge=least, le=greatest)]
+        for name, (least, greatest) in INTEGER_BOUNDS.items()
+    },
+}
+
+
+def _typed(type_: DataType) -> Any:
+    """Return the Python type that msgspec decodes a type's values to; None: exact way only."""
+    match t.storage_type(type_):
+        case t.Array(element):
+            inner = _typed(element)
+            return None if inner is None else list[inner | None]  # type: ignore[valid-type]
+        case t.Map(_, value):
+            inner = _typed(value)
+            return None if inner is None else dict[str, inner | None]  # type: ignore[valid-type]
+        case t.Primitive(name):
+            return _TYPED[name]
+        case t.Time() | t.Timestamp() as temporal:
+            return _TYPED[str(temporal)]
+    return None
+
+
+class _TypedWay:
+    """Decoders set up for some columns, spelled and coerced in some way. Immutable: threads share readers.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    unwrapped : bool
+    names : dict or None
+        How fields are spelled, JSON name -> column, None for a stranger. None: as the columns are.
+    coerced : frozenset of int
+        Columns to parse to plain objects and convert exactly.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        unwrapped: bool,
+        names: dict[str, int | None] | None,
+        coerced: frozenset[int],
+    ) -> None:
+        types = [Any if i in coerced else _typed(c.type) for i, c in enumerate(columns)]
+        self._converters = [(i, value_converter(columns[i].type)) for i in sorted(coerced)]
+        self._getter: Callable[[Any], Row | None]
+        if unwrapped:
+            target: Any = types[0]
+            self._getter = lambda v: None if v is None else (v,)
+        else:
+            target = _struct(columns, types, names)
+            astuple, width = msgspec.structs.astuple, len(columns)
+            has_strangers = names is not None and None in names.values()
+            self._getter = (lambda v: astuple(v)[:width]) if has_strangers else astuple
+        decoder = msgspec.json.Decoder(target, float_hook=Decimal)
+        self.decode, self.decode_lines = decoder.decode, decoder.decode_lines
+
+    def rows(self, values: Sequence[Any]) -> list[Row | None]:
+        """Return what was decoded as rows."""
+        rows = list(map(self._getter, values))
+        if self._converters:
+            for n, row in enumerate(rows):
+                if row is not None:
+                    cells = list(row)
+                    for i, convert in self._converters:
+                        if cells[i] is not None:
+                            cells[i] = convert(cells[i])
+                    rows[n] = tuple(cells)
+        return rows
+
+
+def _struct(
+    columns: Sequence[Column], types: Sequence[Any], names: dict[str, int | None] | None
+) -> type[msgspec.Struct]:
+    fields: list[Any] = [(f"f{i}", Any if type_ is Any else type_ | None) for i, type_ in enumerate(types)]
+    spelled = {f"f{i}": c.name for i, c in enumerate(columns)}
+    if names is None:
+        # Every column must be there under its own name: then no other spelling counts, nor do strangers.
+        return msgspec.defstruct("Record", fields, rename=spelled)
+    # Columns may be missing, so no name may pass unnoticed: it could be another spelling.
+    fields = [(*field, None) for field in fields]
+    for name, i in names.items():
+        if i is None:
+            spelled[f"f{len(fields)}"] = name
+            fields.append((f"f{len(fields)}", msgspec.Raw, None))
+        else:
+            spelled[f"f{i}"] = name
+    return msgspec.defstruct("Record", fields, rename=spelled, forbid_unknown_fields=True)
+
+
+class RowReader:
+    """Reads rows of one schema from JSON; keeps what it has learned about the producers' habits.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    unwrapped : bool
+        Whether the one column stands bare.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, unwrapped: bool) -> None:
+        self._columns = columns
+        self._unwrapped = unwrapped
+        self._exact: Converter = (
+            value_converter(columns[0].type)
+            if unwrapped
+            else object_converter([(c.name, c.type) for c in columns])
+        )
+        self._by_name = {c.name: i for i, c in enumerate(columns)}
+        # One JSON field may fill two columns where their names differ in case only.
+        self._learns = not any(c.name != c.name.upper() in self._by_name for c in columns)
+        self._names: dict[str, int | None] | None = None
+        self._coerced = frozenset(i for i, c in enumerate(columns) if _typed(c.type) is None)
+        self._way = self._typed_way()
+
+    def deserialize(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        """Read a batch: see `base.Deserializer`."""
+        n = len(data)
+        if n > 1 and None not in data:
+            joined = b"\n".join(data)  # type: ignore[arg-type]
+            if joined.count(b"\n") == n - 1:
+                way = self._way
+                try:
+                    rows = way.rows(way.decode_lines(joined))
+                except REFUSALS:
+                    pass
+                else:
+                    if len(rows) == n:
+                        return rows, []
+        return self._one_by_one(data)
+
+    def _one_by_one(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        rows: list[Row | None] = []
+        errors: list[tuple[int, str]] = []
+        for i, record in enumerate(data):
+            row = None
+            if record is not None:
+                way = self._way
+                try:
+                    row = way.rows([way.decode(record)])[0]
+                except REFUSALS:
+                    try:
+                        row = self.read_exactly(record)
+                    except REFUSALS as error:
+                        errors.append((i, str(error)))
+            rows.append(row)
+        return rows, errors
+
+    def read_exactly(self, data: bytes) -> Row | None:
+        """Read one record by the rules, and learn from it; `SerdeError` if they do not allow it."""
+        value = parse(data)
+        if value is None:
+            return None
+        row: Row = self._exact(value)
+        if self._unwrapped:
+            row = (row,)
+            value = {self._columns[0].name: value}
+        if self._learns:
+            self._learn(value)
+        return row
+
+    def _typed_way(self) -> _TypedWay:
+        return _TypedWay(self._columns, unwrapped=self._unwrapped, names=self._names, coerced=self._coerced)
+
+    def _learn(self, value: dict[str, Any]) -> None:
+        if not self._unwrapped and self._learn_names(value):
+            self._way = self._typed_way()
+        elif coerced := self._needing_coercion(value):
+            self._coerced |= coerced
+            self._way = self._typed_way()
+
+    def _learn_names(self, value: dict[str, Any]) -> bool:
+        if self._names is None and value.keys() >= self._by_name.keys():
+            return False
+        names = dict(self._names or {})
+        taken = {i for i in names.values() if i is not None}
+        for name in value:
+            if name not in names:
+                i = self._by_name.get(name, self._by_name.get(name.upper()))
+                if i in taken:
+                    return False  # two spellings of one column: only the exact way knows which one counts
+                names[name] = i
+                if i is not None:
+                    taken.add(i)
+        if len(names) - len(taken) > MAX_STRANGERS or names == self._names:
+            return False
+        self._names = names
+        return True
+
+    def _needing_coercion(self, value: dict[str, Any]) -> frozenset[int]:
+        folded = {key.upper(): v for key, v in value.items()}
+        found = []
+        for i, column in enumerate(self._columns):
+            item = value.get(column.name, folded.get(column.name))
+            if item is not None and i not in self._coerced:
+                try:
+                    msgspec.convert(_comparable(item), _typed(column.type))
+                except msgspec.ValidationError:
+                    found.append(i)
+        return frozenset(found)
+
+
+def _comparable(value: Any) -> Any:
+    """Return a parsed value with its exact decimals as floats, which is what they are to the typed way."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_comparable(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _comparable(v) for k, v in value.items()}
+    return value
+
+
+def reader(columns: Sequence[Column], *, unwrapped: bool) -> Deserializer:
+    """Return the deserializer of a JSON side."""
+    return RowReader(columns, unwrapped=unwrapped).deserialize
