@@ -1,0 +1,136 @@
+"""Aggregation without windows, over streams and over tables, and what all aggregations share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
+
+
+@dataclass(frozen=True)
+class AggregateCall:
+    """One aggregate function with its arguments bound: three functions on its state, and undo and merge where it has them."""
+
+    arguments: Callable[[Row], Row]
+    initial: Callable[[], Any]
+    add: Callable[..., Any]
+    result: Callable[[Any], Any]
+    undo: Callable[..., Any] | None = None
+    merge: Callable[[Any, Any], Any] | None = None
+
+
+class Aggregator:
+    """All aggregate calls of one query. A state is a list: one item per call."""
+
+    def __init__(self, calls: Sequence[AggregateCall]) -> None:
+        self._initial = [c.initial for c in calls]
+        self._steps = [(i, c.arguments, c.add) for i, c in enumerate(calls)]
+        self._undo = [(i, c.arguments, c.undo) for i, c in enumerate(calls)]
+        self._merge = [c.merge for c in calls]
+        self._results = [c.result for c in calls]
+
+    def initial(self) -> list[Any]:
+        """Return the state of an empty group."""
+        return [f() for f in self._initial]
+
+    def add(self, state: list[Any], row: Row) -> None:
+        """Take a row into a state."""
+        for i, arguments, add in self._steps:
+            state[i] = add(state[i], *arguments(row))
+
+    def undo(self, state: list[Any], row: Row) -> None:
+        """Take a row out of a state."""
+        for i, arguments, undo in self._undo:
+            assert undo is not None
+            state[i] = undo(state[i], *arguments(row))
+
+    def merge(self, left: list[Any], right: list[Any]) -> list[Any]:
+        """Return the state of two sessions become one; `left` is the earlier."""
+        return [merge(a, b) for merge, a, b in zip(self._merge, left, right, strict=True)]  # type: ignore[misc]
+
+    def results(self, state: list[Any]) -> Row:
+        """Return the aggregates' values."""
+        return tuple([f(s) for f, s in zip(self._results, state, strict=True)])
+
+
+class StreamAggregate:
+    """Unwindowed GROUP BY over a stream: one output per input, timestamp the largest of the group so far."""
+
+    def __init__(self, aggregator: Aggregator) -> None:
+        self._aggregator = aggregator
+        self._groups: dict[Any, list[Any]] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Fold every record into its group and return the group's new row."""
+        aggregator, groups = self._aggregator, self._groups
+        for r in records:
+            assert r.key is not None and r.row is not None
+            key = store_key(r.key)
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = [aggregator.initial(), r.ts]
+            elif r.ts > group[1]:
+                group[1] = r.ts
+            state = group[0]
+            aggregator.add(state, r.row)
+            r.row = aggregator.results(state) + r.key
+            r.ts = group[1]
+        return records
+
+    def checkpoint(self) -> Any:
+        """State and timestamp by group."""
+        return self._groups
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._groups = state
+
+
+class TableAggregate:
+    """GROUP BY over a table: a change is taken out of the old row's group and into the new row's.
+
+    One output when both are the same group, else the old group's row first. A group that became empty still has a row.
+    """
+
+    def __init__(self, aggregator: Aggregator, make_key: Callable[[Row], Key | None]) -> None:
+        self._aggregator = aggregator
+        self._make_key = make_key
+        self._groups: dict[Any, list[Any]] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Undo and apply every change."""
+        out: list[Record] = []
+        make_key = self._make_key
+        for r in records:
+            before = None if r.old is None else make_key(r.old)
+            after = None if r.row is None else make_key(r.row)
+            if before is not None and before == after:
+                self._apply(r, before, r.old, r.row, out)
+                continue
+            if before is not None:
+                self._apply(r, before, r.old, None, out)
+            if after is not None:
+                self._apply(r, after, None, r.row, out)
+        return out
+
+    def _apply(self, r: Record, key: Key, old: Row | None, new: Row | None, out: list[Record]) -> None:
+        hashed = store_key(key)
+        group = self._groups.get(hashed)
+        if group is None:
+            group = self._groups[hashed] = [self._aggregator.initial(), r.ts]
+        group[1] = max(group[1], r.ts)
+        if old is not None:
+            self._aggregator.undo(group[0], old)
+        if new is not None:
+            self._aggregator.add(group[0], new)
+        out.append(Record(key, self._aggregator.results(group[0]) + key, group[1], None, r.headers))
+
+    def checkpoint(self) -> Any:
+        """State and timestamp by group."""
+        return self._groups
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._groups = state

@@ -1,0 +1,91 @@
+"""What flows between operators in the row form, and what an operator is.
+
+Vocabulary
+----------
+flat row
+    One tuple that expressions read: the value columns, then the key columns, then ROWTIME, ROWPARTITION and ROWOFFSET, then
+    WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row, the right flat row and a ROWTIME of the result;
+    after an aggregation the aggregates, the key and the window bounds.
+record
+    A key, a flat row (None: a null value, for a table a tombstone) and where it came from.
+change
+    A record of a table. `old` is the flat row it replaces where an operator upstream keeps the table's rows, else None.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from kalam_jupyter.engine.batch import Headers, Window
+
+Row = tuple[Any, ...]
+Key = tuple[Any, ...]
+
+
+class Record:
+    """One record between operators. The operator that receives a record owns it and may change it in place."""
+
+    __slots__ = ("headers", "key", "old", "row", "ts", "window")
+
+    def __init__(
+        self,
+        key: Key | None,
+        row: Row | None,
+        ts: int,
+        window: Window | None = None,
+        headers: Headers = (),
+        old: Row | None = None,
+    ) -> None:
+        self.key = key
+        self.row = row
+        self.ts = ts
+        self.window = window
+        self.headers = headers
+        self.old = old
+
+    def __repr__(self) -> str:
+        return f"Record(key={self.key}, row={self.row}, ts={self.ts}, window={self.window}, old={self.old})"
+
+
+class Operator(Protocol):
+    """One step of a topology: a state machine from records to records."""
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Take records in arrival order; return the outputs of the first, then those of the second, ..."""
+
+    def checkpoint(self) -> Any:
+        """Return the state as plain data; None if there is none."""
+
+    def restore(self, state: Any) -> None:
+        """Continue from what `checkpoint` returned."""
+
+
+class Stateless:
+    """Base of operators without state."""
+
+    def checkpoint(self) -> Any:
+        """Nothing to keep."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Nothing to restore."""
+
+
+def hashable(value: Any) -> Any:
+    """Return `value` with its lists and maps made hashable: keys of state stores."""
+    if isinstance(value, list):
+        return ("[", *map(hashable, value))
+    if isinstance(value, dict):
+        return ("{", *sorted(((hashable(k), hashable(v)) for k, v in value.items()), key=repr))
+    if isinstance(value, tuple):
+        return tuple(map(hashable, value))
+    return value
+
+
+def store_key(key: Key) -> Key:
+    """Return `key` in a form that a dict takes; almost always the key itself."""
+    try:
+        hash(key)
+    except TypeError:
+        return hashable(key)  # type: ignore[no-any-return]
+    return key

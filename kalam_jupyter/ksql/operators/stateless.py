@@ -1,0 +1,153 @@
+"""Operators without memory: filter, projection, re-keying, table functions, grouping of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kalam_jupyter.ksql.operators.record import Record, Row, Stateless
+
+
+class StreamFilter(Stateless):
+    """WHERE over a stream: keeps records whose predicate is true; a null value never passes."""
+
+    def __init__(self, predicate: Callable[[Row], bool]) -> None:
+        self._predicate = predicate
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Return the records that pass."""
+        predicate = self._predicate
+        return [r for r in records if r.row is not None and predicate(r.row)]
+
+
+class Projection(Stateless):
+    """SELECT: replaces the flat row by the selected values; null values and tombstones stay what they are.
+
+    Parameters
+    ----------
+    project : callable
+        From flat row to tuple.
+    key : sequence of int, or None
+        Positions in the key of the output key columns; None keeps the key as it is.
+    project_old : bool
+        Whether anything downstream reads `Record.old`.
+    """
+
+    def __init__(
+        self, project: Callable[[Row], Row], key: Sequence[int] | None = None, *, project_old: bool = False
+    ) -> None:
+        self._project = project
+        self._key = key
+        self._project_old = project_old
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Project every record."""
+        project = self._project
+        for r in records:
+            if r.row is not None:
+                r.row = project(r.row)
+        if self._project_old:
+            for r in records:
+                if r.old is not None:
+                    r.old = project(r.old)
+        if self._key is not None:
+            positions = self._key
+            for r in records:
+                if r.key is not None:
+                    r.key = tuple(r.key[i] for i in positions)
+        return records
+
+
+class SelectKey(Stateless):
+    """PARTITION BY: computes a new key.
+
+    A null value still has key columns and pseudo columns, so a key made of those is computed. A key of one NULL is a null key.
+
+    Parameters
+    ----------
+    make_key : callable or None
+        From flat row to the new key; None removes the key (PARTITION BY NULL).
+    num_values : int
+        Width of the value part of the flat row.
+    """
+
+    def __init__(self, make_key: Callable[[Row], Row] | None, num_values: int, num_keys: int) -> None:
+        self._make_key = make_key
+        self._no_values = (None,) * num_values
+        self._no_key = (None,) * num_keys
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Re-key every record."""
+        make_key = self._make_key
+        if make_key is None:
+            for r in records:
+                r.key = None
+            return records
+        for r in records:
+            row = r.row
+            if row is None:
+                row = (*self._no_values, *(r.key or self._no_key), r.ts, None, None)
+            key = make_key(row)
+            r.key = None if key == (None,) else key
+        return records
+
+
+class JoinKey(Stateless):
+    """Re-keys a stream for a join: null values and null keys stay, to be judged by the join."""
+
+    def __init__(self, make_key: Callable[[Row], Row]) -> None:
+        self._make_key = make_key
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Re-key every record that has a value."""
+        make_key = self._make_key
+        for r in records:
+            if r.row is not None:
+                key = make_key(r.row)
+                r.key = None if key == (None,) else key
+        return records
+
+
+class FlatMap(Stateless):
+    """Table functions: one output per row they give, zipped, the short ones padded with NULL.
+
+    Parameters
+    ----------
+    functions : sequence of callable
+        Each from flat row to a list (or None). Their values follow the flat row.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[Row], Sequence[Any] | None]]) -> None:
+        self._functions = functions
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Expand every record; a null value gives nothing."""
+        out = []
+        for r in records:
+            row = r.row
+            if row is None:
+                continue
+            lists = [f(row) or () for f in self._functions]
+            for i in range(max(map(len, lists))):
+                extra = tuple(items[i] if i < len(items) else None for items in lists)
+                out.append(Record(r.key, row + extra, r.ts, r.window, r.headers))
+        return out
+
+
+class GroupStream(Stateless):
+    """GROUP BY over a stream: the group's values become the key; null values and incomplete groups are dropped."""
+
+    def __init__(self, make_key: Callable[[Row], Row | None]) -> None:
+        self._make_key = make_key
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Re-key the records that have a complete group."""
+        make_key = self._make_key
+        out = []
+        for r in records:
+            if r.row is not None:
+                key = make_key(r.row)
+                if key is not None:
+                    r.key = key
+                    out.append(r)
+        return out

@@ -1,0 +1,102 @@
+"""Operators on tables, which are changelogs of keyed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kalam_jupyter.ksql.operators.record import Record, Row, store_key
+
+
+class TableStore:
+    """Keeps a table's current rows, so that each change knows the row it replaces. Null keys are dropped."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, Row] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Fill in `Record.old`."""
+        rows = self.rows
+        out = []
+        for r in records:
+            if r.key is None:
+                continue
+            key = store_key((*r.key, r.window))
+            if r.row is None:
+                r.old = rows.pop(key, None)
+            else:
+                r.old = rows.get(key)
+                rows[key] = r.row
+            out.append(r)
+        return out
+
+    def checkpoint(self) -> Any:
+        """All rows by key and window."""
+        return self.rows
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self.rows = state
+
+
+class TableFilter:
+    """WHERE over a table, and HAVING: a row that stops matching becomes a tombstone, once; unseen keys emit nothing."""
+
+    def __init__(self, predicate: Callable[[Row], bool]) -> None:
+        self._predicate = predicate
+        self._present: set[Any] = set()
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Return the changes of the filtered table."""
+        predicate, present = self._predicate, self._present
+        out = []
+        for r in records:
+            if r.key is None:
+                continue
+            key = store_key((*r.key, r.window))
+            was = key in present
+            if r.row is not None and predicate(r.row):
+                if not was:
+                    present.add(key)
+                    r.old = None
+                out.append(r)
+            elif was:
+                present.discard(key)
+                r.row = None
+                out.append(r)
+        return out
+
+    def replace_predicate(self, predicate: Callable[[Row], bool]) -> None:
+        """Judge from now on by another predicate; what is present stays so until its next change."""
+        self._predicate = predicate
+
+    def checkpoint(self) -> Any:
+        """The keys present."""
+        return self._present
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._present = state
+
+
+class DropNullKeys:
+    """A table read from a topic: records with a null key are no changes of it."""
+
+    def __init__(self, report: Callable[[str, Record], None]) -> None:
+        self._report = report
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Return the records with a key."""
+        if all(r.key is not None for r in records):
+            return records
+        for r in records:
+            if r.key is None:
+                self._report("null key", r)
+        return [r for r in records if r.key is not None]
+
+    def checkpoint(self) -> Any:
+        """No state."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """No state."""

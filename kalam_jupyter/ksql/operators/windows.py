@@ -1,0 +1,203 @@
+"""Aggregation in time windows (tumbling, hopping) and in sessions.
+
+A record is accepted into a window while ``window end > stream time - grace``, stream time being the largest timestamp that this
+aggregation has seen over all keys, the record's included. Windows are [start, end); sessions are [first, last], both inclusive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kalam_jupyter.ksql.operators.aggregate import Aggregator
+from kalam_jupyter.ksql.operators.record import Record, store_key
+
+NEVER = -(1 << 62)
+
+
+class TimeWindowAggregate:
+    """GROUP BY in tumbling or hopping windows: one output per record and window, windows ascending.
+
+    Parameters
+    ----------
+    size, advance, grace : int
+        Milliseconds; `advance` equals `size` for tumbling windows.
+    emit_final : bool
+        Emit a window once, when it closes, instead of at every change.
+    """
+
+    def __init__(
+        self, aggregator: Aggregator, size: int, advance: int, grace: int, *, emit_final: bool = False
+    ) -> None:
+        self._aggregator = aggregator
+        self._size, self._advance, self._grace = size, advance, grace
+        self._emit_final = emit_final
+        self._stream_time = NEVER
+        self._closed = NEVER
+        self._oldest = NEVER
+        # start -> key -> [state, timestamp, key]; by start, so that closed windows go at once
+        self._windows: dict[int, dict[Any, list[Any]]] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Fold every record into its windows."""
+        out: list[Record] = []
+        size, advance = self._size, self._advance
+        for r in records:
+            ts = r.ts
+            if ts > self._stream_time:
+                self._stream_time = ts
+                self._expire()
+            limit = self._stream_time - self._grace
+            start = ts - ts % advance
+            if advance == size:
+                if start + size > limit:
+                    self._fold(r, start, out)
+            else:
+                first = max(start - ((size - 1 - (ts - start)) // advance) * advance, 0)
+                for begin in range(first, start + 1, advance):
+                    if begin + size > limit:
+                        self._fold(r, begin, out)
+            if self._emit_final:
+                self._close(out)
+        return out
+
+    def _fold(self, r: Record, start: int, out: list[Record]) -> None:
+        assert r.key is not None and r.row is not None
+        key = store_key(r.key)
+        windows = self._windows.get(start)
+        if windows is None:
+            windows = self._windows[start] = {}
+            self._lose(start)
+        group = windows.get(key)
+        if group is None:
+            group = windows[key] = [self._aggregator.initial(), r.ts, r.key]
+        elif r.ts > group[1]:
+            group[1] = r.ts
+        self._aggregator.add(group[0], r.row)
+        if not self._emit_final:
+            out.append(self._output(group, start, r.headers))
+
+    def _output(self, group: list[Any], start: int, headers: Any = ()) -> Record:
+        bounds = (start, start + self._size)
+        key = group[2]
+        return Record(key, self._aggregator.results(group[0]) + key + bounds, group[1], bounds, headers)
+
+    def _expire(self) -> None:
+        """Forget windows that take no more records (emit changes only: a final window is forgotten when emitted)."""
+        if self._emit_final:
+            return
+        limit = self._stream_time - self._grace - self._size
+        if limit >= self._oldest + self._size or self._oldest == NEVER:
+            for start in [s for s in self._windows if s <= limit]:
+                del self._windows[start]
+            self._oldest = limit
+
+    def _lose(self, newest: int) -> None:
+        """The reference's store purges by the newest window it has stored: what it purges unemitted is lost."""
+        if self._emit_final:
+            limit = max(self._windows) - (self._size + self._grace)
+            for start in [s for s in self._windows if s < limit]:
+                del self._windows[start]
+
+    def _close(self, out: list[Record]) -> None:
+        close = self._stream_time - self._grace
+        if close <= self._closed:
+            return
+        self._closed = close
+        for start in sorted(s for s in self._windows if s + self._size <= close):
+            groups = self._windows.pop(start)
+            out.extend(self._output(groups[key], start) for key in sorted(groups, key=key_order))
+
+    def checkpoint(self) -> Any:
+        """Stream time and all open windows."""
+        return (self._stream_time, self._closed, self._windows)
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._stream_time, self._closed, self._windows = state
+
+
+def key_order(key: Any) -> Any:
+    return [(v is not None, v if isinstance(v, int | float | str | bytes) else repr(v)) for v in key]
+
+
+class SessionAggregate:
+    """GROUP BY in sessions: bursts of records at most `gap` apart.
+
+    A record that joins stored sessions deletes them (a tombstone each, timestamp their old end) and emits the merged one, timestamp its end.
+    """
+
+    def __init__(self, aggregator: Aggregator, gap: int, grace: int, *, emit_final: bool = False) -> None:
+        self._aggregator = aggregator
+        self._gap, self._grace = gap, grace
+        self._emit_final = emit_final
+        self._stream_time = NEVER
+        self._closed = NEVER
+        self._newest_end = NEVER
+        # key -> sessions [start, end, state, key], by start
+        self._sessions: dict[Any, list[list[Any]]] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Fold every record into its key's sessions."""
+        out: list[Record] = []
+        for r in records:
+            if r.ts > self._stream_time:
+                self._stream_time = r.ts
+            self._fold(r, out)
+            if self._emit_final:
+                self._close(out)
+        return out
+
+    def _fold(self, r: Record, out: list[Record]) -> None:
+        assert r.key is not None and r.row is not None
+        ts, gap = r.ts, self._gap
+        key = store_key(r.key)
+        expired = self._newest_end - (gap + self._grace)
+        stored = [s for s in self._sessions.get(key, ()) if s[1] >= expired]
+        merged = [s for s in stored if s[0] - gap <= ts <= s[1] + gap]
+        start = min([ts, *(s[0] for s in merged)])
+        end = max([ts, *(s[1] for s in merged)])
+        if end < self._stream_time - self._grace - gap:
+            return
+        state = self._aggregator.initial()
+        for s in merged:
+            state = self._aggregator.merge(state, s[2])
+        self._aggregator.add(state, r.row)
+        if not self._emit_final and (start, end) != (ts, ts):
+            out.extend(Record(r.key, None, s[1], (s[0], s[1]), r.headers) for s in merged)
+        session = [start, end, state, r.key]
+        kept = [s for s in stored if s not in merged]
+        kept.append(session)
+        kept.sort(key=lambda s: s[0])
+        self._sessions[key] = kept
+        self._newest_end = max(self._newest_end, end)
+        if not self._emit_final:
+            out.append(self._output(session, r.headers))
+
+    def _output(self, session: list[Any], headers: Any = ()) -> Record:
+        start, end, state, key = session
+        row = self._aggregator.results(state) + key + (start, end)
+        return Record(key, row, end, (start, end), headers)
+
+    def _close(self, out: list[Record]) -> None:
+        close = self._stream_time - self._grace - self._gap
+        if close <= self._closed:
+            return
+        self._closed = close
+        done = []
+        for key, sessions in list(self._sessions.items()):
+            done += [s for s in sessions if s[1] < close]
+            rest = [s for s in sessions if s[1] >= close]
+            if rest:
+                self._sessions[key] = rest
+            else:
+                del self._sessions[key]
+        done.sort(key=lambda s: (s[0], key_order(s[3])))
+        out.extend(self._output(s) for s in done)
+
+    def checkpoint(self) -> Any:
+        """Times and all sessions."""
+        return (self._stream_time, self._closed, self._newest_end, self._sessions)
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._stream_time, self._closed, self._newest_end, self._sessions = state

@@ -1,0 +1,468 @@
+"""The planner: one SELECT to execution steps.
+
+Order of steps: sources and joins, WHERE, PARTITION BY, table functions, GROUP BY with windows and aggregation, HAVING, projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kalam_jupyter.engine.types import BOOLEAN, STRING, Column, DataType, Schema, Struct
+from kalam_jupyter.ksql.analysis.layout import Layout, named, source_layout
+from kalam_jupyter.ksql.analysis.scope import WINDOW_NAMES, AliasedSource, NamedItem, Scope
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.expressions.binder import Binder
+from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
+from kalam_jupyter.ksql.formats.base import SerdeFormat
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.metastore import WINDOW_BOUNDS, Metastore, Source, WindowInfo
+from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.plan.aggregation import Aggregation, plan_aggregation
+from kalam_jupyter.ksql.plan.joins import JoinPlanner
+from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey, check_columns, split
+
+
+@dataclass(frozen=True)
+class QueryPlan:
+    """The steps of one query, without a sink, and what they result in.
+
+    Attributes
+    ----------
+    root : ProjectStep
+    schema : Schema
+        Result columns: the key columns first for a persistent query, all in SELECT order for a transient one.
+    is_table : bool
+    window : WindowInfo or None
+        How the result's keys are windowed.
+    sources : tuple of Source
+    key_format, value_format : SerdeFormat
+        What a sink inherits.
+    key_items : mapping of int to int
+        Transient queries: positions in the result of key columns, and their position in the record's key.
+    bound_items : mapping of int to int
+        Transient queries: positions in the result of WINDOWSTART (0) and WINDOWEND (1).
+    """
+
+    root: steps.ProjectStep
+    schema: Schema
+    is_table: bool
+    window: WindowInfo | None
+    sources: tuple[Source, ...]
+    key_format: SerdeFormat
+    value_format: SerdeFormat
+    rekeyed: bool = False
+    without_key: bool = False
+    key_items: Mapping[int, int] = field(default_factory=dict)
+    bound_items: Mapping[int, int] = field(default_factory=dict)
+    aggregation: Aggregation | None = None
+
+
+@dataclass
+class Relation:
+    """What FROM gives: a step, its key, and what the planner must know about it."""
+
+    step: steps.Step
+    key: ResultKey
+    window: WindowInfo | None
+    key_format: SerdeFormat
+    synthetic: str | None = None
+
+
+class QueryPlanner:
+    """Plans queries against one metastore.
+
+    Parameters
+    ----------
+    metastore : Metastore
+    functions : FunctionRegistry
+    context : EvaluationContext
+        What non-deterministic functions draw from when the plan runs.
+    partitions : callable
+        From a topic's name to its number of partitions.
+    """
+
+    def __init__(
+        self, metastore: Metastore, functions: FunctionRegistry, context: Any, partitions: Any
+    ) -> None:
+        self._metastore = metastore
+        self._functions = functions
+        self._context = context
+        self._partitions = partitions
+
+    def binder(self, layout: Layout, known: Mapping[ast.Expression, ColumnValue] | None = None) -> Binder:
+        """Return a binder over `layout`."""
+        return Binder(layout, self._functions, self._context, self.resolve_type, known or {})
+
+    def resolve_type(self, type_: DataType) -> DataType:
+        """Return a type with the names of custom types replaced."""
+        return resolve_custom_types(type_, self._metastore.types)
+
+    def plan(self, query: ast.Query, sink: str | None) -> QueryPlan:
+        """Plan a query.
+
+        Parameters
+        ----------
+        query : Query
+        sink : str or None
+            The stream or table that it fills; None for a transient query.
+
+        Raises
+        ------
+        KsqlError
+            If the query has no meaning; the message is the reference's.
+        """
+        return _Planning(self, query, sink).run()
+
+    @property
+    def metastore(self) -> Metastore:
+        """The sources and types it plans against."""
+        return self._metastore
+
+    @property
+    def functions(self) -> FunctionRegistry:
+        """The functions it resolves."""
+        return self._functions
+
+    def partitions(self, topic: str) -> int:
+        """Return the number of partitions of a topic."""
+        return self._partitions(topic)  # type: ignore[no-any-return]
+
+
+class _Planning:
+    """The planning of one query."""
+
+    def __init__(self, planner: QueryPlanner, query: ast.Query, sink: str | None) -> None:
+        self._planner = planner
+        self._query = query
+        self._sink = sink
+        self._scope = Scope.of(query, planner.metastore)
+        self._sources = tuple(s.source for s in self._scope.sources)
+
+    def run(self) -> QueryPlan:
+        query, scope = self._query, self._scope
+        self._check_clauses()
+        relation = self._relation()
+        if relation.synthetic is not None:
+            scope.synthetic.append(relation.synthetic)
+        items = self._items(relation)
+        step = relation.step
+        if query.where is not None:
+            step = self._where(step, scope.qualify(query.where, "WHERE"))
+        rekeyed, without_key = False, False
+        key = relation.key
+        if query.partition_by is not None:
+            step, key, items, without_key = self._partition_by(step, relation, items)
+            rekeyed = True
+        step, known = self._flat_map(step, items)
+        aggregation = None
+        window = relation.window
+        if query.group_by is not None or self._has_aggregates(items):
+            aggregation = plan_aggregation(self._planner, query, scope, step, items, self._sink is not None)
+            step, key, known = aggregation.step, aggregation.key, dict(aggregation.known)
+            rekeyed, window = True, aggregation.window
+        elif query.emit == "FINAL":
+            raise KsqlError("EMIT FINAL is only supported for windowed aggregations.")
+        return self._project(step, key, items, known, relation, window, rekeyed, without_key, aggregation)
+
+    def _check_clauses(self) -> None:
+        query = self._query
+        if query.window is not None and query.group_by is None and not self._any_aggregate(query.select):
+            raise KsqlError("WINDOW clause requires a GROUP BY clause.")
+        if query.partition_by == ():
+            raise StatementError("PARTITION BY requires at least one expression")
+        if query.emit == "FINAL" and query.window is None:
+            raise KsqlError("EMIT FINAL is only supported for windowed aggregations.")
+
+    def _any_aggregate(self, node: Any) -> bool:
+        nodes = node if isinstance(node, tuple) else (node,)
+        return any(
+            isinstance(n, ast.FunctionCall) and self._planner.functions.is_aggregate(n.name)
+            for top in nodes
+            for n in ast.walk(top)
+        )
+
+    def _has_aggregates(self, items: Sequence[NamedItem]) -> bool:
+        having = self._query.having
+        return any(self._any_aggregate(i.expression) for i in items) or (
+            having is not None and self._any_aggregate(having)
+        )
+
+    # FROM
+
+    def _relation(self) -> Relation:
+        if self._scope.is_join:
+            return JoinPlanner(self._planner, self._scope, self._query).plan()
+        only = self._scope.sources[0]
+        source = only.source
+        step = steps.SourceStep(
+            layout=source_layout(source),
+            key=source.schema.key,
+            table=not source.is_stream,
+            source=source,
+            alias=only.alias,
+            materialize=not source.is_stream and self._query.group_by is not None,
+        )
+        return Relation(step, source_key(only), source.window, source.key_format)
+
+    def _items(self, relation: Relation) -> list[NamedItem]:
+        binder = self._planner.binder(relation.step.layout)
+
+        def struct_type(e: ast.Expression) -> Struct:
+            type_ = binder.type_of(self._scope.internal(e))
+            if not isinstance(type_, Struct):
+                raise StatementError(f"Cannot expand `{e}`: it is not a STRUCT but {type_}.")
+            return type_
+
+        leak = self._query.partition_by is not None
+        return self._scope.expand(self._query.select, struct_type, leak_pseudo=leak)
+
+    # Clauses
+
+    def _where(self, step: steps.Step, where: ast.Expression) -> steps.Step:
+        internal = self._scope.internal(where)
+        predicate = bind_predicate(self._planner.binder(step.layout), internal, "WHERE")
+        return steps.FilterStep(
+            layout=step.layout,
+            key=step.key,
+            table=step.table,
+            input=step,
+            predicate=predicate,
+            text=str(internal),
+        )
+
+    def _partition_by(
+        self, step: steps.Step, relation: Relation, items: list[NamedItem]
+    ) -> tuple[steps.Step, ResultKey, list[NamedItem], bool]:
+        query, scope = self._query, self._scope
+        assert query.partition_by is not None
+        if step.table:
+            raise StatementError("PARTITION BY is not supported on tables.")
+        if relation.window is not None:
+            raise StatementError(
+                "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385."
+            )
+        nulls = [e for e in query.partition_by if isinstance(e, ast.Literal) and e.value is None]
+        if nulls and len(query.partition_by) > 1:
+            raise StatementError("Cannot PARTITION BY multiple columns including NULL")
+        if nulls:
+            rekeyed = steps.SelectKeyStep(
+                layout=step.layout, key=(), table=False, input=step, expressions=(), text=("NULL",)
+            )
+            return rekeyed, ResultKey((), "partitioning expression"), self._keys_last(items, ()), True
+        qualified = tuple(scope.qualify(e, "PARTITION BY") for e in query.partition_by)
+        binder = self._planner.binder(step.layout)
+        bound = [binder.bind(scope.internal(e)) for e in qualified]
+        names = self._generated_names(qualified, items)
+        columns = tuple(
+            Column(name, b.type, key=True)  # type: ignore[arg-type]
+            for name, b in zip(names, bound, strict=True)
+        )
+        rekeyed = steps.SelectKeyStep(
+            layout=step.layout,
+            key=columns,
+            table=False,
+            input=step,
+            expressions=tuple(bound),
+            text=tuple(str(scope.internal(e)) for e in qualified),
+        )
+        parts = tuple(KeyPart((e,), b.type) for e, b in zip(qualified, bound, strict=True))  # type: ignore[arg-type]
+        items = self._keys_last(items, qualified)
+        if any(isinstance(i, ast.AllColumns) and i.source is None for i in query.select):
+            present = {i.expression for i in items}
+            made = [
+                NamedItem(e, name, aliased=True)
+                for e, name in zip(qualified, names, strict=True)
+                if e not in present
+            ]
+            items = made + items
+        return rekeyed, ResultKey(parts, "partitioning expression"), items, False
+
+    def _keys_last(self, items: list[NamedItem], keys: Sequence[ast.Expression]) -> list[NamedItem]:
+        """What ``*`` gave as key columns comes after the values: they are values now."""
+        if not any(isinstance(i, ast.AllColumns) for i in self._query.select):
+            return items
+        old = {
+            ast.ColumnRef(c.name, s.alias) for s in self._scope.sources for c in s.source.schema.key
+        } - set(keys)
+        if self._scope.is_join:
+            return items
+        return [i for i in items if i.expression not in old] + [i for i in items if i.expression in old]
+
+    def _generated_names(
+        self, expressions: Sequence[ast.Expression], items: Sequence[NamedItem]
+    ) -> list[str]:
+        return key_names(self._scope, expressions, items)
+
+    def _flat_map(
+        self, step: steps.Step, items: Sequence[NamedItem]
+    ) -> tuple[steps.Step, dict[ast.Expression, ColumnValue]]:
+        functions = self._planner.functions
+        calls: dict[ast.FunctionCall, None] = {}
+        for item in items:
+            for node in ast.walk(self._scope.internal(item.expression)):
+                if isinstance(node, ast.FunctionCall) and functions.is_table_function(node.name):
+                    calls[node] = None
+        if not calls:
+            return step, {}
+        if self._has_aggregates(items) or self._query.group_by is not None:
+            raise StatementError("Table functions cannot be used with aggregations.")
+        if step.table:
+            raise KsqlError("Table source is not supported with table functions")
+        binder = self._planner.binder(step.layout)
+        bound = [binder.bind_table_function(call) for call in calls]
+        layout = step.layout.plus((f"KSQL_SYNTH_{i}", type_) for i, (_, _, type_) in enumerate(bound))
+        known = {
+            call: ColumnValue(type=type_, index=len(step.layout) + i, name=f"KSQL_SYNTH_{i}")
+            for i, (call, (_, _, type_)) in enumerate(zip(calls, bound, strict=True))
+        }
+        expanded = steps.FlatMapStep(
+            layout=layout,
+            key=step.key,
+            table=False,
+            input=step,
+            functions=tuple((function, arguments) for function, arguments, _ in bound),
+            text=tuple(map(str, calls)),
+        )
+        return expanded, known  # type: ignore[return-value]
+
+    # SELECT
+
+    def _project(
+        self,
+        step: steps.Step,
+        key: ResultKey,
+        items: Sequence[NamedItem],
+        known: Mapping[ast.Expression, ColumnValue],
+        relation: Relation,
+        window: WindowInfo | None,
+        rekeyed: bool,
+        without_key: bool,
+        aggregation: Aggregation | None,
+    ) -> QueryPlan:
+        binder = self._planner.binder(step.layout, known)
+        if self._sink is not None:
+            split_items = split(items, key, self._sink)
+            key_columns = tuple(
+                Column(name, key.parts[position].type, key=True) for position, name in split_items.keys
+            )
+            positions = tuple(position for position, _ in split_items.keys)
+            chosen: Sequence[NamedItem] = split_items.values
+        else:
+            key_columns, positions, chosen = (), tuple(range(len(step.key))), items
+        select = tuple((item.name, self._select(binder, item)) for item in chosen)
+        values = tuple(Column(name, b.type) for name, b in select)  # type: ignore[arg-type]
+        if self._sink is not None:
+            check_columns(key_columns, values)
+            if not values:
+                raise StatementError("The projection contains no value columns.")
+        root = steps.ProjectStep(
+            layout=Layout(named(values)),
+            key=key_columns or step.key,
+            table=step.table,
+            input=step,
+            select=select,
+            text=tuple(str(self._scope.internal(i.expression)) for i in chosen),
+            key_positions=positions,
+        )
+        key_items, bound_items = _transient_keys(items, key) if self._sink is None else ({}, {})
+        return QueryPlan(
+            root=root,
+            schema=Schema((*key_columns, *values)),
+            is_table=step.table,
+            window=window,
+            sources=self._sources,
+            key_format=relation.key_format,
+            value_format=self._sources[0].value_format,
+            rekeyed=rekeyed,
+            without_key=without_key,
+            key_items=key_items,
+            bound_items=bound_items,
+            aggregation=aggregation,
+        )
+
+    def _select(self, binder: Binder, item: NamedItem) -> Bound:
+        bound = binder.bind(self._scope.internal(item.expression))
+        if bound.type is None:
+            raise StatementError(
+                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null AS VARCHAR)."
+            )
+        return bound
+
+
+def _transient_keys(items: Sequence[NamedItem], key: ResultKey) -> tuple[dict[int, int], dict[int, int]]:
+    keys, bounds = {}, {}
+    for i, item in enumerate(items):
+        for position, part in enumerate(key.parts):
+            if item.expression in part.alternatives:
+                keys[i] = position
+        if isinstance(item.expression, ast.ColumnRef) and item.expression.name in WINDOW_NAMES:
+            bounds[i] = int(item.expression.name == WINDOW_BOUNDS[1].name)
+    return keys, bounds
+
+
+def source_key(aliased: AliasedSource) -> ResultKey:
+    """Return the key of a source as the key of a query's result."""
+    parts = tuple(KeyPart((ast.ColumnRef(c.name, aliased.alias),), c.type) for c in aliased.source.schema.key)
+    return ResultKey(parts, "key column", lambda e: e.name if isinstance(e, ast.ColumnRef) else str(e))
+
+
+def key_names(scope: Scope, expressions: Sequence[ast.Expression], items: Sequence[NamedItem]) -> list[str]:
+    """Return the names of key columns made of expressions: as in the projection, else their own or a generated one."""
+    by_expression = {i.expression: i.name for i in reversed(items)}
+    taken = {c.name for s in scope.sources for c in s.source.schema} | {i.name for i in items}
+    names, counter = [], 0
+    for e in expressions:
+        if e in by_expression:
+            names.append(by_expression[e])
+        elif isinstance(e, ast.ColumnRef):
+            names.append(scope.column_name(e))
+        elif isinstance(e, ast.Dereference):
+            names.append(e.field_name)
+        else:
+            while f"KSQL_COL_{counter}" in taken:
+                counter += 1
+            names.append(f"KSQL_COL_{counter}")
+            counter += 1
+    return names
+
+
+def bind_predicate(binder: Binder, e: ast.Expression, clause: str) -> Bound:
+    """Bind WHERE or HAVING: BOOLEAN, and errors say which clause it is."""
+    try:
+        predicate = binder.bind(e)
+    except StatementError as error:
+        message = error.message
+        if not message.startswith(("Error in ", "Invalid Predicate")):
+            message = f"Error in {clause} expression: {message}"
+        raise StatementError(message, line=error.line, column=error.column) from None
+    if predicate.type != BOOLEAN:
+        shown = f"{e} ({'null' if predicate.type is None else predicate.type})"
+        raise StatementError(
+            f"Type error in {clause} expression: Should evaluate to boolean but is {shown} instead."
+        )
+    return predicate
+
+
+def resolve_custom_types(type_: DataType, types: Mapping[str, DataType]) -> DataType:
+    """Return a type with the names of custom types replaced; StatementError if one is unknown."""
+    from kalam_jupyter.engine.types import Array, Map
+
+    match type_:
+        case ast.NamedType(name):
+            found = types.get(name.upper()) or types.get(name)
+            if found is None:
+                raise StatementError(f"Failed to prepare statement: Cannot resolve unknown type: {name}")
+            return found
+        case Array(element, size):
+            return Array(resolve_custom_types(element, types), size)
+        case Map(key, value):
+            return Map(resolve_custom_types(key, types), resolve_custom_types(value, types))
+        case Struct(fields):
+            return Struct(tuple((n, resolve_custom_types(t, types)) for n, t in fields))
+    return type_
+
+
+__all__ = ["STRING", "QueryPlan", "QueryPlanner", "Relation"]
