@@ -399,7 +399,12 @@ SelectItem = AllColumns | StructAll | SingleColumn
 
 @dataclass(frozen=True)
 class Statement(Node):
-    """Base of statements. ``str(statement)`` is its canonical text."""
+    """Base of statements. ``str(statement)`` is its canonical text.
+
+    `name_location` is where the name of the object stands that the statement is about.
+    """
+
+    name_location: Location | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     def __str__(self) -> str:
         from kalam_jupyter.ksql.lang.format import format_statement
