@@ -1,0 +1,521 @@
+"""The registry of functions: definitions by name, and what the planner gets when it resolves a call.
+
+Vocabulary
+----------
+overload
+    One signature with its implementation.
+call
+    A resolved scalar or table function: which Python function to call, with which conversions of its
+    arguments.
+aggregation
+    A resolved aggregate: initial state, add, undo, merge, result.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from kalam_jupyter.engine import types as t
+from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument, Match, resolve
+from kalam_jupyter.ksql.functions.signature import Signature, parse_signature, substitute
+from kalam_jupyter.ksql.values.coerce import NO_LITERAL, Operand
+from kalam_jupyter.ksql.values.convert import Convert, identity, widening_function
+
+__all__ = [
+    "Aggregation",
+    "Call",
+    "EvaluationContext",
+    "FunctionRegistry",
+    "LambdaArgument",
+    "Library",
+    "Operand",
+]
+
+Kind = Literal["SCALAR", "AGGREGATE", "TABLE"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EvaluationContext:
+    """Where functions that are not functions of their arguments draw from, so that a replay is exact.
+
+    The query sets it before each batch; a checkpoint must keep `sequence`.
+
+    Attributes
+    ----------
+    random : random.Random
+        Source of RANDOM() and UUID().
+    now_ms : int
+        Processing time, milliseconds since the epoch.
+    sequence : int
+        How many sequence numbers were given out: the order in which EARLIEST and LATEST_BY_OFFSET saw values.
+    """
+
+    __slots__ = ("now_ms", "random", "sequence")
+
+    def __init__(self, seed: int = 0, now_ms: int = 0, sequence: int = 0) -> None:
+        self.random = random.Random(seed)
+        self.now_ms = now_ms
+        self.sequence = sequence
+
+    def next_sequence(self) -> int:
+        """Return a number larger than all before."""
+        self.sequence += 1
+        return self.sequence
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What an implementation that depends on types gets: argument types after widening, and the result
+    type.
+    """
+
+    types: tuple[t.DataType | None, ...]
+    result: t.DataType | None
+    lambdas: tuple[tuple[t.DataType, ...] | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Overload:
+    """A scalar or table function's signature and implementation.
+
+    Attributes
+    ----------
+    function : callable
+        Takes values; with `specialize` takes a `Binding` and returns that callable.
+    returns : callable or None
+        Result type from the argument types, where the signature has none.
+    nulls : bool
+        It takes NULLs; otherwise a NULL argument gives NULL without a call.
+    context : bool
+        Its first argument is the `EvaluationContext`.
+    columnar : callable or None
+        The same over Arrow arrays; NULL in, NULL out, failures as NULL.
+    """
+
+    signature: Signature
+    function: Callable[..., Any]
+    returns: Callable[[tuple[t.DataType | None, ...]], t.DataType | None] | None = None
+    nulls: bool = False
+    context: bool = False
+    specialize: bool = False
+    columnar: Callable[..., Any] | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class AggregateOverload:
+    """An aggregate's signature and the factory of its `Aggregation` parts."""
+
+    signature: Signature
+    factory: Callable[[AggregateCall], AggregateParts]
+    returns: Callable[[tuple[t.DataType | None, ...]], t.DataType | None] | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class AggregateCall:
+    """What an aggregate's factory gets.
+
+    Attributes
+    ----------
+    types : tuple
+        Types of the column arguments, after widening.
+    literals : tuple
+        Values of the constant arguments.
+    result : DataType
+    config : mapping
+        Properties under ``ksql.functions.<name>.``, lower case.
+    context : EvaluationContext
+    """
+
+    types: tuple[t.DataType | None, ...]
+    literals: tuple[Any, ...]
+    result: t.DataType | None
+    config: Mapping[str, Any]
+    context: EvaluationContext
+
+
+def unsupported_merge(a: Any, b: Any) -> Any:
+    """The merge of aggregates that have none."""
+    raise KsqlError("This aggregate function cannot be used with SESSION windows")
+
+
+@dataclass(frozen=True)
+class AggregateParts:
+    """An aggregate as functions of its state.
+
+    `add` and `undo` may change the state they get and return it; `merge` (older session first) may reuse
+    both. States are plain data: None, numbers, text, bytes, Decimal, lists, dicts. `result` never hands out
+    a part of the state
+    that changes later.
+    """
+
+    initial: Callable[[], Any]
+    add: Callable[..., Any]
+    merge: Callable[[Any, Any], Any] = unsupported_merge
+    undo: Callable[..., Any] | None = None
+    result: Callable[[Any], Any] = identity
+    state_type: t.DataType | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A resolved scalar or table function.
+
+    Attributes
+    ----------
+    name : str
+        As declared.
+    function : callable
+        Of the argument values, converted; a table function returns a list of values. It may raise.
+    conversions : tuple of callable
+        One for each argument (`identity`: none needed); applied to values that are not NULL.
+    types : tuple
+        What the arguments are converted to; None for an untyped NULL, a lambda, an interval unit.
+    type : DataType or None
+        Of the result; of one row's value for a table function.
+    null_on_null : bool
+        The result is NULL, without a call, when an argument is.
+    lambdas : tuple
+        Parameter types of each lambda argument; None at other positions.
+    columnar : callable or None
+    deterministic : bool
+        False for functions that draw from the `EvaluationContext`.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    conversions: tuple[Convert, ...]
+    types: tuple[t.DataType | None, ...]
+    type: t.DataType | None
+    null_on_null: bool
+    lambdas: tuple[tuple[t.DataType, ...] | None, ...] = ()
+    columnar: Callable[..., Any] | None = None
+    deterministic: bool = True
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """A resolved aggregate function.
+
+    Attributes
+    ----------
+    columns : tuple of int
+        Which arguments are evaluated for each record, in order; the others were constants.
+    conversions : tuple of callable
+        One for each column argument; applied to values that are not NULL.
+    types : tuple
+        Of the column arguments, after conversion.
+    type : DataType or None
+        Of the result.
+    state_type : DataType or None
+        Of the intermediate state, which the value format must be able to hold.
+    initial, add, undo, merge, result : callable
+        See `AggregateParts`; `undo` is None where table sources are not supported.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+    conversions: tuple[Convert, ...]
+    types: tuple[t.DataType | None, ...]
+    type: t.DataType | None
+    state_type: t.DataType | None
+    initial: Callable[[], Any]
+    add: Callable[..., Any]
+    undo: Callable[..., Any] | None
+    merge: Callable[[Any, Any], Any]
+    result: Callable[[Any], Any]
+
+
+@dataclass
+class Function:
+    """Everything known under one name."""
+
+    name: str
+    kind: Kind
+    category: str
+    description: str
+    author: str = "kalam-jupyter"
+    overloads: list[Any] = field(default_factory=list)
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def resolve(self, arguments: Sequence[ArgumentType], context: EvaluationContext | None = None) -> Call:
+        """Resolve a scalar or table function for argument types; KsqlError if no overload takes them."""
+        match = resolve(self.overloads, arguments)
+        overload: Overload = match.overload
+        result = _result_type(match, overload)
+        function = overload.function
+        if overload.specialize:
+            function = function(Binding(match.types, result, match.lambdas))
+        if overload.context:
+            function = functools.partial(function, context or EvaluationContext())
+        return Call(
+            overload.signature.name,
+            function,
+            _conversions(arguments, match.types),
+            match.types,
+            result,
+            not overload.nulls,
+            match.lambdas,
+            overload.columnar,
+            not overload.context,
+        )
+
+    def aggregate(
+        self,
+        arguments: Sequence[Operand],
+        config: Mapping[str, Any] | None = None,
+        context: EvaluationContext | None = None,
+    ) -> Aggregation:
+        """Resolve an aggregate for its arguments.
+
+        Parameters
+        ----------
+        arguments : sequence of Operand
+            `literal` must be set for constants; `text` is what messages call the expression.
+        config : mapping
+            Session and engine properties; those under ``ksql.functions.<name>.`` (and ``_global_.``) count.
+
+        Raises
+        ------
+        KsqlError
+            If no overload takes them, or a constant is missing.
+        """
+        match = resolve(self.overloads, [a.type for a in arguments])
+        overload: AggregateOverload = match.overload
+        columns, literals = [], []
+        for i, (parameter, argument) in enumerate(zip(match.parameters, arguments, strict=True)):
+            if not parameter.literal:
+                columns.append(i)
+            elif argument.literal is NO_LITERAL and argument.type is not None:
+                raise KsqlError(
+                    f"Parameter {i + 1} passed to function {self.name} must be a literal constant, "
+                    f"but was expression: '{argument.text}'"
+                )
+            else:
+                value = None if argument.literal is NO_LITERAL else argument.literal
+                literals.append(value)
+        types = tuple(match.types[i] for i in columns)
+        result = _result_type(match, overload)
+        call = AggregateCall(
+            types,
+            tuple(literals),
+            result,
+            _function_config(self.name, config or {}),
+            context or EvaluationContext(),
+        )
+        parts = overload.factory(call)
+        conversions = _conversions([arguments[i].type for i in columns], types)
+        return Aggregation(
+            self.name,
+            tuple(columns),
+            conversions,
+            types,
+            result,
+            result if parts.state_type is None else parts.state_type,
+            parts.initial,
+            parts.add,
+            parts.undo,
+            parts.merge,
+            parts.result,
+        )
+
+
+def _result_type(match: Match[Any], overload: Overload | AggregateOverload) -> t.DataType | None:
+    if overload.returns is not None:
+        return overload.returns(match.types)
+    assert overload.signature.result is not None
+    return substitute(overload.signature.result, match.bindings)
+
+
+def _conversions(
+    arguments: Sequence[ArgumentType], types: Sequence[t.DataType | None]
+) -> tuple[Convert, ...]:
+    return tuple(
+        identity
+        if target is None or a is None or isinstance(a, LambdaArgument)
+        else widening_function(a, target)
+        for a, target in zip(arguments, types, strict=True)
+    )
+
+
+def _function_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"ksql.functions.{name.lower()}."
+    found = {}
+    for wanted in ("ksql.functions._global_.", prefix):
+        for key, value in config.items():
+            if key.lower().startswith(wanted):
+                found[key.lower()[len(wanted) :]] = value
+    return found
+
+
+class Library:
+    """Collects the functions of one module: ``functions = Library("NUMERIC")``, then its decorators."""
+
+    def __init__(self, category: str) -> None:
+        self.category = category
+        self.functions: dict[str, Function] = {}
+
+    def scalar(
+        self,
+        *signatures: str,
+        returns: Callable[[tuple[t.DataType | None, ...]], t.DataType | None] | None = None,
+        nulls: bool = False,
+        context: bool = False,
+        specialize: bool = False,
+        columnar: Callable[..., Any] | None = None,
+        examples: Iterable[tuple[str, str]] = (),
+        kind: Kind = "SCALAR",
+    ) -> Callable[[F], F]:
+        """Register the decorated function under `signatures`; see `Overload` for the options."""
+
+        def register(function: F) -> F:
+            text = _summary(function)
+            for signature in map(parse_signature, signatures):
+                overload = Overload(signature, function, returns, nulls, context, specialize, columnar, text)
+                self._add(signature.name, kind, text, overload)
+            self.functions[parse_signature(signatures[0]).name.upper()].examples.extend(examples)
+            return function
+
+        return register
+
+    def table(self, *signatures: str, **options: Any) -> Callable[[F], F]:
+        """Register the decorated function, which returns a list of values, as a table function."""
+        return self.scalar(*signatures, kind="TABLE", **options)
+
+    def aggregate(
+        self,
+        *signatures: str,
+        returns: Callable[[tuple[t.DataType | None, ...]], t.DataType | None] | None = None,
+    ) -> Callable[[Callable[[AggregateCall], AggregateParts]], Callable[[AggregateCall], AggregateParts]]:
+        """Register the decorated factory of `AggregateParts` under `signatures`."""
+
+        def register(
+            factory: Callable[[AggregateCall], AggregateParts],
+        ) -> Callable[[AggregateCall], AggregateParts]:
+            text = _summary(factory)
+            for signature in map(parse_signature, signatures):
+                overload = AggregateOverload(signature, factory, returns, text)
+                self._add(signature.name, "AGGREGATE", text, overload)
+            return factory
+
+        return register
+
+    def add(self, name: str, kind: Kind, description: str, overload: Overload | AggregateOverload) -> None:
+        """Register one overload that was built by hand."""
+        self._add(name, kind, description, overload)
+
+    def _add(self, name: str, kind: Kind, text: str, overload: Overload | AggregateOverload) -> None:
+        key = name.upper()
+        function = self.functions.setdefault(key, Function(key, kind, self.category, text))
+        if function.kind != kind:
+            raise ValueError(f"{key} is {function.kind} and cannot be {kind} too")
+        function.overloads.append(overload)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    doc = (function.__doc__ or "").strip()
+    return " ".join(line.strip() for line in doc.split("\n\n")[0].splitlines())
+
+
+class FunctionRegistry:
+    """All functions that statements can call: the built-ins, and those that users add."""
+
+    def __init__(self, libraries: Iterable[Library] = ()) -> None:
+        self._functions: dict[str, Function] = {}
+        for library in libraries:
+            self.add(library)
+
+    @classmethod
+    def builtin(cls) -> FunctionRegistry:
+        """Return a new registry of all built-in functions."""
+        from kalam_jupyter.ksql.functions.builtin import LIBRARIES
+
+        return cls(LIBRARIES)
+
+    def add(self, library: Library, *, replace: bool = False) -> None:
+        """Add a library's functions.
+
+        Overloads of a name that exists in the same kind are appended; with `replace` they take its place.
+
+        Raises
+        ------
+        ValueError
+            If a name exists in another kind.
+        """
+        for name, function in library.functions.items():
+            known = self._functions.get(name)
+            if known is not None and known.kind != function.kind:
+                raise ValueError(f"{name} is {known.kind} and cannot be {function.kind} too")
+            overloads = list(function.overloads)
+            if known is not None and not replace:
+                overloads = known.overloads + overloads
+                function = known
+            self._functions[name] = Function(
+                name,
+                function.kind,
+                function.category,
+                function.description,
+                function.author,
+                overloads,
+                list(function.examples),
+            )
+
+    def remove(self, name: str) -> None:
+        """Forget a function; nothing happens if there is none."""
+        self._functions.pop(name.upper(), None)
+
+    def find(self, name: str) -> Function | None:
+        """Return the function called `name`, in any case; None if there is none."""
+        return self._functions.get(name.upper())
+
+    def get(self, name: str) -> Function:
+        """Return the function called `name`; KsqlError if there is none."""
+        function = self.find(name)
+        if function is None:
+            raise KsqlError(f"Can't find any functions with the name '{name.upper()}'")
+        return function
+
+    def kind(self, name: str) -> Kind | None:
+        """Return SCALAR, AGGREGATE or TABLE; None if there is no such function."""
+        function = self.find(name)
+        return None if function is None else function.kind
+
+    def is_aggregate(self, name: str) -> bool:
+        """Whether `name` is an aggregate function."""
+        return self.kind(name) == "AGGREGATE"
+
+    def is_table_function(self, name: str) -> bool:
+        """Whether `name` is a table function."""
+        return self.kind(name) == "TABLE"
+
+    def scalar(
+        self, name: str, arguments: Sequence[ArgumentType], context: EvaluationContext | None = None
+    ) -> Call:
+        """Resolve a scalar function; KsqlError if there is none, or it does not take these arguments."""
+        return self.get(name).resolve(arguments, context)
+
+    def table(
+        self, name: str, arguments: Sequence[ArgumentType], context: EvaluationContext | None = None
+    ) -> Call:
+        """Resolve a table function; its `Call.type` is that of one row's value."""
+        return self.get(name).resolve(arguments, context)
+
+    def aggregate(
+        self,
+        name: str,
+        arguments: Sequence[Operand],
+        config: Mapping[str, Any] | None = None,
+        context: EvaluationContext | None = None,
+    ) -> Aggregation:
+        """Resolve an aggregate function; see `Function.aggregate`."""
+        return self.get(name).aggregate(arguments, config, context)
+
+    def functions(self) -> list[Function]:
+        """Return all functions, sorted by name."""
+        return [self._functions[name] for name in sorted(self._functions)]

@@ -1,0 +1,92 @@
+"""Strings as Java has them: sequences of UTF-16 code units.
+
+Python strings hold code points. The two differ only beyond U+FFFF, so each helper takes a direct path for
+ASCII.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def units(text: str) -> bytes:
+    """Return the UTF-16 code units, two bytes each, big-endian: they sort as Java sorts strings."""
+    return text.encode("utf-16-be", "surrogatepass")
+
+
+def from_units(data: bytes) -> str:
+    """Return the string of UTF-16 code units; half a surrogate pair is kept as it is."""
+    return data.decode("utf-16-be", "surrogatepass")
+
+
+def narrow(text: str) -> bool:
+    """Whether every character is one code unit, so that Python's indexes are Java's."""
+    return text.isascii() or max(text) <= "\uffff"
+
+
+def length(text: str) -> int:
+    """Return the number of UTF-16 code units."""
+    return len(text) if narrow(text) else len(units(text)) // 2
+
+
+def substring(text: str, start: int, end: int) -> str:
+    """Return code units `start` to `end` (exclusive), both within the text."""
+    return text[start:end] if narrow(text) else from_units(units(text)[2 * start : 2 * end])
+
+
+def chars(text: str) -> list[str]:
+    """Return the text split in code units."""
+    if narrow(text):
+        return list(text)
+    data = units(text)
+    return [from_units(data[i : i + 2]) for i in range(0, len(data), 2)]
+
+
+def join(parts: list[str]) -> str:
+    """Join code units; halves of surrogate pairs that meet become characters again."""
+    text = "".join(parts)
+    return text if text.isascii() else from_units(units(text))
+
+
+def sort_key(text: str) -> Any:
+    """Return what orders strings as Java does, among other keys of this function."""
+    return units(text)
+
+
+def less(a: str, b: str) -> bool:
+    """Whether `a` sorts before `b` by UTF-16 code unit."""
+    if a.isascii() or b.isascii():
+        return a < b
+    return units(a) < units(b)
+
+
+def signed_bytes(data: bytes) -> bytes:
+    """Return what orders BYTES as Java's ByteBuffer does: by signed byte."""
+    return data.translate(_SIGNED)
+
+
+_SIGNED = bytes((b + 128) & 255 for b in range(256))
+
+
+def java_hash(text: str) -> int:
+    """Return Java's String.hashCode, as a signed 32-bit integer."""
+    h = 0
+    data = units(text)
+    for i in range(0, len(data), 2):
+        h = (31 * h + (data[i] << 8 | data[i + 1])) & 0xFFFFFFFF
+    return h - (1 << 32) if h & 0x80000000 else h
+
+
+def hash_order(keys: list[str]) -> list[str]:
+    """Return distinct keys in the order in which a Java HashMap of them iterates (buckets, then
+    insertion).
+    """
+    capacity = 16
+    while len(keys) > capacity * 3 // 4:
+        capacity *= 2
+
+    def bucket(key: str) -> int:
+        h = java_hash(key) & 0xFFFFFFFF
+        return (h ^ (h >> 16)) & (capacity - 1)
+
+    return sorted(keys, key=bucket)
