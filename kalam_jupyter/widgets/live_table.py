@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from kalam_jupyter.client.stream import Stream
 
-#: Seconds between two snapshots of a table that keeps changing.
+#: Seconds between two snapshots of a table that keeps changing. With a front end that shows it live
+#: they can be rare: JupyterLab makes the whole view again for each.
 SNAPSHOT_EVERY_S = 5.0
+SNAPSHOT_EVERY_WATCHED_S = 30.0
 #: The first one comes early: a cell that ends soon should not be saved empty.
 SNAPSHOT_FIRST_S = 0.5
 
@@ -65,6 +68,7 @@ class LiveTable(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not
     _esm: ClassVar[str] = _assets.esm("live_table")
     _css: ClassVar[str] = _assets.css("live_table")
 
+    uid = t.Unicode().tag(sync=True)
     title = t.Unicode().tag(sync=True)
     columns = t.List(t.Dict()).tag(sync=True)
     max_rows = t.Int(5_000).tag(sync=True)
@@ -84,6 +88,7 @@ class LiveTable(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not
         if sort is not None and sort[0] not in stream.schema.names:
             raise ValueError(f"no column '{sort[0]}' to sort by; there are {', '.join(stream.schema.names)}")
         super().__init__(
+            uid=uuid.uuid4().hex,
             title=stream.sql,
             columns=[
                 {"name": f.name, "type": _type_text(f.type), "key": f.name in stream.key}
@@ -234,7 +239,8 @@ class _Browser:
         with table._progress:
             table._progress.notify_all()
         is_new = table._buffer.rows_in != table._shown_rows
-        if is_new and table.status == "running" and time.monotonic() - table._shown_at >= SNAPSHOT_EVERY_S:
+        every = SNAPSHOT_EVERY_WATCHED_S if table._pacer.watched else SNAPSHOT_EVERY_S
+        if is_new and table.status == "running" and time.monotonic() - table._shown_at >= every:
             table.update_snapshot()
 
     def ended(self, status: str, error: str) -> None:

@@ -151,6 +151,11 @@ class Pacer:
         return not self._thread.is_alive()
 
     @property
+    def watched(self) -> bool:
+        """Whether a browser has acknowledged frames lately."""
+        return self._clock() - self._acked_at < SILENCE_S
+
+    @property
     def stats(self) -> Stats:
         """The figures of this moment."""
         (then, before), now = self._samples[0], self._clock()

@@ -85,7 +85,7 @@ def _html(schema: pa.Schema, cells: Sequence[Sequence[str]], caption: str) -> st
         for row in zip(*cells, strict=True)
     )
     return (
-        '<table border="0" class="dataframe kj-snapshot">\n'
+        '<table border="0" class="dataframe klt-snapshot">\n'
         f'<caption style="text-align:left;caption-side:bottom">{html.escape(caption)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
     )

@@ -168,6 +168,7 @@ class Live {
     this.scroll = null; // survives a view that is made again
     this.sort = model.get("sort");
     this.filter = "";
+    this.typing = false;
     this.onVisibility = () => this.sight();
     document.addEventListener("visibilitychange", this.onVisibility);
     model.on("msg:custom", (message, buffers) => this.receive(message, buffers));
@@ -290,7 +291,7 @@ const isOver = (status) => ["stopped", "finished", "failed"].includes(status);
 class View {
   constructor(live, model, el) {
     Object.assign(this, { live, model, el, frame: null, pool: [], asked: null });
-    this.root = element("section", "kj-live", { "aria-label": "Live table" });
+    this.root = element("section", "klt-live", { "aria-label": "Live table" });
     this.root.append(this.makeHeader(), this.makeTable(), this.makeFooter());
     el.append(this.root);
     this.following = live.scroll === null;
@@ -303,16 +304,24 @@ class View {
     this.observer.observe(this.root);
     live.attach(this);
     this.paint();
+    // JupyterLab makes the view again whenever the saved form of the output changes.
     if (live.scroll !== null) this.box.scrollTop = live.scroll;
+    if (live.typing) requestAnimationFrame(() => this.search.focus({ preventScroll: true }));
   }
 
   makeHeader() {
-    const header = element("header", "kj-bar");
-    this.badge = element("span", "kj-badge", { role: "status" });
-    const title = element("code", "kj-title", { title: this.model.get("title") });
+    const header = element("header", "klt-bar");
+    this.badge = element("span", "klt-badge", { role: "status" });
+    const title = element("code", "klt-title", { title: this.model.get("title") });
     title.textContent = this.model.get("title").replace(/\s+/g, " ");
-    this.search = element("input", "kj-filter", { type: "search", placeholder: "Filter", "aria-label": "Filter rows" });
+    this.search = element("input", "klt-filter", { type: "search", placeholder: "Filter", "aria-label": "Filter rows" });
     this.search.value = this.live.filter;
+    this.search.addEventListener("focus", () => {
+      this.live.typing = true;
+    });
+    this.search.addEventListener("blur", () => {
+      if (this.root.isConnected) this.live.typing = false;
+    });
     this.search.addEventListener("input", () => {
       this.live.filter = this.search.value;
       this.live.changed();
@@ -328,21 +337,21 @@ class View {
   }
 
   makeButton(text, action) {
-    const button = element("button", "kj-button", { type: "button" });
+    const button = element("button", "klt-button", { type: "button" });
     button.textContent = text;
     button.addEventListener("click", action);
     return button;
   }
 
   makeTable() {
-    this.box = element("div", "kj-box", { tabindex: "0", role: "region", "aria-label": "Rows" });
+    this.box = element("div", "klt-box", { tabindex: "0", role: "region", "aria-label": "Rows" });
     this.box.style.maxHeight = `${this.model.get("height")}px`;
-    this.table = element("table", "kj-table");
+    this.table = element("table", "klt-table");
     this.cols = element("colgroup");
     const head = element("tr");
     this.heads = this.live.columns.map((column) => {
-      const th = element("th", column.key ? "kj-key" : "", { scope: "col" });
-      const button = element("button", "kj-sort", { type: "button", title: "Sort" });
+      const th = element("th", column.key ? "klt-key" : "", { scope: "col" });
+      const button = element("button", "klt-sort", { type: "button", title: "Sort" });
       const name = element("span");
       name.textContent = column.name;
       const type = element("small");
@@ -357,24 +366,24 @@ class View {
     const thead = element("thead");
     thead.append(head);
     this.body = element("tbody");
-    [this.above, this.below] = [element("tr", "kj-space"), element("tr", "kj-space")];
+    [this.above, this.below] = [element("tr", "klt-space"), element("tr", "klt-space")];
     this.body.append(this.above, this.below);
     this.table.append(this.cols, thead, this.body);
-    this.empty = element("p", "kj-empty");
+    this.empty = element("p", "klt-empty");
     this.box.append(this.table, this.empty);
     this.box.addEventListener("scroll", () => this.scrolled());
     return this.box;
   }
 
   makeFooter() {
-    const footer = element("footer", "kj-foot");
-    this.numbers = element("span", "kj-numbers");
+    const footer = element("footer", "klt-foot");
+    this.numbers = element("span", "klt-numbers");
     this.latest = this.makeButton("Latest ↓", () => {
       this.following = true;
       this.live.scroll = null;
       this.schedule();
     });
-    this.latest.classList.add("kj-latest");
+    this.latest.classList.add("klt-latest");
     footer.append(this.numbers, this.latest);
     return footer;
   }
@@ -447,7 +456,7 @@ class View {
       const [name, direction] = live.sort ?? [];
       const sorted = name === live.columns[i].name ? `${direction}ending` : "none";
       if (th.getAttribute("aria-sort") !== sorted) th.setAttribute("aria-sort", sorted);
-      th.classList.toggle("kj-number", Boolean(live.numeric?.[i]));
+      th.classList.toggle("klt-number", Boolean(live.numeric?.[i]));
     });
     this.empty.hidden = rows.length > 0;
     const none = live.filter && live.rows.size ? "No row matches the filter." : "Waiting for the first row…";
@@ -460,7 +469,7 @@ class View {
     while (this.pool.length < size) {
       const tr = element("tr");
       const cells = this.live.columns.map((c, i) => {
-        const td = element("td", `${c.key ? "kj-key" : ""} ${this.live.numeric[i] ? "kj-number" : ""}`.trim());
+        const td = element("td", `${c.key ? "klt-key" : ""} ${this.live.numeric[i] ? "klt-number" : ""}`.trim());
         tr.append(td);
         return { td, value: undefined, flash: 0 };
       });
@@ -472,20 +481,20 @@ class View {
   paintRow(slot, row, now) {
     const { live } = this;
     const age = now - row.at;
-    slot.tr.classList.toggle("kj-odd", row.order % 2 === 1);
+    slot.tr.classList.toggle("klt-odd", row.order % 2 === 1);
     slot.cells.forEach((cell, i) => {
       const value = row.values[i];
       if (cell.value !== value || slot.order !== row.order) {
         const text = live.rows.formats[i](value);
         cell.td.textContent = text;
         cell.td.title = text.length > 24 || live.numeric[i] ? String(value) : "";
-        cell.td.classList.toggle("kj-null", value === null || value === undefined);
+        cell.td.classList.toggle("klt-null", value === null || value === undefined);
         live.widths[i] = Math.max(live.widths[i], text.length + 3);
         cell.value = value;
       }
       const flash = row.changed?.[i] && age < FLASH_MS ? row.at : 0;
       if (flash !== cell.flash) {
-        cell.td.style.animation = flash ? `kj-flash ${FLASH_MS}ms ease-out -${Math.round(age)}ms` : "";
+        cell.td.style.animation = flash ? `klt-flash ${FLASH_MS}ms ease-out -${Math.round(age)}ms` : "";
         cell.flash = flash;
       }
     });
@@ -495,12 +504,13 @@ class View {
   paintNumbers(shown) {
     const { stats, rows, filter } = this.live;
     const error = this.model.get("error");
-    this.numbers.classList.toggle("kj-error", Boolean(error));
+    this.numbers.classList.toggle("klt-error", Boolean(error));
     if (error) {
       this.numbers.textContent = error;
       return;
     }
-    const parts = [`${count.format(stats.rate ?? 0)} rows/s`, `${count.format(stats.rows_in ?? 0)} in`];
+    const parts = isOver(this.model.get("status")) ? [] : [`${count.format(stats.rate ?? 0)} rows/s`];
+    parts.push(`${count.format(stats.rows_in ?? 0)} in`);
     parts.push(filter ? `${count.format(shown)} of ${count.format(rows.size)} shown` : `${count.format(shown)} shown`);
     if (stats.conflated) parts.push(`${count.format(stats.conflated)} conflated`);
     if (stats.lost) parts.push(`${count.format(stats.lost)} lost`);
@@ -517,20 +527,21 @@ class View {
   }
 }
 
-const lives = new WeakMap();
-
-function liveOf(model) {
-  if (!lives.has(model)) lives.set(model, new Live(model));
-  return lives.get(model);
-}
+// anywidget hands every call its own proxy of the model, so the trait `uid` says whose rows they are.
+const lives = new Map();
 
 export default {
   initialize({ model }) {
-    liveOf(model);
-    return () => lives.get(model)?.dispose();
+    const uid = model.get("uid");
+    const live = new Live(model);
+    lives.set(uid, live);
+    return () => {
+      lives.delete(uid);
+      live.dispose();
+    };
   },
   render({ model, el }) {
-    const view = new View(liveOf(model), model, el);
+    const view = new View(lives.get(model.get("uid")), model, el);
     return () => view.dispose();
   },
 };
