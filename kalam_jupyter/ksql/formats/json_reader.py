@@ -150,7 +150,7 @@ class RowReader:
         self._learns = not any(c.name != c.name.upper() in self._by_name for c in columns)
         self._names: dict[str, int | None] | None = None
         self._coerced = frozenset(i for i, c in enumerate(columns) if _typed(c.type) is None)
-        self._way = self._typed_way()
+        self._ways = self._typed_ways()
 
     def deserialize(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
         """Read a batch: see `base.Deserializer`."""
@@ -158,14 +158,9 @@ class RowReader:
         if n > 1 and None not in data:
             joined = b"\n".join(data)  # type: ignore[arg-type]
             if joined.count(b"\n") == n - 1:
-                way = self._way
-                try:
-                    rows = way.rows(way.decode_lines(joined))
-                except REFUSALS:
-                    pass
-                else:
-                    if len(rows) == n:
-                        return rows, []
+                rows = self._decode_typed(lambda way: way.rows(way.decode_lines(joined)))
+                if rows is not None and len(rows) == n:
+                    return rows, []
         return self._one_by_one(data)
 
     def _one_by_one(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
@@ -174,16 +169,29 @@ class RowReader:
         for i, record in enumerate(data):
             row = None
             if record is not None:
-                way = self._way
-                try:
-                    row = way.rows([way.decode(record)])[0]
-                except REFUSALS:
+                found = self._decode_typed(lambda way: way.rows([way.decode(record)]))  # noqa: B023
+                if found is not None:
+                    row = found[0]
+                else:
                     try:
                         row = self.read_exactly(record)
                     except REFUSALS as error:
                         errors.append((i, str(error)))
             rows.append(row)
         return rows, errors
+
+    def _decode_typed(self, decode: Callable[[_TypedWay], list[Row | None]]) -> list[Row | None] | None:
+        """Decode in the way that worked last, else in the others; None if no way will do."""
+        ways = self._ways
+        for way in ways:
+            try:
+                rows = decode(way)
+            except REFUSALS:
+                continue
+            if way is not ways[0]:
+                self._ways = (way, *(w for w in ways if w is not way))
+            return rows
+        return None
 
     def read_exactly(self, data: bytes) -> Row | None:
         """Read one record by the rules, and learn from it; `SerdeError` if they do not allow it."""
@@ -198,18 +206,23 @@ class RowReader:
             self._learn(value)
         return row
 
-    def _typed_way(self) -> _TypedWay:
-        return _TypedWay(self._columns, unwrapped=self._unwrapped, names=self._names, coerced=self._coerced)
+    def _typed_ways(self) -> tuple[_TypedWay, ...]:
+        """The way of columns spelled as they are, and that of the spelling learned, if there is one."""
+        spellings = (None,) if self._names is None else (self._names, None)
+        return tuple(
+            _TypedWay(self._columns, unwrapped=self._unwrapped, names=names, coerced=self._coerced)
+            for names in spellings
+        )
 
     def _learn(self, value: dict[str, Any]) -> None:
         if not self._unwrapped and self._learn_names(value):
-            self._way = self._typed_way()
+            self._ways = self._typed_ways()
         elif coerced := self._needing_coercion(value):
             self._coerced |= coerced
-            self._way = self._typed_way()
+            self._ways = self._typed_ways()
 
     def _learn_names(self, value: dict[str, Any]) -> bool:
-        if self._names is None and value.keys() >= self._by_name.keys():
+        if value.keys() >= self._by_name.keys():
             return False
         names = dict(self._names or {})
         taken = {i for i in names.values() if i is not None}

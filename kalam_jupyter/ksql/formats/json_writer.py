@@ -9,7 +9,8 @@ from typing import Any
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.engine.batch import Row
 from kalam_jupyter.engine.types import Column, DataType
-from kalam_jupyter.ksql.formats.text import base64_text, decimal_text, double_text
+from kalam_jupyter.ksql.formats.text import base64_text, decimal_text
+from kalam_jupyter.ksql.values.numbers import double_text
 
 Writer = Callable[[Any], str]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -12,6 +11,7 @@ from typing import Any
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.formats.base import SerdeError
+from kalam_jupyter.ksql.values.numbers import double_text
 
 INT_BOUNDS = (-(2**31), 2**31 - 1)
 LONG_BOUNDS = (-(2**63), 2**63 - 1)
@@ -85,21 +85,6 @@ def read_base64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise SerdeError(f'Not base64: "{text}"') from None
-
-
-def double_text(value: float) -> str:
-    """Return the text of Java's Double.toString: ``1.0``, ``1.0E10``, ``NaN``, ``-Infinity``."""
-    if 1e-3 <= value < 1e7 or -1e7 < value <= -1e-3 or value == 0.0:
-        return repr(value)
-    if not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    shortest = repr(value)
-    if float(two_digits := f"{value:.1e}") == value:
-        shortest = two_digits  # Java takes the closest of the texts with two digits before it looks for one
-    sign, digits, exponent = Decimal(shortest).normalize().as_tuple()
-    assert isinstance(exponent, int)
-    head, rest = digits[0], "".join(map(str, digits[1:])) or "0"
-    return f"{'-' if sign else ''}{head}.{rest}E{len(digits) - 1 + exponent}"
 
 
 def decimal_text(type_: t.Decimal) -> Callable[[Decimal], str]:
