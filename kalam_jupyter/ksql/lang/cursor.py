@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from kalam_jupyter.ksql.errors import ParseError
 from kalam_jupyter.ksql.lang.ast import Location
@@ -52,7 +52,7 @@ class Cursor:
         self.failed_at = -1
         self._nesting = 0
         self._probing = probing
-        self._production: tuple[int, Callable[[Cursor], object]] = (0, lambda cursor: None)
+        self._production: tuple[int, Callable[[Any], object]] = (0, lambda cursor: None)
 
     # Moving
 
@@ -240,7 +240,7 @@ class Cursor:
         """A parser of the same kind that only finds out how far it gets."""
         return type(self)(tokens, probing=True)
 
-    def begin(self, production: Callable[[Cursor], object]) -> None:
+    def begin(self, production: Callable[[Any], object]) -> None:
         """Note that `production` starts here: errors try their repairs from this point."""
         self._production = (self.index, production)
 

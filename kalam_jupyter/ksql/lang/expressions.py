@@ -379,7 +379,7 @@ class ExpressionParser(TypeParser):
     def _lambda_parameters(self) -> tuple[str, ...] | None:
         """The parameters of the lambda that starts here, which are skipped with the arrow; else None."""
         if self.peek().key == "=>":
-            found = (self.name("name"),)
+            found: tuple[str, ...] = (self.name("name"),)
         elif self.at("(") and self._arrow_after_parenthesis():
             self.advance()
             found = self.list_of(lambda: self.name("name"), ")")

@@ -76,8 +76,8 @@ def _delimiter(name: str, value: Any) -> str:
     text = _text(name, value)
     if not text.strip():
         raise InvalidPropertyError(
-            f"Configuration {name} is invalid: Delimiter cannot be empty, if you meant to have a tab or space "
-            "for delimiter, please use the special values 'TAB' or 'SPACE'\nExample valid value: ';'"
+            f"Configuration {name} is invalid: Delimiter cannot be empty, if you meant to have a tab or "
+            "space for delimiter, please use the special values 'TAB' or 'SPACE'\nExample valid value: ';'"
         )
     special = {"TAB": "\t", "SPACE": " "}.get(text.upper(), text)
     if len(special) != 1:
@@ -93,7 +93,8 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
         text = _text(name, value).upper()
         if text not in choices:
             raise InvalidPropertyError(
-                f"Configuration {name} is invalid: Unknown value '{value}', must be one of {', '.join(choices)}"
+                f"Configuration {name} is invalid: Unknown value '{value}', must be one of "
+                + ", ".join(choices)
             )
         return text
 
@@ -188,7 +189,8 @@ def check_properties(properties: Properties, use: str) -> str | None:
     if "CLEANUP_POLICY" in properties:
         return (
             "Invalid config variable in the WITH clause: CLEANUP_POLICY\n"
-            "The CLEANUP_POLICY config is automatically inferred based on the type of source (STREAM or TABLE).\n"
+            "The CLEANUP_POLICY config is automatically inferred based on the type of source "
+            "(STREAM or TABLE).\n"
             "Users can't set the CLEANUP_POLICY config manually."
         )
     allowed = names_for(use)

@@ -59,158 +59,29 @@ class Token(NamedTuple):
         return Location(self.line, self.column)
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words that must be quoted to be names, and words with a meaning that still are names when they stand
 # where a name is expected.
-RESERVED = frozenset(
-    [
-        "ADVANCE",
-        "ALL",
-        "AND",
-        "AS",
-        "AT",
-        "BEGINNING",
-        "BETWEEN",
-        "BY",
-        "CASE",
-        "CAST",
-        "CATALOG",
-        "CONNECTOR",
-        "CONNECTORS",
-        "CREATE",
-        "DAYS",
-        "DELETE",
-        "DESCRIBE",
-        "DISTINCT",
-        "DROP",
-        "ELSE",
-        "END",
-        "EXISTS",
-        "EXPORT",
-        "EXTENDED",
-        "FALSE",
-        "FROM",
-        "FULL",
-        "GROUP",
-        "HAVING",
-        "HOPPING",
-        "HOURS",
-        "IN",
-        "INNER",
-        "INSERT",
-        "INTO",
-        "IS",
-        "JOIN",
-        "LEFT",
-        "LIKE",
-        "LIMIT",
-        "LIST",
-        "LOAD",
-        "MATERIALIZED",
-        "MILLISECOND",
-        "MILLISECONDS",
-        "MINUTES",
-        "MONTHS",
-        "NAMESPACE",
-        "NOT",
-        "NULL",
-        "ON",
-        "OR",
-        "OUTER",
-        "PAUSE",
-        "PRINT",
-        "PROPERTIES",
-        "QUERIES",
-        "RENAME",
-        "RESUME",
-        "RETENTION",
-        "RIGHT",
-        "RUN",
-        "SAMPLE",
-        "SCRIPT",
-        "SECONDS",
-        "SELECT",
-        "SIZE",
-        "STREAM",
-        "STREAMS",
-        "TABLE",
-        "TERMINATE",
-        "THEN",
-        "TO",
-        "TOPIC",
-        "TOPICS",
-        "TRUE",
-        "TUMBLING",
-        "UNSET",
-        "VALUES",
-        "VIEW",
-        "WHEN",
-        "WHERE",
-        "WINDOW",
-        "WITH",
-        "WITHIN",
-        "YEARS",
-    ]
+RESERVED = _words(
+    """
+    ADVANCE ALL AND AS AT BEGINNING BETWEEN BY CASE CAST CATALOG CONNECTOR CONNECTORS CREATE DAYS DELETE
+    DESCRIBE DISTINCT DROP ELSE END EXISTS EXPORT EXTENDED FALSE FROM FULL GROUP HAVING HOPPING HOURS IN
+    INNER INSERT INTO IS JOIN LEFT LIKE LIMIT LIST LOAD MATERIALIZED MILLISECOND MILLISECONDS MINUTES
+    MONTHS NAMESPACE NOT NULL ON OR OUTER PAUSE PRINT PROPERTIES QUERIES RENAME RESUME RETENTION RIGHT RUN
+    SAMPLE SCRIPT SECONDS SELECT SIZE STREAM STREAMS TABLE TERMINATE THEN TO TOPIC TOPICS TRUE TUMBLING
+    UNSET VALUES VIEW WHEN WHERE WINDOW WITH WITHIN YEARS
+    """
 )
-NON_RESERVED = frozenset(
-    [
-        "ADD",
-        "ALTER",
-        "ANALYZE",
-        "ARRAY",
-        "ASSERT",
-        "CHANGES",
-        "COLUMN",
-        "COLUMNS",
-        "DATE",
-        "DAY",
-        "DEFINE",
-        "EMIT",
-        "ESCAPE",
-        "EXPLAIN",
-        "FINAL",
-        "FUNCTION",
-        "FUNCTIONS",
-        "GRACE",
-        "HEADER",
-        "HEADERS",
-        "HOUR",
-        "ID",
-        "IF",
-        "INTEGER",
-        "INTERVAL",
-        "KEY",
-        "MAP",
-        "MINUTE",
-        "MONTH",
-        "PARTITION",
-        "PARTITIONS",
-        "PERIOD",
-        "PLUGINS",
-        "PRIMARY",
-        "REPLACE",
-        "RESET",
-        "SCHEMA",
-        "SECOND",
-        "SESSION",
-        "SET",
-        "SHOW",
-        "SINK",
-        "SOURCE",
-        "STRING",
-        "STRUCT",
-        "SUBJECT",
-        "SYSTEM",
-        "TABLES",
-        "TIME",
-        "TIMEOUT",
-        "TIMESTAMP",
-        "TYPE",
-        "TYPES",
-        "UNDEFINE",
-        "VARIABLES",
-        "YEAR",
-        "ZONE",
-    ]
+NON_RESERVED = _words(
+    """
+    ADD ALTER ANALYZE ARRAY ASSERT CHANGES COLUMN COLUMNS DATE DAY DEFINE EMIT ESCAPE EXPLAIN FINAL FUNCTION
+    FUNCTIONS GRACE HEADER HEADERS HOUR ID IF INTEGER INTERVAL KEY MAP MINUTE MONTH PARTITION PARTITIONS
+    PERIOD PLUGINS PRIMARY REPLACE RESET SCHEMA SECOND SESSION SET SHOW SINK SOURCE STRING STRUCT SUBJECT
+    SYSTEM TABLES TIME TIMEOUT TIMESTAMP TYPE TYPES UNDEFINE VARIABLES YEAR ZONE
+    """
 )
 KEYWORDS = RESERVED | NON_RESERVED
 
