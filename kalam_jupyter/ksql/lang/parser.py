@@ -11,7 +11,7 @@ from kalam_jupyter.ksql.errors import ParseError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.ast import Expression, Location, Statement
 from kalam_jupyter.ksql.lang.statements import StatementParser
-from kalam_jupyter.ksql.lang.tokens import Token, scan, tokenize
+from kalam_jupyter.ksql.lang.tokens import Token, tokenize
 
 T = TypeVar("T")
 
@@ -190,31 +190,33 @@ def _parse_whole(text: str, production: Callable[[StatementParser], T]) -> T:
     return result
 
 
-def split_statements(text: str) -> list[tuple[str, int]]:
-    """Cut a script at its semicolons, whatever stands between them.
+def statement_spans(text: str) -> list[tuple[int, int]]:
+    """Find the statements of a script by its semicolons, whatever stands between them.
 
     Returns
     -------
-    list of (str, int)
-        Each statement as submitted, with its semicolon, and the number of lines before it. White space and
-        comments before a statement do not belong to it; the last may lack its semicolon.
+    list of (int, int)
+        Offset of the first character, and the one behind the semicolon. White space and comments before a
+        statement do not belong to it; the last may lack its semicolon.
 
     Raises
     ------
     ParseError
         If a string, quoted name or comment does not end.
     """
-    statements: list[tuple[str, int]] = []
-    first: Token | None = None
-    last: Token | None = None
-    for token in scan(text):
-        if token.kind in ("space", "comment", "directive"):
-            continue
-        if token.key in (";", "<EOF>"):
-            if first is not None and last is not None:
-                end = token.end if token.key == ";" else last.end
-                statements.append((text[first.start : end], first.line - 1))
-            first = None
-            continue
-        first, last = first or token, token
-    return statements
+    spans: list[tuple[int, int]] = []
+    start: int | None = None
+    end = 0
+    for token in tokenize(text):
+        if token.key not in (";", "<EOF>"):
+            start = token.start if start is None else start
+            end = token.end
+        elif start is not None:
+            spans.append((start, token.end if token.key == ";" else end))
+            start = None
+    return spans
+
+
+def split_statements(text: str) -> list[tuple[str, int]]:
+    """Return the text of each statement, see `statement_spans`, and the number of lines before it."""
+    return [(text[start:end], text.count("\n", 0, start)) for start, end in statement_spans(text)]

@@ -159,7 +159,7 @@ class StatementParser(QueryParser):
         if required:
             self.expect("WITH")
         elif not self.accept("WITH"):
-            return Properties()
+            return ast.NO_PROPERTIES
         self.expect("(")
         items = self.list_of(lambda: self._property(as_written), ")")
         names = [name for name, _ in items]
