@@ -32,6 +32,7 @@ from kalam_jupyter.ksql.lang.ast.administration import (
 )
 from kalam_jupyter.ksql.lang.ast.base import Location, NamedType, Node, Statement
 from kalam_jupyter.ksql.lang.ast.definitions import (
+    NO_PROPERTIES,
     AlterSource,
     CreateConnector,
     CreateSource,
@@ -97,6 +98,7 @@ from kalam_jupyter.ksql.lang.ast.queries import (
 from kalam_jupyter.ksql.lang.ast.traversal import children, rewrite, walk
 
 __all__ = [
+    "NO_PROPERTIES",
     "UNIT_MS",
     "AllColumns",
     "AlterSource",
