@@ -20,9 +20,20 @@ from kalam_jupyter.ksql.lang.tokens import RESERVED, Token
 
 T = TypeVar("T")
 Role = Literal[
-    "source", "column", "function", "type", "property", "topic", "query", "variable", "connector", "name"
+    "source",
+    "column",
+    "function",
+    "type",
+    "property",
+    "topic",
+    "query",
+    "variable",
+    "connector",
+    "format",
+    "setting",
+    "name",
 ]
-"""What an identifier names; ``name`` is one that is being invented."""
+"""What is named; ``name`` is a name that is being invented."""
 
 MAX_NESTING = 70
 """Parentheses, calls and types may nest this deep: it keeps recursion away from Python's limit."""

@@ -169,6 +169,7 @@ class ExpressionParser(TypeParser):
             return self._variable()
         if token.kind == "cursor":
             self.at_name("column")
+            self.at_name("function")
             self.at(*self._words, "NULL", "TRUE", "FALSE", "NOT", *(w for w, _ in self._constructors))
             self.no_viable()
         if token.key in ("NULL", "TRUE", "FALSE"):

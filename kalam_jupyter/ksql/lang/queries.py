@@ -67,18 +67,8 @@ class QueryParser(ExpressionParser):
         expression = self.expression()
         if self.accept("->", "*"):
             return ast.StructAll(expression, location=start)
-        return ast.SingleColumn(expression, self._alias(), location=start)
-
-    def _alias(self) -> str | None:
-        if self.accept("AS"):
-            return self.name("name")
-        return self.name("name") if self._at_bare_alias() else None
-
-    def _at_bare_alias(self) -> bool:
-        """Whether a name without AS follows, and not a clause that starts with a usable name."""
-        if self.at_words("EMIT", "CHANGES") or self.at_words("EMIT", "FINAL"):
-            return False
-        return not self.at_words("PARTITION", "BY") and self.at_name("name")
+        alias = self.name("name") if self.accept("AS") or self.at_name("name") else None
+        return ast.SingleColumn(expression, alias, location=start)
 
     # Relations
 
@@ -112,8 +102,14 @@ class QueryParser(ExpressionParser):
     def _source(self) -> ast.SourceRef:
         start = self.token.location
         name = self.name("source")
-        alias = self._alias() or name
+        alias = self.name("name") if self.accept("AS") or self._at_bare_alias() else name
         return ast.SourceRef(name, alias, location=start)
+
+    def _at_bare_alias(self) -> bool:
+        """Whether a name without AS follows, and not a clause that starts with a usable name."""
+        if self.at_words("EMIT", "CHANGES") or self.at_words("EMIT", "FINAL"):
+            return False
+        return not self.at_words("PARTITION", "BY") and self.at_name("name")
 
     def _within(self) -> ast.Within:
         if self.accept("("):
