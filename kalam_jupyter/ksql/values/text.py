@@ -6,6 +6,7 @@ ASCII.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -15,7 +16,7 @@ def units(text: str) -> bytes:
 
 
 def from_units(data: bytes) -> str:
-    """Return the string of UTF-16 code units; half a surrogate pair is kept as it is."""
+    """Return the string of UTF-16 code units, two bytes each."""
     return data.decode("utf-16-be", "surrogatepass")
 
 
@@ -31,21 +32,25 @@ def length(text: str) -> int:
 
 def substring(text: str, start: int, end: int) -> str:
     """Return code units `start` to `end` (exclusive), both within the text."""
-    return text[start:end] if narrow(text) else from_units(units(text)[2 * start : 2 * end])
+    return text[start:end] if narrow(text) else collapse(expand(text)[start:end])
 
 
-def chars(text: str) -> list[str]:
-    """Return the text split in code units."""
+def expand(text: str) -> str:
+    """Return the text with one Python character for each UTF-16 code unit; `collapse` undoes it."""
     if narrow(text):
-        return list(text)
+        return text
     data = units(text)
-    return [from_units(data[i : i + 2]) for i in range(0, len(data), 2)]
+    return "".join(chr(data[i] << 8 | data[i + 1]) for i in range(0, len(data), 2))
 
 
-def join(parts: list[str]) -> str:
-    """Join code units; halves of surrogate pairs that meet become characters again."""
-    text = "".join(parts)
-    return text if text.isascii() else from_units(units(text))
+def collapse(text: str) -> str:
+    """Join surrogate pairs to characters; half a pair becomes ``?``, as Java writes it."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return _SURROGATE.sub("?", from_units(units(text)))
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def sort_key(text: str) -> Any:
