@@ -1,0 +1,44 @@
+"""Runs many cases in worker processes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from tests.conformance.execution import Outcome, run
+from tests.conformance.loader import Case, find_files, load
+
+WORKERS = 2
+KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
+
+
+def cases(paths: Sequence[Path], containing: str = "") -> list[Case]:
+    """Return the cases of files and folders whose name contains a text."""
+    return [c for f in find_files(list(paths)) for c in load(f) if containing.lower() in c.name.lower()]
+
+
+def run_all(
+    chosen: Sequence[Case], workers: int = WORKERS, batch_size: int | None = None
+) -> Iterator[Outcome]:
+    """Yield the outcomes in the order of the cases."""
+    one = partial(run, batch_size=batch_size)
+    if workers <= 1 or len(chosen) < 20:
+        _quiet()
+        yield from map(one, chosen)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_quiet) as pool:
+        yield from pool.imap(one, chosen, chunksize=16)
+
+
+def _quiet() -> None:
+    """Queries that fail on purpose need no log."""
+    logging.disable(logging.CRITICAL)
+
+
+def known_failures() -> list[str]:
+    """Return the names in the list of known failures."""
+    lines = KNOWN_FAILURES.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]

@@ -1,0 +1,161 @@
+"""Records of cases to bytes and back (section 3 of the conformance contract).
+
+Written apart from the product's own formats on purpose: bytes that both get wrong in the same way would
+otherwise pass. Inputs are turned into bytes, so the product decodes; outputs are read from bytes, so the product
+encodes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from kalam_jupyter.engine.types import Column
+from kalam_jupyter.ksql import Ksql
+from kalam_jupyter.ksql.formats import SerdeFormat
+from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.values.numbers import double_text
+from tests.conformance.loader import WindowKind
+
+Write = Callable[[Any], bytes | None]
+Read = Callable[[bytes | None], Any]
+
+
+class InvalidCaseError(Exception):
+    """A case whose records cannot be what the case says they are."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one side of a topic's records becomes bytes and back."""
+
+    write: Write
+    read: Read
+
+
+def exact_json(value: Any) -> str:
+    """Write parsed JSON with every number as it was."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{json.dumps(k)}:{exact_json(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(exact_json, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json(exact: bool) -> Codec:
+    parse_float: Callable[[str], Any] = Decimal if exact else float
+
+    def write(value: Any) -> bytes | None:
+        return None if value is None else exact_json(value).encode()
+
+    def read(data: bytes | None) -> Any:
+        return None if data is None else json.loads(data, parse_float=parse_float)
+
+    return Codec(write, read)
+
+
+def _delimited() -> Codec:
+    def write(value: Any) -> bytes | None:
+        if value is not None and not isinstance(value, str):
+            raise InvalidCaseError(f"a DELIMITED record must be text: {value!r}")
+        return None if value is None else value.encode()
+
+    return Codec(write, _text)
+
+
+def _text(data: bytes | None) -> Any:
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+_LAYOUTS = {"INTEGER": ">i", "BIGINT": ">q", "DOUBLE": ">d"}
+
+
+def _kafka(columns: tuple[Column, ...]) -> Codec:
+    name = str(columns[0].type) if columns else "STRING"
+    layout = _LAYOUTS.get(name)
+
+    def write(value: Any) -> bytes | None:
+        if value is None:
+            return None
+        if layout is None:
+            return (value if isinstance(value, str) else exact_json(value)).encode()
+        return struct.pack(layout, float(value) if name == "DOUBLE" else int(value))
+
+    def read(data: bytes | None) -> Any:
+        if data is None or layout is None:
+            return _text(data)
+        (number,) = struct.unpack(layout, data)
+        return Decimal(double_text(number)) if name == "DOUBLE" else number
+
+    return Codec(write, read)
+
+
+def _none() -> Codec:
+    def write(value: Any) -> bytes | None:
+        if value is not None:
+            raise InvalidCaseError(f"a NONE record must be null: {value!r}")
+        return None
+
+    return Codec(write, lambda data: data)
+
+
+def codec_of(
+    ksql: Ksql,
+    source: Source,
+    serde: SerdeFormat,
+    columns: tuple[Column, ...],
+    *,
+    is_key: bool,
+    exact_numbers: bool,
+) -> Codec:
+    """Return the codec of one side of a topic."""
+    match serde.info.name:
+        case "JSON":
+            return _json(exact_numbers)
+        case "DELIMITED":
+            return _delimited()
+        case "KAFKA":
+            return _kafka(columns)
+        case "NONE":
+            return _none()
+    raise InvalidCaseError(f"no serialization of {serde.info.name}")
+
+
+def register_schemas(ksql: Ksql, topics: Sequence[Mapping[str, Any]]) -> None:
+    """Put the schemas of a case's topics into the schema registry."""
+    for topic in topics:
+        if topic.get("keySchema") is not None or topic.get("valueSchema") is not None:
+            raise InvalidCaseError("no schema registry")
+
+
+def headers(specs: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, bytes | None], ...]:
+    """Return headers as topics hold them."""
+    return tuple((name, None if value is None else base64.b64decode(value)) for name, value in specs)
+
+
+def write_window(key: bytes | None, window: tuple[int, int, WindowKind] | None) -> bytes | None:
+    """Append a window to key bytes as Kafka Streams does."""
+    if key is None or window is None:
+        return key
+    start, end, kind = window
+    return key + (struct.pack(">q", start) if kind == "time" else struct.pack(">qq", end, start))
+
+
+def read_window(
+    data: bytes | None, kind: WindowKind | None, size_ms: int | None
+) -> tuple[bytes | None, tuple[int, int, WindowKind] | None]:
+    """Split windowed key bytes."""
+    if data is None or kind is None:
+        return data, None
+    if kind == "time":
+        (start,) = struct.unpack(">q", data[-8:])
+        return data[:-8], (start, start + (size_ms or 0), kind)
+    end, start = struct.unpack(">qq", data[-16:])
+    return data[:-16], (start, end, kind)

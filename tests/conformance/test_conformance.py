@@ -1,0 +1,23 @@
+"""ksqlDB's own cases: what fails is exactly what is listed as failing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import runner
+
+CASES = Path(
+    os.environ.get("KALAM_CONFORMANCE", Path(__file__).parents[3] / "shared" / "conformance" / "qtt")
+)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases do not lie beside the project (KALAM_CONFORMANCE)")
+def test_the_failures_are_those_that_are_known() -> None:
+    failed = {o.name: o.reason for o in runner.run_all(runner.cases([CASES])) if o.status != "passed"}
+    known = set(runner.known_failures())
+    assert {name: failed[name] for name in failed if name not in known} == {}, "failing, and not listed"
+    assert known - failed.keys() == set(), "listed as failing, and passing"
