@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from kalam_jupyter.ksql.functions import aggregates_basic, numeric
+from kalam_jupyter.ksql.functions import (
+    aggregates_basic,
+    bytes_,
+    collections_,
+    json_,
+    lambdas,
+    nulls,
+    numeric,
+    regexes,
+    strings,
+    url,
+)
 from kalam_jupyter.ksql.functions.registry import Library
 
-LIBRARIES: tuple[Library, ...] = (numeric.functions, aggregates_basic.functions)
+LIBRARIES: tuple[Library, ...] = tuple(
+    module.functions
+    for module in (
+        numeric,
+        strings,
+        regexes,
+        bytes_,
+        json_,
+        collections_,
+        lambdas,
+        url,
+        nulls,
+        aggregates_basic,
+    )
+)

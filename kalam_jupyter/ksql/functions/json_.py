@@ -83,6 +83,10 @@ _TOKENS: dict[t.DataType | None, type] = {
 }
 
 
+def _plain(item: Any) -> Any:
+    return float(item) if isinstance(item, Decimal) else item
+
+
 @functions.scalar(
     "json_array_contains(json STRING, value T) -> BOOLEAN",
     nulls=True,
@@ -108,9 +112,7 @@ def json_array_contains(binding: Binding) -> Callable[[str | None, Any], bool]:
             return False
         if value is None:
             return None in node
-        return any(
-            type(item) is token and (float(item) if token is Decimal else item) == value for item in node
-        )
+        return any(type(item) is token and _plain(item) == value for item in node)
 
     return contains
 
