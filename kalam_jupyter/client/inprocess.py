@@ -7,18 +7,17 @@ byte codes. The main thread hands the work to a worker and waits, which can be i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
+from kalam_jupyter.changes import from_result_rows
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.result import Result
-from kalam_jupyter.client.stream import DELETE, INSERT, UPDATE, Changes, Stream
+from kalam_jupyter.client.stream import Changes, Stream
 from kalam_jupyter.engine.errors import EngineError
-from kalam_jupyter.engine.types import to_arrow
 from kalam_jupyter.kalam import KalamError
 from kalam_jupyter.ksql import KsqlError
 
@@ -151,12 +150,7 @@ class KsqlStream(Stream):
                 self.error = ksql_error(self._query.error)
         if not rows:
             return None
-        columns = zip(*(row.values for row in rows), strict=True)
-        arrays = [to_arrow(values, c.type) for values, c in zip(columns, self._columns, strict=True)]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-        present = UPDATE if self.key else INSERT
-        kinds = np.fromiter((DELETE if r.tombstone else present for r in rows), np.int8, len(rows))
-        return Changes(batch, kinds)
+        return from_result_rows(rows, self._columns, self.schema)
 
     def wait(self, timeout: float | None = None) -> bool:
         """See `Stream`."""

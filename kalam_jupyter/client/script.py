@@ -79,8 +79,8 @@ def split_script(text: str) -> list[Part]:
     parts: list[Part] = []
     for is_query, group in groupby(_statements(text), key=lambda s: s.is_query):
         run = list(group)
-        for some in [[s] for s in run] if is_query else [run]:
-            parts.append(_part(text, some, is_query))
+        requests = [[s] for s in run] if is_query else [run]
+        parts += [_part(text, some, is_query) for some in requests]
     return parts
 
 
@@ -96,7 +96,7 @@ def _part(text: str, statements: list[Statement], is_query: bool) -> Part:
 def _statements(text: str) -> Iterator[Statement]:
     from kalam_jupyter.client.errors import ClientError
     from kalam_jupyter.ksql.errors import KsqlError
-    from kalam_jupyter.ksql.lang import split_statements
+    from kalam_jupyter.ksql.lang.parser import split_statements
 
     try:
         pieces = split_statements(text)

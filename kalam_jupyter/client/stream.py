@@ -9,47 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from kalam_jupyter.changes import DELETE, INSERT, KIND_NAMES, UPDATE, Changes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from kalam_jupyter.client.errors import ClientError
     from kalam_jupyter.client.result import Dialect
-
-#: Kinds of change, as they stand in `Changes.kinds`.
-INSERT, UPDATE, DELETE = 0, 1, 2
-KIND_NAMES = ("insert", "update", "delete")
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Some rows that changed, in order.
-
-    Attributes
-    ----------
-    batch : pyarrow.RecordBatch
-        The rows, n of them: new values of inserts and updates, last known values of deletes (a
-        tombstone of a ksqlDB table has only its key columns).
-    kinds : numpy int8 array of n
-        `INSERT`, `UPDATE` or `DELETE` for each row.
-    initial : bool
-        Whether these rows were there when the query started (a live query's snapshot).
-    """
-
-    batch: pa.RecordBatch
-    kinds: npt.NDArray[np.int8]
-    initial: bool = False
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows."""
-        return int(self.batch.num_rows)
 
 
 class Stream(ABC):
@@ -134,3 +103,6 @@ class Stream(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+__all__ = ["DELETE", "INSERT", "KIND_NAMES", "UPDATE", "Changes", "Stream"]

@@ -1,0 +1,66 @@
+"""Rows of a running query as Arrow, with the kind of each change: what travels to clients and widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kalam_jupyter.engine.types import DataType, to_arrow
+
+#: Kinds of change, as they stand in `Changes.kinds`.
+INSERT, UPDATE, DELETE = 0, 1, 2
+KIND_NAMES = ("insert", "update", "delete")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Some rows that changed, in order.
+
+    Attributes
+    ----------
+    batch : pyarrow.RecordBatch
+        The rows, n of them: new values of inserts and updates, last known values of deletes (a
+        tombstone of a ksqlDB table has only its key columns).
+    kinds : numpy int8 array of n
+        `INSERT`, `UPDATE` or `DELETE` for each row.
+    initial : bool
+        Whether these rows were there when the query started (a live query's snapshot).
+    """
+
+    batch: pa.RecordBatch
+    kinds: npt.NDArray[np.int8]
+    initial: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return int(self.batch.num_rows)
+
+
+class _Row(Protocol):
+    values: tuple[Any, ...]
+    tombstone: bool
+
+
+class _Column(Protocol):
+    name: str
+    type: DataType
+    key: bool
+
+
+def from_result_rows(rows: Sequence[_Row], columns: Sequence[_Column], schema: pa.Schema) -> Changes:
+    """Build changes from rows of a ksqlDB query.
+
+    Rows of a query with key columns replace the row of the same key: they are updates, tombstones
+    deletes. Without key columns every row is an insert.
+    """
+    values = zip(*(row.values for row in rows), strict=True)
+    arrays = [to_arrow(list(v), c.type) for v, c in zip(values, columns, strict=True)]
+    present = UPDATE if any(c.key for c in columns) else INSERT
+    kinds = np.fromiter((DELETE if r.tombstone else present for r in rows), np.int8, len(rows))
+    return Changes(pa.RecordBatch.from_arrays(arrays, schema=schema), kinds)

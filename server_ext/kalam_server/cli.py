@@ -1,0 +1,173 @@
+"""The ``kalam`` command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kalam_server import __version__
+
+if TYPE_CHECKING:
+    from kalam_jupyter.node import Node
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kalam", description="KalamDB's and ksqlDB's HTTP APIs on one embedded engine."
+    )
+    parser.add_argument("--version", action="version", version=f"kalam-jupyter {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="serve both APIs on ports of their own, without Jupyter",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    place = serve.add_mutually_exclusive_group()
+    place.add_argument("--data", type=Path, metavar="DIR", help="keep the data in this directory")
+    place.add_argument("--memory", action="store_true", help="keep the data in memory (without --data)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--kalam-port", type=_port, default=8080, metavar="PORT", help="KalamDB's API")
+    serve.add_argument("--ksql-port", type=_port, default=8088, metavar="PORT", help="ksqlDB's API")
+    serve.add_argument(
+        "--ksql-auth",
+        choices=["token", "none"],
+        default="token",
+        help="ask for a token, printed at start (bearer, or Basic with any user); or for nothing "
+        "(loopback only, foreign Host and Origin are refused)",
+    )
+    serve.add_argument(
+        "--token-env", metavar="NAME", help="take the token from this environment variable, print none"
+    )
+    serve.add_argument(
+        "--root-password-env",
+        metavar="NAME",
+        help="environment variable with the password of KalamDB's user root (KALAMDB_ROOT_PASSWORD is "
+        "read without being named)",
+    )
+    serve.add_argument(
+        "--origin", action="append", default=[], metavar="ORIGIN", help="web origin that may call; repeatable"
+    )
+    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM): serve https")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="private key (PEM)")
+    serve.set_defaults(run=_serve)
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return port
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from kalam_jupyter.engine.errors import EngineError
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_run_server(arguments))
+    except (EngineError, OSError, ValueError) as error:
+        print(f"kalam serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"environment variable {name} is not set")
+    return value
+
+
+def _tls(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    if arguments.tls_cert is None:
+        if arguments.tls_key is not None:
+            raise ValueError("--tls-key needs --tls-cert")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(arguments.tls_cert, arguments.tls_key)
+    return context
+
+
+async def _run_server(arguments: argparse.Namespace) -> None:
+    from kalam_server.context import Context
+    from kalam_server.identity import Gate
+    from kalam_server.listener import Listener
+    from kalam_server.service import Service
+
+    token = _from_environment(arguments.token_env) if arguments.token_env else secrets.token_urlsafe(24)
+    tls = _tls(arguments)
+    scheme = "https" if tls else "http"
+    open_ksql = arguments.ksql_auth == "none"
+    urls: dict[str, str] = {}
+    service = Service(lambda: _open_node(arguments, urls["kalam"]))
+    listeners = []
+    try:
+        for root, port in (("kalam", arguments.kalam_port), ("ksql", arguments.ksql_port)):
+            context = Context(
+                service,
+                Gate(lambda: (token,)),
+                origins=tuple(arguments.origin),
+                root=root,  # type: ignore[arg-type]
+            )
+            listener = Listener(context, open_ksql=open_ksql, tls=_tls(arguments))
+            listener.listen(port, arguments.host)
+            listeners.append(listener)
+            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+            urls[root] = f"{scheme}://{host}:{listener.port}"
+        await service.run(lambda node: node)
+        print(f"KalamDB API  {urls['kalam']}")
+        print(f"ksqlDB API   {urls['ksql']}")
+        if not arguments.token_env:
+            print(f"token        {token}")
+        print("Ctrl+C stops.", flush=True)
+        await _until_signal()
+    finally:
+        for listener in listeners:
+            await listener.close()
+        await service.close()
+
+
+def _open_node(arguments: argparse.Namespace, url: str) -> Node:
+    from kalam_jupyter.kalam import KalamConfig
+    from kalam_jupyter.node import Node
+
+    name = arguments.root_password_env
+    password = _from_environment(name) if name else os.environ.get("KALAMDB_ROOT_PASSWORD")
+    return Node.open(arguments.data, url=url, kalam=KalamConfig(base_url=url, root_password=password))
+
+
+async def _until_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Binds handlers to Jupyter Server: its identities, its XSRF and origin rules, our own bearer tokens.
+
+Jupyter reads ``Authorization: Bearer x`` as its own token and takes a KalamDB token, or Basic, for
+nobody. So a request that shows such an explicit credential is handed to Jupyter as identified
+already (host check and CORS headers still happen); whether the credential is any good is decided
+by our own routes, which answer in their API's error format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.auth.identity import User
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from kalam_server.context import Context
+from kalam_server.identity import ANONYMOUS, LOCAL, Caller
+from kalam_server.route import Entry, Route, bind, start
+
+_METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+
+
+class JupyterBase(Route, JupyterHandler):
+    """Binds a handler to Jupyter Server."""
+
+    def identify(self) -> Caller | None:
+        """As `Route.identify`; a bearer token that is no JWT may still be Jupyter's (a Hub's, say)."""
+        caller = super().identify()
+        if caller is not None and caller.kind == "kalam" and (caller.token or "").count(".") != 2:
+            return None
+        return caller
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Find out who is calling: our own credentials first, then Jupyter's."""
+        explicit = self.identify()
+        if explicit is not None:
+            self.current_user = self._jupyter_current_user = User(username=f"kalam-{explicit.kind}")
+            self._token_authenticated = True
+        await super().prepare()
+        if explicit is not None:
+            self.caller = explicit
+        elif self.current_user is not None:
+            if not self.token_authenticated and not self.origin_rule():
+                raise web.HTTPError(403, "Origin not allowed")
+            self.caller = LOCAL
+        else:
+            self.caller = ANONYMOUS
+        await start(self)
+
+    def check_xsrf_cookie(self) -> None:
+        """Check only where a cookie gives the right to call: nobody's rights cannot be abused."""
+        if getattr(self, "_jupyter_current_user", None) is not None:
+            super().check_xsrf_cookie()
+
+    def origin_rule(self) -> bool:
+        """Whether the page that the request comes from may call: Jupyter's rule, for WebSockets too."""
+        return bool(JupyterHandler.check_origin(self))
+
+    @property
+    def content_security_policy(self) -> str:
+        """Nothing in these answers is a page."""
+        return f"{super().content_security_policy}; default-src 'none'"
+
+    def on_finish(self) -> None:
+        """Count the request as activity, so that an idle-culler lets a server in use live."""
+        if self.caller.kind == "local":
+            from jupyter_server._tz import utcnow
+
+            self.settings["api_last_activity"] = utcnow()
+        super().on_finish()
+
+
+def routes(entries: Sequence[Entry], context: Context, base_url: str, prefix: str = "") -> list[Any]:
+    """Return Jupyter's route table for `entries` below `base_url` and `prefix`."""
+    mount = url_path_join(base_url, prefix).rstrip("/")
+    table = bind(entries, JupyterBase, context, mount)
+    for _, handler, _ in table:
+        for name in _METHODS:
+            method = getattr(handler, name)
+            if method is not getattr(web.RequestHandler, name):
+                # Our routes decide for themselves (Route.public); Jupyter would redirect to a page.
+                setattr(handler, name, _undecorated(method))
+    return table
+
+
+def _undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
+    marked: Callable[..., Any] = allow_unauthenticated(method)
+    return marked

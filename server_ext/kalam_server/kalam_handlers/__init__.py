@@ -1,0 +1,1 @@
+"""Handlers of KalamDB's HTTP API."""

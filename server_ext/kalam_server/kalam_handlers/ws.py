@@ -1,0 +1,324 @@
+"""``GET /v1/ws``: live queries. One connection, its authentication, its subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from tornado.ioloop import PeriodicCallback
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from kalam_server.kalam_handlers import ws_messages as m
+from kalam_server.kalam_handlers.base import KalamRoute
+from kalam_server.kalam_handlers.ws_feed import LiveFeed
+from kalam_server.limits import RateLimiter
+from kalam_server.route import admitted_origin
+from kalam_server.service import ServiceClosedError
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam import KalamConfig, Session
+
+POLICY, GOING_AWAY, MALFORMED, NORMAL = 1008, 1001, 1011, 1000
+MAX_REASON = 123
+AUTH_TIMEOUT_TEXT = "Authentication timeout - no auth message received within 3 seconds"
+
+
+class LiveSocket(KalamRoute, WebSocketHandler):
+    """``GET /v1/ws``."""
+
+    _session: Session | None = None
+    _attempted = False
+
+    def envelope(self, error: BaseException) -> tuple[int, Any]:
+        """See `KalamRoute.envelope`: before the upgrade, plain text."""
+        return 500, "Internal server error"
+
+    async def begin(self) -> None:
+        """Check the origin before the upgrade, in the contract's words."""
+        await super().begin()
+        origin = self.request.headers.get("Origin")
+        config = await self.context.kalam_config()
+        allowed = config.cors_allowed_origins
+        if allowed and "*" not in allowed:
+            if origin is None and config.strict_ws_origin_check:
+                self.refuse_upgrade("Origin header required")
+            elif origin is not None and origin not in allowed:
+                self.refuse_upgrade("Origin not allowed")
+        self.config: KalamConfig = config
+
+    def refuse_upgrade(self, message: str) -> None:
+        """Answer 403 instead of upgrading."""
+        self.set_status(403)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(message)
+
+    def check_origin(self, origin: str) -> bool:
+        """See `admitted_origin`; the configured list was checked in `begin`."""
+        allowed = self.config.cors_allowed_origins
+        return origin in allowed or "*" in allowed or admitted_origin(self, origin)
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        """Start the connection's clock; authenticate if the upgrade carried a token."""
+        self._encoder = m.FrameEncoder(compress=self.get_query_argument("compress", "").lower() != "false")
+        self._feeds: dict[str, LiveFeed] = {}
+        self._rate = RateLimiter()
+        self._opened = self._active = time.monotonic()
+        self._lock = asyncio.Lock()
+        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._tasks = {asyncio.ensure_future(self._work())}
+        self._watch = PeriodicCallback(self._check_life, self.config.ws_heartbeat_interval * 1000)
+        self._watch.start()
+        self.context.service.on_close.add(self._shut_down)
+        if self.caller.kind == "kalam" or (self.caller.kind == "local" and self._explicit()):
+            self._spawn(self._authenticate_upgrade())
+
+    def _explicit(self) -> bool:
+        """Whether the request named a credential itself (a browser's cookie authenticates in band too)."""
+        return "Authorization" in self.request.headers or bool(self.get_query_argument("token", ""))
+
+    def on_message(self, message: str | bytes) -> None:
+        """Queue a message: they are carried out in order, reading goes on meanwhile."""
+        self._active = time.monotonic()
+        if isinstance(message, str):
+            size = len(message.encode())
+            if size > self.config.max_ws_message_size:
+                limit = self.config.max_ws_message_size
+                self._error("protocol", "MESSAGE_TOO_LARGE", f"Message exceeds maximum size of {limit} bytes")
+                return
+            if not self._rate.allow("messages", self.config.max_messages_per_sec):
+                self._error("rate_limit", "RATE_LIMIT_EXCEEDED", "Too many messages")
+                return
+        self._inbox.put_nowait(message)
+
+    def on_ping(self, data: bytes) -> None:
+        """Count a ping as activity; Tornado has answered it."""
+        self._active = time.monotonic()
+
+    def on_pong(self, data: bytes) -> None:
+        """Count a pong as activity."""
+        self._active = time.monotonic()
+
+    def on_close(self) -> None:
+        """End everything this connection started."""
+        self.context.service.on_close.discard(self._shut_down)
+        self._watch.stop()
+        for feed in list(self._feeds.values()):
+            self._drop(feed)
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _shut_down(self) -> None:
+        self.close(GOING_AWAY, "Server shutting down")
+
+    def _check_life(self) -> None:
+        """Close connections that do not authenticate or say nothing; ping the others."""
+        now = time.monotonic()
+        config = self.config
+        if self._session is None and not self._attempted and now - self._opened > config.ws_auth_timeout:
+            self._send(self._encoder.control({"type": "auth_error", "message": AUTH_TIMEOUT_TEXT}))
+            self.close(POLICY, "Authentication timeout")
+        elif now - self._active > config.ws_client_timeout:
+            self.close(NORMAL, "Heartbeat timeout")
+        else:
+            with contextlib.suppress(WebSocketClosedError):
+                self.ping()
+
+    # ---- messages
+
+    async def _work(self) -> None:
+        while True:
+            message = await self._inbox.get()
+            try:
+                await self._handle(message)
+            except ServiceClosedError:
+                self._shut_down()
+            except WebSocketClosedError:
+                return
+            except Exception as error:
+                # One message's failure, whatever it is, must not silence the connection.
+                self.log_exception(type(error), error, error.__traceback__)
+                self._error("protocol", "SUBSCRIPTION_FAILED", "Internal server error")
+
+    async def _handle(self, raw: str | bytes) -> None:
+        if isinstance(raw, bytes) and self._encoder.protocol.serialization != "msgpack":
+            self._error("protocol", "UNSUPPORTED_DATA", "Binary not supported")
+            return
+        try:
+            message = m.read_text(raw) if isinstance(raw, str) else m.read_binary(raw)
+        except m.MalformedError as error:
+            if isinstance(raw, bytes):
+                self._error("protocol", "UNSUPPORTED_DATA", f"Invalid message: {error}")
+            else:
+                reason = f"Invalid message: {error}".encode()[:MAX_REASON].decode(errors="ignore")
+                self.close(MALFORMED, reason)
+            return
+        match message:
+            case m.Authenticate():
+                await self._authenticate(message)
+            case m.Subscribe():
+                await self._subscribe(message.subscription)
+            case m.NextBatch() if self._session is not None:
+                await self._next_batch(message)
+            case m.Unsubscribe() if self._session is not None:
+                if feed := self._find(message.subscription_id):
+                    self._drop(feed)
+
+    def _find(self, subscription_id: str) -> LiveFeed | None:
+        """Return a subscription by the client's id, or by its full live-query id."""
+        found = self._feeds.get(subscription_id)
+        if found is not None:
+            return found
+        return next((f for f in self._feeds.values() if f.query.id == subscription_id), None)
+
+    # ---- authentication
+
+    async def _authenticate_upgrade(self) -> None:
+        serialization = self.get_query_argument("serialization", "json")
+        compression = "none" if self.get_query_argument("compression", "") == "none" else "gzip"
+        if serialization not in ("msgpack", "arrow"):
+            serialization = "json"
+        protocol = m.Protocol(serialization, compression)  # type: ignore[arg-type]
+        await self._log_in(lambda node: self.context.session(node, self.caller), protocol)
+
+    async def _authenticate(self, message: m.Authenticate) -> None:
+        if self._session is not None:
+            self._greet()
+            return
+        protocol = message.protocol or m.DEFAULT_PROTOCOL
+        if self.caller.kind == "local" and not message.token:
+            # A page of this very server, known by its cookie.
+            await self._log_in(lambda node: self.context.session(node, self.caller), protocol)
+        else:
+            await self._log_in(lambda node: self._verify(node, message.token), protocol)
+
+    def _verify(self, node: Any, token: str) -> Session:
+        from kalam_server.identity import LOCAL, same_secret
+
+        if same_secret(token, self.context.gate.secrets()):
+            return self.context.session(node, LOCAL)
+        session: Session = node.kalam.auth.verify(token)
+        return session
+
+    async def _log_in(self, find: Any, protocol: m.Protocol) -> None:
+        from kalam_jupyter.kalam import KalamError
+
+        self._attempted = True
+        if not self.allow_auth(self.config.max_auth_requests_per_ip_per_sec):
+            self._refuse("Too many authentication attempts. Please retry shortly.")
+            return
+        try:
+            self._session = await self.context.service.run(find)
+        except KalamError as error:
+            self._refuse(error.message)
+            return
+        self._encoder.protocol = protocol
+        self._greet()
+
+    def _greet(self) -> None:
+        assert self._session is not None
+        self._send(
+            self._encoder.control(
+                {
+                    "type": "auth_success",
+                    "user": self._session.user_id,
+                    "role": self._session.role,
+                    "protocol": self._encoder.protocol.json(),
+                }
+            )
+        )
+
+    def _refuse(self, message: str) -> None:
+        self._send(m.FrameEncoder(compress=False).control({"type": "auth_error", "message": message}))
+        self.close(POLICY, "Authentication failed")
+
+    # ---- subscriptions
+
+    async def _subscribe(self, wanted: m.Subscription) -> None:
+        from kalam_jupyter.kalam import KalamError
+
+        session = self._session
+        if session is None:
+            self._error("subscribe", "AUTH_REQUIRED", "Authentication required before subscribing")
+            return
+        if not wanted.id.strip():
+            self._error("invalid_subscription", "INVALID_SUBSCRIPTION_ID", "Subscription ID cannot be empty")
+            return
+        if old := self._feeds.get(wanted.id):
+            self._drop(old)
+        if len(self._feeds) >= self.config.max_subscriptions_per_connection:
+            limit = self.config.max_subscriptions_per_connection
+            text = f"Invalid operation: Maximum subscriptions ({limit}) per connection exceeded"
+            self._error(wanted.id, "UNSUPPORTED", text)
+            return
+        counts = self.context.limits.subscriptions
+        if counts[session.user_id] >= self.config.max_subscriptions_per_user:
+            self._error(wanted.id, "SUBSCRIPTION_LIMIT_EXCEEDED", "Maximum subscriptions reached")
+            return
+        try:
+            feed = await LiveFeed.start(self.context.service, session, wanted, self._deliver)
+        except KalamError as error:
+            self._error(wanted.id, error.code, error.message)
+            return
+        if self.ws_connection is None:
+            feed.close()
+            return
+        counts[session.user_id] += 1
+        self._feeds[wanted.id] = feed
+        await feed.greet(self._encoder)
+        self._spawn(self._run_feed(feed))
+
+    async def _run_feed(self, feed: LiveFeed) -> None:
+        from kalam_jupyter.kalam import KalamError
+
+        try:
+            await feed.run(self._encoder)
+        except KalamError as error:
+            self._error(feed.id, error.code, error.message)
+        except (WebSocketClosedError, ServiceClosedError):
+            pass
+        finally:
+            self._drop(feed)
+
+    async def _next_batch(self, message: m.NextBatch) -> None:
+        from kalam_jupyter.kalam import KalamError
+
+        feed = self._feeds.get(message.subscription_id)
+        if feed is None:
+            text = f"Not found: Subscription not found: {message.subscription_id}"
+            self._error(message.subscription_id, "BATCH_FETCH_FAILED", text)
+            return
+        try:
+            await feed.next_batch(message.last_seq_id, self._encoder)
+        except KalamError as error:
+            self._error(message.subscription_id, "BATCH_FETCH_FAILED", error.message)
+
+    def _drop(self, feed: LiveFeed) -> None:
+        if self._feeds.get(feed.id) is feed:
+            del self._feeds[feed.id]
+            if self._session is not None:
+                self.context.limits.subscriptions[self._session.user_id] -= 1
+        feed.close()
+
+    # ---- sending
+
+    async def _deliver(self, frame: str | bytes) -> None:
+        """Send a frame and wait until the socket has taken it: back-pressure for the feed."""
+        await self.write_message(frame, binary=isinstance(frame, bytes))
+
+    def _send(self, frame: str | bytes) -> None:
+        with contextlib.suppress(WebSocketClosedError):
+            self.write_message(frame, binary=isinstance(frame, bytes))
+
+    def _error(self, subscription_id: str, code: str, message: str) -> None:
+        self._send(
+            self._encoder.control(
+                {"type": "error", "subscription_id": subscription_id, "code": code, "message": message}
+            )
+        )

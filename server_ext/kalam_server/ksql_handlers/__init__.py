@@ -1,0 +1,1 @@
+"""Handlers of ksqlDB's HTTP API."""

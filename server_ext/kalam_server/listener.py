@@ -1,0 +1,123 @@
+"""A port of its own for the two APIs, without Jupyter: HTTP/1.1 and HTTP/2 on the same port."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import replace
+from typing import Any
+
+from tornado import httputil, netutil, web
+from tornado.httpserver import HTTPServer
+
+from kalam_server import http2
+from kalam_server.context import Context
+from kalam_server.identity import Gate, is_loopback
+from kalam_server.route import Entry, NotFound, PlainBase, bind
+from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
+
+_ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
+#: Bodies are limited by the APIs' own rules; this only bounds memory.
+MAX_BODY_BYTES = 100 * 1024 * 1024
+
+
+class OpenAddressError(ValueError):
+    """An unauthenticated listener may only be on a loopback address."""
+
+
+class PlainApplication(web.Application):
+    """Routes absolute-form targets (``POST http://host/ksql``) like origin-form ones."""
+
+    def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
+        """See `tornado.web.Application`."""
+        if not request.path.startswith("/") and (found := _ABSOLUTE.match(request.path)):
+            request.path = request.path[found.end() :] or "/"
+        return super().find_handler(request, **kwargs)
+
+
+class Listener:
+    """Serves both APIs at the root of one port.
+
+    Parameters
+    ----------
+    context : Context
+        ``context.root`` names the API that answers unknown paths.
+    open_ksql : bool
+        Whether ksqlDB's API takes requests without credentials. KalamDB's never does.
+    tls : ssl.SSLContext, optional
+        Serve https; HTTP/2 is then offered by ALPN.
+    """
+
+    def __init__(
+        self, context: Context, *, open_ksql: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._context, self._open_ksql = context, open_ksql
+        if tls is not None:
+            tls.set_alpn_protocols(["h2", "http/1.1"])
+        self._tls = tls
+        self._server: HTTPServer | None = None
+        self.port = 0
+
+    def listen(self, port: int, host: str = "127.0.0.1") -> None:
+        """Begin to listen; port 0 takes a free one, see `port`.
+
+        Raises
+        ------
+        OpenAddressError
+            If the ksqlDB API is open and `host` is not loopback.
+        OSError
+            If the address cannot be had.
+        """
+        loopback = is_loopback(host)
+        if self._open_ksql and not loopback:
+            raise OpenAddressError(f"ksqlDB's API without authentication is for loopback, not for {host}")
+        sockets = netutil.bind_sockets(port, host)
+        self.port = sockets[0].getsockname()[1]
+        context = replace(self._context, check_host=loopback)
+        ksql_context = replace(context, gate=Gate(context.gate.secrets, open=self._open_ksql))
+        kalam, ksql = (
+            bind(KALAM_ROUTES, PlainBase, context),
+            bind(KSQL_ROUTES + (KSQL_ROOT if context.root == "ksql" else []), PlainBase, ksql_context),
+        )
+        fallback = bind([Entry(r".*", FALLBACKS[context.root or "ksql"])], PlainBase, context)
+        application = PlainApplication(kalam + ksql + fallback, log_function=_log_nothing)
+        server = HTTPServer(
+            application,
+            ssl_options=self._tls,
+            max_body_size=MAX_BODY_BYTES,
+            max_buffer_size=MAX_BODY_BYTES,
+            idle_connection_timeout=3600,
+        )
+        http2.install(server)
+        server.add_sockets(sockets)
+        self._server = server
+
+    async def close(self) -> None:
+        """Stop accepting, let answers in flight finish shortly, close connections."""
+        if self._server is not None:
+            self._server.stop()
+            await http2.drain(self._server)
+            await self._server.close_all_connections()
+
+
+class KsqlNotFound(NotFound):
+    """ksqlDB's answer to an unknown path."""
+
+    def failure(self, error: BaseException) -> tuple[int, Any]:
+        """See `Route.failure`."""
+        return 404, "Not Found"
+
+
+class KalamNotFound(NotFound):
+    """KalamDB's answer to an unknown path."""
+
+    def failure(self, error: BaseException) -> tuple[int, Any]:
+        """See `Route.failure`."""
+        return 404, ""
+
+
+FALLBACKS: dict[str, type[NotFound]] = {"ksql": KsqlNotFound, "kalam": KalamNotFound}
+
+
+def _log_nothing(handler: web.RequestHandler) -> None:
+    """No access log: query strings may hold tokens."""
