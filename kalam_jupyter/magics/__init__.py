@@ -1,1 +1,42 @@
-"""magics of kalam-jupyter; see ARCHITECTURE.md."""
+"""``%%ksql`` and ``%%kalam``, and what belongs to them: parameters, subcommands, completion, short errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MATCHER = "_kalam_jupyter_matcher"
+
+
+def load(shell: Any) -> None:
+    """Register magics, completion and ``df.kalam`` with an IPython shell. Idempotent."""
+    from kalam_jupyter.magics.accessor import register
+    from kalam_jupyter.magics.commands import COMMANDS
+    from kalam_jupyter.magics.completion import make_matcher
+    from kalam_jupyter.magics.connections import connections
+    from kalam_jupyter.magics.magic import KalamMagics
+
+    if hasattr(shell, _MATCHER):
+        return
+    shell.register_magics(KalamMagics(shell))
+    matcher = make_matcher(connections, COMMANDS)
+    setattr(shell, _MATCHER, matcher)
+    shell.Completer.custom_matchers.append(matcher)
+    register()
+
+
+def unload(shell: Any) -> None:
+    """Take magics and completion away, stop live tables and close the connections."""
+    from kalam_jupyter.magics.connections import connections
+    from kalam_jupyter.widgets import live_tables
+
+    matcher = getattr(shell, _MATCHER, None)
+    if matcher is None:
+        return
+    delattr(shell, _MATCHER)
+    shell.Completer.custom_matchers.remove(matcher)
+    for kind in ("line", "cell"):
+        for name in ("ksql", "kalam"):
+            shell.magics_manager.magics[kind].pop(name, None)
+    for table in live_tables():
+        table.stop()
+    connections.close()

@@ -1,0 +1,64 @@
+"""``df.kalam``: from a DataFrame to a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kalam_jupyter.magics.connections import connections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kalam_jupyter.client import Connection, Replay
+
+
+class KalamAccessor:
+    """What a DataFrame can do with the current connection."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+
+    def to_stream(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        timestamp: str | None = None,
+        rate: float | None = None,
+        connection: Connection | None = None,
+    ) -> Replay:
+        """Send the rows to a ksqlDB stream, declaring it when it is not there.
+
+        Parameters
+        ----------
+        name : str
+            The stream; its columns are the frame's.
+        key : str, optional
+            Column that becomes the record key.
+        timestamp : str, optional
+            Column whose values become the records' event times; the rows are sent in its order.
+        rate : float, optional
+            Rows a second, sent in the background; all at once when it is missing.
+        connection : Connection, optional
+            The notebook's current one by default.
+
+        Returns
+        -------
+        Replay
+            Tells how far it is; `wait` and `stop` do what they say.
+
+        Raises
+        ------
+        ClientError
+            If the frame does not fit the stream, or holds types that SQL has not.
+        """
+        target = connection or connections.current
+        return target.stream_frame(self._frame, name, key=key, timestamp=timestamp, rate=rate)
+
+
+def register() -> None:
+    """Give DataFrames their ``kalam`` attribute."""
+    import pandas as pd
+
+    if getattr(pd.DataFrame, "kalam", None) is not KalamAccessor:
+        pd.api.extensions.register_dataframe_accessor("kalam")(KalamAccessor)

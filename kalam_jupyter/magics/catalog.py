@@ -1,0 +1,92 @@
+"""The names a connection knows now, for completion and for suggestions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kalam_jupyter.client import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kalam_jupyter.client import Connection
+    from kalam_jupyter.magics.options import Dialect
+
+_FRESH_S = 3.0
+
+
+class Catalog:
+    """Sources, columns and functions of a connection, asked for when needed and kept for some seconds.
+
+    A connection that cannot answer has no names: completion must not raise.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self._connection, self._dialect = connection, dialect
+        self._kept: dict[str, tuple[float, dict[str, str]]] = {}
+
+    def sources(self) -> dict[str, str]:
+        """Return streams and tables by name, with their kind."""
+        return self._keep("sources", _ksql_sources if self._dialect == "ksql" else _kalam_sources)
+
+    def columns(self, source: str) -> dict[str, str]:
+        """Return the columns of a source, with their type."""
+        make = _ksql_columns if self._dialect == "ksql" else _kalam_columns
+        return self._keep(f"columns {source}", lambda connection: make(connection, source))
+
+    def functions(self) -> dict[str, str]:
+        """Return functions by name, with their kind."""
+        return self._keep("functions", _ksql_functions) if self._dialect == "ksql" else {}
+
+    def _keep(self, what: str, ask: Callable[[Connection], dict[str, str]]) -> dict[str, str]:
+        now = time.monotonic()
+        asked_at, names = self._kept.get(what, (float("-inf"), {}))
+        if now - asked_at >= _FRESH_S:
+            try:
+                names = ask(self._connection)
+            except ClientError:
+                names = {}
+            self._kept[what] = (now, names)
+        return names
+
+
+def _ksql_sources(connection: Connection) -> dict[str, str]:
+    names = {}
+    for result in connection.ksql("LIST STREAMS; LIST TABLES;"):
+        entity = result.entity or {}
+        for source in [*entity.get("streams", ()), *entity.get("tables", ())]:
+            names[source["name"]] = source["type"].lower()
+    return names
+
+
+def _ksql_columns(connection: Connection, source: str) -> dict[str, str]:
+    (result,) = connection.ksql(f"DESCRIBE {_quoted(source)};")
+    fields = (result.entity or {}).get("sourceDescription", {}).get("fields", ())
+    return {field["name"]: field["schema"]["type"] for field in fields}
+
+
+def _ksql_functions(connection: Connection) -> dict[str, str]:
+    (result,) = connection.ksql("LIST FUNCTIONS;")
+    return {f["name"]: f["type"].lower() for f in (result.entity or {}).get("functions", ())}
+
+
+def _kalam_sources(connection: Connection) -> dict[str, str]:
+    (result,) = connection.kalam("SELECT namespace_id, table_name, table_type FROM system.tables")
+    rows = result.table.to_pylist() if result.table is not None else []
+    names = {f"{r['namespace_id']}.{r['table_name']}": f"{r['table_type']} table".lower() for r in rows}
+    return names | {f"ksql.{name.lower()}": kind for name, kind in _ksql_sources(connection).items()}
+
+
+def _kalam_columns(connection: Connection, source: str) -> dict[str, str]:
+    namespace, _, table = source.rpartition(".")
+    (result,) = connection.kalam(
+        "SELECT column_name, data_type FROM system.columns WHERE namespace_id = $1 AND table_name = $2",
+        [namespace or connection.namespace, table],
+    )
+    rows = result.table.to_pylist() if result.table is not None else []
+    return {r["column_name"]: r["data_type"] for r in rows}
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

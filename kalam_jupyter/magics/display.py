@@ -1,0 +1,91 @@
+"""What the notebook shows of a result."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.magics.entities import Answer, answer
+from kalam_jupyter.magics.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kalam_jupyter.client import Result, Stream
+    from kalam_jupyter.magics.options import Options
+    from kalam_jupyter.widgets import LiveTable
+
+
+class Note:
+    """A line for people, with warnings and preformatted text when there are any."""
+
+    def __init__(self, title: str, text: str = "", warnings: Sequence[str] = ()) -> None:
+        self.title, self.text, self.warnings = title, text, list(warnings)
+
+    def __repr__(self) -> str:
+        parts = [self.title, *(f"Warning: {w}" for w in self.warnings), self.text]
+        return "\n".join(part for part in parts if part)
+
+    def _repr_html_(self) -> str:
+        lines = [f"<div>{html.escape(self.title)}</div>"] if self.title else []
+        lines += [
+            f'<div style="color:var(--jp-warn-color0,#b26a00)">⚠ {html.escape(w)}</div>'
+            for w in self.warnings
+        ]
+        if self.text:
+            lines.append(f'<pre style="white-space:pre-wrap">{html.escape(self.text)}</pre>')
+        return "\n".join(lines)
+
+
+def to_display(result: Result, options: Options) -> list[Any]:
+    """Return the objects that show a result, the one people go on with last.
+
+    Rows become a DataFrame, a stream a running `LiveTable`, a listing a DataFrame, all else a `Note`.
+    """
+    if result.stream is not None:
+        return [live_table(result.stream, options)]
+    if result.table is not None:
+        return [result.frame()]
+    if result.entity is not None:
+        return _entity(answer(result.entity))
+    if result.message:
+        return [Note(result.message)]
+    return [Note(f"{result.row_count:,} row{'s' * (result.row_count != 1)}")] if result.row_count else []
+
+
+def live_table(stream: Stream, options: Options) -> LiveTable:
+    """Put a stream into a live table.
+
+    Raises
+    ------
+    UsageError
+        If there is no column to sort by; the stream is closed then.
+    """
+    from kalam_jupyter.widgets import LiveTable
+
+    sort = options.sort
+    if sort is not None:
+        columns = {name.lower(): name for name in stream.schema.names}
+        if sort[0].lower() not in columns:
+            stream.close()
+            hint = UsageError.near(sort[0], columns.values())
+            raise UsageError(f"--sort: there is no column '{sort[0]}'. {hint}".rstrip())
+        sort = columns[sort[0].lower()], sort[1]
+    return LiveTable(stream, max_rows=options.rows, height=options.height, sort=sort)
+
+
+def listing(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Return rows as a DataFrame that shows itself without an index."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(rows[0]) if rows else list(columns))
+
+
+def _entity(made: Answer) -> list[Any]:
+    shown: list[Any] = []
+    if made.title or made.text or made.warnings:
+        shown.append(Note(made.title, made.text, made.warnings))
+    if made.rows is not None:
+        shown.append(listing(made.rows) if made.rows else Note("none"))
+    return shown

@@ -1,0 +1,126 @@
+"""Errors as a notebook shows them: short, with the token marked, and no traceback."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_RED, _BOLD, _DIM, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_TOKEN_AT = re.compile(r"[A-Za-z_@$][\w$@]*|\d+(?:\.\d+)?|'[^']*'|\S")
+_QUOTED = re.compile(r"['\"`]([A-Za-z_][\w.]*)['\"`]|named ([A-Za-z_][\w.]*)")
+_LINE_COLUMN = re.compile(r"[Ll]ine:?\s*(\d+),?\s*[Cc]ol(?:umn)?:?\s*(\d+)")
+
+
+class MagicError(Exception):
+    """Base of what the magics raise: IPython asks it how to show itself."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class UsageError(MagicError):
+    """A magic was called in a way it does not understand."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_RED}{_BOLD}{self}{_OFF}"]
+
+    @staticmethod
+    def near(word: str, known: Iterable[str]) -> str:
+        """Return a sentence that suggests what `word` may have meant, "" if nothing is near."""
+        folded = {name.lower(): name for name in known}
+        found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+        return f"Did you mean {folded[found[0]]}?" if found else ""
+
+
+class SqlError(MagicError):
+    """A statement was refused.
+
+    Attributes
+    ----------
+    message : str
+        In the API's own words.
+    code : str
+    line, column : int or None
+        Position in the cell, both from 1; the magic's own line is line 1.
+    hint : str
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        cell: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        hint: str = "",
+        title: str = "SQL error",
+    ) -> None:
+        self.message, self.code, self.hint, self.title = message.strip(), code, hint, title
+        self.line, self.column = line, column
+        self._cell = cell
+        super().__init__(message)
+
+    @property
+    def token(self) -> str:
+        """The word at the position, "" without one."""
+        source = self._source_line()
+        found = _TOKEN_AT.match(source, (self.column or 1) - 1) if source and self.column else None
+        return found.group() if found else ""
+
+    def _source_line(self) -> str:
+        lines = self._cell.split("\n")
+        return lines[self.line - 1] if self.line and self.line <= len(lines) else ""
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines(plain=True))
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines(plain=False)
+
+    def _lines(self, *, plain: bool) -> list[str]:
+        red, bold, dim, off = ("",) * 4 if plain else (_RED, _BOLD, _DIM, _OFF)
+        where = f" at line {self.line}, column {self.column}" if self.line and self.column else ""
+        code = f" [{self.code}]" if self.code else ""
+        lines = [f"{red}{bold}{self.title}{off}{where}{dim}{code}{off}"]
+        source = self._source_line().rstrip()
+        if source and self.column is not None:
+            number = f"{self.line:>4} │ "
+            marks = "^" * max(1, len(self.token))
+            under = " " * (len(number) - 2) + "│ " + re.sub(r"\S", " ", source[: self.column - 1]) + marks
+            lines += [
+                "",
+                f"{dim}{number}{off}{source}",
+                f"{dim}{under[: len(number)]}{red}{under[len(number) :]}{off}",
+            ]
+            lines.append("")
+        lines.append(self.message)
+        if self.hint:
+            lines.append(f"{bold}{self.hint}{off}")
+        return lines
+
+
+def locate(message: str, text: str) -> tuple[int, int] | None:
+    """Find where in `text` a message without a position points.
+
+    Returns
+    -------
+    (int, int) or None
+        Line and column, from 1: what the message says in words, or where the first name that it
+        quotes stands in `text`.
+    """
+    said = _LINE_COLUMN.search(message)
+    if said:
+        return int(said.group(1)), int(said.group(2))
+    for match in _QUOTED.finditer(message):
+        for word in (match.group(1) or match.group(2)), (match.group(1) or match.group(2)).rpartition(".")[2]:
+            found = re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text, re.IGNORECASE)
+            if found:
+                return position_of(text, found.start())
+    return None
+
+
+def position_of(text: str, offset: int) -> tuple[int, int]:
+    """Return line and column, both from 1, of an offset in `text`."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)

@@ -1,0 +1,159 @@
+"""The magics: ``%%ksql``, ``%%kalam`` and their line forms. They parse, run and show; each elsewhere."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.display import display
+
+from kalam_jupyter.client import ClientError
+from kalam_jupyter.magics.catalog import Catalog
+from kalam_jupyter.magics.commands import COMMANDS, find_command
+from kalam_jupyter.magics.connections import connections
+from kalam_jupyter.magics.display import Note, to_display
+from kalam_jupyter.magics.errors import MagicError, SqlError, UsageError, locate, position_of
+from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
+from kalam_jupyter.magics.parameters import Bound, bind
+from kalam_jupyter.magics.script import plan, results
+
+if TYPE_CHECKING:
+    from kalam_jupyter.client import Connection, Result
+
+_TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
+
+
+@magics_class
+class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not followed
+    """``%%ksql`` and ``%%kalam``."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._tables_of_cell: dict[str, weakref.WeakSet[Any]] = {}
+
+    @line_cell_magic  # type: ignore[untyped-decorator]
+    def ksql(self, line: str, cell: str | None = None) -> Any:
+        """Run ksqlDB statements; ``%ksql help`` says more."""
+        return self._magic("ksql", line, cell)
+
+    @line_cell_magic  # type: ignore[untyped-decorator]
+    def kalam(self, line: str, cell: str | None = None) -> Any:
+        """Run KalamDB statements; ``%kalam help`` says more."""
+        return self._magic("kalam", line, cell)
+
+    def _magic(self, dialect: Dialect, line: str, cell: str | None) -> Any:
+        if cell is None and line.strip() in ("", "help", "-h", "--help"):
+            return Note(f"%%{dialect}", _help(dialect))
+        options, rest = parse_options(line, dialect)
+        try:
+            command = find_command(rest) if cell is None else None
+            if command is not None:
+                return command[0].run(connections, command[1])
+            return self._run(dialect, options, rest if cell is None else f"{rest}\n{cell}")
+        except ClientError as error:  # a command's, or the connection's own: no text to point into
+            raise SqlError(error.message, code=error.code, title="Connection error") from None
+
+    def _run(self, dialect: Dialect, options: Options, text: str) -> Any:
+        """Run a cell's text; return the last thing to show, display the others as they come."""
+        self._stop_tables_of_this_cell()
+        bound = bind(text, self.shell.user_ns, dialect)
+        params = self._params(options)
+        connection = connections.get(options.connection)
+        shown: Any = None
+        try:
+            for step, step_results in results(
+                plan(bound.text, dialect, options), connection, dialect, options, params
+            ):
+                for result in step_results:
+                    for value in self._values(result, step.target, options):
+                        if shown is not None:
+                            display(shown)
+                        shown = value
+        except ClientError as error:
+            if shown is not None:
+                display(shown)
+            raise _sql_error(error, bound, connection, dialect) from None
+        return shown
+
+    def _values(self, result: Result, target: str | None, options: Options) -> list[Any]:
+        """What to show of a result; with a target, the last of it goes to that name."""
+        values = to_display(result, options)
+        if result.stream is not None:
+            self._remember(values[-1])
+        if target is None:
+            return values
+        if result.stream is None and result.table is None:
+            raise UsageError(f"There is nothing to assign to {target}: the statement gives no rows")
+        self.shell.user_ns[target] = values[-1]
+        if result.stream is not None:
+            return values
+        rows, columns = values[-1].shape
+        return [Note(f"{target}: {rows:,} rows × {columns} columns")]
+
+    def _params(self, options: Options) -> list[Any]:
+        if options.params is None:
+            return []
+        try:
+            values = self.shell.ev(options.params)
+        except Exception as error:  # whatever the user's own expression raises
+            raise UsageError(f"--params {options.params}: {error}") from None
+        return list(values) if isinstance(values, (list, tuple)) else [values]
+
+    def _remember(self, table: Any) -> None:
+        self._tables_of_cell.setdefault(_cell_id(self.shell), weakref.WeakSet()).add(table)
+
+    def _stop_tables_of_this_cell(self) -> None:
+        """A cell that runs again replaces its live tables; the old queries would go on unseen."""
+        cell = _cell_id(self.shell)
+        if cell:
+            for table in self._tables_of_cell.pop(cell, ()):
+                table.stop()
+
+
+def _cell_id(shell: Any) -> str:
+    """The front end's name of the cell that runs, "" where it gives none."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return ""
+    return str(kernel.get_parent().get("metadata", {}).get("cellId", ""))
+
+
+def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect: Dialect) -> MagicError:
+    """Turn a client's error into one that points into the cell as it was written."""
+    where: tuple[int, int] | None = None
+    if error.line is not None and error.column is not None:
+        lines = bound.text.split("\n")
+        offset = sum(len(line) + 1 for line in lines[: error.line - 1]) + error.column - 1
+        where = position_of(bound.original, bound.original_offset(offset))
+    else:
+        where = locate(error.message, bound.original)
+    line, column = where or (None, None)
+    shown = SqlError(
+        error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
+    )
+    if "did you mean" not in error.message.lower():
+        shown.hint = _suggestion(shown.token, connection, dialect)
+    return shown
+
+
+def _suggestion(token: str, connection: Connection, dialect: Dialect) -> str:
+    word = token.strip("'\"`")
+    if not word or not (word[0].isalpha() or word[0] == "_"):
+        return ""
+    catalog = Catalog(connection, dialect)
+    known = {**catalog.sources(), **catalog.functions()}
+    if word.lower() in (name.lower() for name in known):
+        return ""
+    return UsageError.near(word, known)
+
+
+def _help(dialect: Dialect) -> str:
+    commands = "\n".join(f"  %{dialect} {c.usage}\n      {c.help}" for c in COMMANDS.values())
+    return (
+        f"%%{dialect} [options]          statements, each ended by ;\n"
+        f"%{dialect} [options] STATEMENT\n"
+        f"name << SELECT ..          puts the result into a Python variable\n"
+        f":name                      in a statement: the value of a Python variable, as a typed literal\n\n"
+        f"Options\n{describe_options(dialect)}\n\nCommands\n{commands}"
+    )

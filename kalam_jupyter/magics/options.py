@@ -1,0 +1,153 @@
+"""Options of a magic: the words before the SQL that begin with ``-``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from kalam_jupyter.magics.errors import UsageError
+
+Dialect = Literal["ksql", "kalam"]
+_TOKEN = re.compile(r"""\s*((?:[^\s'"]|'[^']*'|"[^"]*")+)""")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the options said.
+
+    Attributes
+    ----------
+    live : bool
+        Run SELECT as a live query (KalamDB) or push query (ksqlDB).
+    limit : int or None
+        Rows a SELECT gives at most.
+    rows : int
+        Rows a live table retains.
+    height : int
+        Of a live table, in pixels.
+    sort : (str, str) or None
+        Column and direction a live table is sorted by at first.
+    earliest : bool
+        ksqlDB queries read their streams from the beginning.
+    namespace : str or None
+        KalamDB namespace of unqualified names.
+    params : str or None
+        Python expression: the values of ``$1``, ``$2``, ...
+    connection : str or None
+        Name of the connection, when not the current one.
+    """
+
+    live: bool = False
+    limit: int | None = None
+    rows: int = 5_000
+    height: int = 320
+    sort: tuple[str, str] | None = None
+    earliest: bool = False
+    namespace: str | None = None
+    params: str | None = None
+    connection: str | None = None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError("a whole number above 0")
+    return int(text)
+
+
+def _ordering(text: str) -> tuple[str, str]:
+    column, _, direction = text.partition(":")
+    if not column or direction.lower() not in ("", "asc", "desc"):
+        raise ValueError("COLUMN, COLUMN:asc or COLUMN:desc")
+    return column, direction.lower() or "asc"
+
+
+@dataclass(frozen=True)
+class _Option:
+    name: str
+    help: str
+    value: str = ""
+    parse: Callable[[str], Any] = str
+    dialects: tuple[Dialect, ...] = ("ksql", "kalam")
+
+
+OPTIONS: dict[str, _Option] = {
+    "--live": _Option("live", "keep the result of SELECT up to date in a live table"),
+    "--limit": _Option("limit", "rows a SELECT gives at most", "N", _positive),
+    "--rows": _Option("rows", "rows a live table retains", "N", _positive),
+    "--height": _Option("height", "height of a live table in pixels", "N", _positive),
+    "--sort": _Option("sort", "sort a live table at first", "COLUMN[:desc]", _ordering),
+    "--earliest": _Option("earliest", "read streams from the beginning", dialects=("ksql",)),
+    "--namespace": _Option("namespace", "namespace of unqualified names", "NAME", dialects=("kalam",)),
+    "--params": _Option("params", "Python list with the values of $1, $2, ..", "LIST", dialects=("kalam",)),
+    "--connection": _Option("connection", "use this connection for the cell", "NAME"),
+}
+_SHORT = {"-l": "--limit", "-n": "--namespace", "-p": "--params", "-c": "--connection"}
+
+
+def parse_options(line: str, dialect: Dialect) -> tuple[Options, str]:
+    """Take the options from the front of a magic's line.
+
+    Returns
+    -------
+    Options
+    str
+        What follows them.
+
+    Raises
+    ------
+    UsageError
+        For an option that is unknown, lacks its value or has a bad one.
+    """
+    options, position = Options(), 0
+    while (token := _TOKEN.match(line, position)) and token.group(1).startswith("-"):
+        if token.group(1).startswith("--") and not token.group(1)[2:3].isalpha():
+            break  # a comment
+        name, has_value, text = token.group(1).partition("=")
+        option = _lookup(name, dialect)
+        position = token.end()
+        if not option.value:
+            if has_value:
+                raise UsageError(f"{name} takes no value")
+            options = replace(options, **_change(option.name, True))
+            continue
+        if not has_value:
+            following = _TOKEN.match(line, position)
+            if following is None:
+                raise UsageError(f"{name} needs a value: {name} {option.value}")
+            text, position = following.group(1), following.end()
+        options = replace(options, **_change(option.name, _value(name, option, text)))
+    return options, line[position:]
+
+
+def _change(name: str, value: Any) -> dict[str, Any]:
+    return {name: value}
+
+
+def _lookup(name: str, dialect: Dialect) -> _Option:
+    option = OPTIONS.get(_SHORT.get(name, name))
+    if option is None or dialect not in option.dialects:
+        known = [n for n, o in OPTIONS.items() if dialect in o.dialects]
+        raise UsageError(f"%%{dialect} has no option {name}. {UsageError.near(name, known)}".rstrip())
+    return option
+
+
+def _value(name: str, option: _Option, text: str) -> Any:
+    if text[:1] in "'\"" and text[-1:] == text[:1] and len(text) > 1:
+        text = text[1:-1]
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        raise UsageError(f"{name} takes {error}, not '{text}'") from None
+
+
+def describe_options(dialect: Dialect) -> str:
+    """Return one line of help for each option."""
+    shorts = {long: short for short, long in _SHORT.items()}
+    lines = []
+    for name, option in OPTIONS.items():
+        if dialect in option.dialects:
+            names = f"{name}, {shorts[name]}" if name in shorts else name
+            lines.append(f"  {f'{names} {option.value}'.rstrip():<28} {option.help}")
+    return "\n".join(lines)

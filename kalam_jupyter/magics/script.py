@@ -1,0 +1,161 @@
+"""From the text of a cell to steps, and from steps to results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.client import Result
+from kalam_jupyter.magics.errors import UsageError
+from kalam_jupyter.magics.options import Dialect, Options
+from kalam_jupyter.magics.scan import Statement, blanked, padded, split_cell
+
+if TYPE_CHECKING:
+    from kalam_jupyter.client import Connection
+
+_EMIT = re.compile(r"\bEMIT\s+(CHANGES|FINAL)\b", re.IGNORECASE)
+_LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
+_SUBSCRIBE = re.compile(r"\s*SUBSCRIBE\s+TO\s+", re.IGNORECASE)
+_OPTIONS = re.compile(r"\bOPTIONS\s*\(([^)]*)\)\s*;?\s*\Z", re.IGNORECASE)
+_QUERY_WORDS = frozenset({"SELECT", "WITH"})
+_LIVE_OPTIONS = {
+    "last_rows": "last_rows",
+    "batch_size": "batch_size",
+    "from": "from_seq",
+    "from_seq_id": "from_seq",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Statements that are sent together.
+
+    Attributes
+    ----------
+    text : str
+        Moved to where it stands in the cell, so that error positions are positions in the cell.
+    target : str or None
+        Python name for the result.
+    live : bool
+        A live query of KalamDB, which does not go through SQL execution.
+    """
+
+    text: str
+    target: str | None = None
+    live: bool = False
+
+
+def plan(text: str, dialect: Dialect, options: Options) -> list[Step]:
+    """Cut a cell into steps. Plain statements that follow each other stay together.
+
+    Together they are checked together, and a transaction is one request.
+    """
+    steps: list[Step] = []
+    together: list[Statement] = []
+
+    def flush() -> None:
+        if together:
+            first, last = together[0].start, together[-1].start + len(together[-1].text)
+            steps.append(Step(padded(text, first, text[first:last])))
+            together.clear()
+
+    for statement in split_cell(text):
+        rewritten, live = _rewrite(statement, dialect, options)
+        if statement.target is None and not live and rewritten == statement.text:
+            together.append(statement)
+            continue
+        flush()
+        steps.append(Step(padded(text, statement.start, rewritten), statement.target, live))
+    flush()
+    return steps
+
+
+def _rewrite(statement: Statement, dialect: Dialect, options: Options) -> tuple[str, bool]:
+    """Apply options to one statement; return its text and whether it is a live query of KalamDB."""
+    if dialect == "kalam" and statement.word == "SUBSCRIBE":
+        return statement.text, True
+    if statement.word not in _QUERY_WORDS:
+        return statement.text, False
+    code = blanked(statement.text)
+    if dialect == "kalam" and options.live:
+        return statement.text, True
+    added = ""
+    if dialect == "ksql" and options.live and not _EMIT.search(code):
+        added += " EMIT CHANGES"
+    if options.limit is not None and not _LIMIT.search(code):
+        added += f" LIMIT {options.limit}"
+    if not added:
+        return statement.text, False
+    body = statement.text.rstrip().removesuffix(";").rstrip()
+    # A comment at the end would swallow what is added.
+    line_end = "\n" if blanked(body).rstrip() != body else ""
+    return f"{body}{line_end}{added};", False
+
+
+def run(
+    step: Step, connection: Connection, dialect: Dialect, options: Options, params: Sequence[Any]
+) -> list[Result]:
+    """Send a step.
+
+    Raises
+    ------
+    ClientError
+    UsageError
+        For options of SUBSCRIBE TO that do not exist.
+    """
+    if step.live:
+        sql, live_options = live_query(step.text)
+        stream = connection.live(sql, **live_options)
+        return [Result("stream", "kalam", statement=sql, stream=stream)]
+    if dialect == "kalam":
+        return connection.kalam(step.text, params, namespace=options.namespace)
+    properties = {"auto.offset.reset": "earliest"} if options.earliest else None
+    return connection.ksql(step.text, properties=properties)
+
+
+def live_query(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the SELECT and the options of a ``SUBSCRIBE TO`` statement, or of a SELECT itself.
+
+    Raises
+    ------
+    UsageError
+        For an option that does not exist or is no whole number.
+    """
+    options: dict[str, Any] = {}
+    found = _OPTIONS.search(text)
+    if found:
+        text = text[: found.start()]
+        options = dict(_live_option(part) for part in found.group(1).split(",") if part.strip())
+    body = _SUBSCRIBE.sub("", text, count=1).strip().rstrip(";").rstrip()
+    if body[:6].upper() != "SELECT":
+        body = f"SELECT * FROM {body}"
+    return body, options
+
+
+def _live_option(text: str) -> tuple[str, int]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if name.lower() not in _LIVE_OPTIONS:
+        known = "last_rows, batch_size, from"
+        raise UsageError(f"Unknown subscription option: '{name}'. Valid options are: {known}")
+    if not value.isdecimal():
+        raise UsageError(f"Subscription option {name} takes a whole number, not '{value}'")
+    return _LIVE_OPTIONS[name.lower()], int(value)
+
+
+def results(
+    steps: Sequence[Step], connection: Connection, dialect: Dialect, options: Options, params: Sequence[Any]
+) -> Iterator[tuple[Step, list[Result]]]:
+    """Run steps in order; each is run when the one before was taken.
+
+    Raises
+    ------
+    ClientError
+    UsageError
+        For parameters with more than one step.
+    """
+    if params and len(steps) > 1:
+        raise UsageError("--params is for a cell of one statement")
+    for step in steps:
+        yield step, run(step, connection, dialect, options, params)
