@@ -1,4 +1,4 @@
-"""``python -m tests.conformance PATH.. [--json] [--case TEXT] [--failed]``: ksqlDB's own cases against ours."""
+"""``python -m tests.conformance PATH.. [--json] [--case TEXT] [--failed]``: ksqlDB's cases against ours."""
 
 from __future__ import annotations
 

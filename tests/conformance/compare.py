@@ -1,7 +1,7 @@
 """Whether what came out is what a case expects (section 4.2 of the conformance contract).
 
-Actual values: None, bool, int, str, bytes, list, dict; Decimal where the number is exact (every float token of
-a JSON topic), float where it is a DOUBLE of a typed format and the tolerance applies.
+Actual values: None, bool, int, str, bytes, list, dict; Decimal where the number is exact (every float token
+of a JSON topic), float where it is a DOUBLE of a typed format and the tolerance applies.
 """
 
 from __future__ import annotations

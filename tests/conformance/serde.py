@@ -1,8 +1,8 @@
 """Records of cases to bytes and back (section 3 of the conformance contract).
 
 Written apart from the product's own formats on purpose: bytes that both get wrong in the same way would
-otherwise pass. Inputs are turned into bytes, so the product decodes; outputs are read from bytes, so the product
-encodes.
+otherwise pass. Inputs are turned into bytes, so the product decodes; outputs are read from bytes, so the
+product encodes.
 """
 
 from __future__ import annotations
