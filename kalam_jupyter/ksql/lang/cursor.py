@@ -11,12 +11,12 @@ kept in `deferred` and raised when that statement's turn comes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NoReturn, TypeVar
 
 from kalam_jupyter.ksql.errors import ParseError
 from kalam_jupyter.ksql.lang.ast import Location
-from kalam_jupyter.ksql.lang.tokens import RESERVED, Token
+from kalam_jupyter.ksql.lang.tokens import RESERVED, STRUCTURAL, Token
 
 T = TypeVar("T")
 Role = Literal[
@@ -200,15 +200,24 @@ class Cursor:
             column=token.column,
         )
 
-    def no_viable(self, candidates: Iterable[str] = ()) -> NoReturn:
-        """Raise a syntax error where no alternative fits; suggest a candidate that is spelt like it."""
+    def no_viable(self, candidates: Sequence[str] = (), before: str = "") -> NoReturn:
+        """Raise a syntax error where no alternative fits.
+
+        A candidate that is spelt like the token, or like the word `before` it, is suggested.
+        """
         close = suggestion(self.token.text, candidates)
+        if close is None and before.upper() not in candidates:
+            close = suggestion(before, candidates)
         self.fail(f"Did you mean '{close}'?" if close else "", candidates)
 
     def reserved(self) -> NoReturn:
         """Raise a syntax error about a reserved word in a place where it means nothing."""
         token = self.token
-        self.fail(f"Syntax error at or near '{token.text}' at line {token.line}:{token.column}")
+        where = f"Syntax error at or near '{token.text}' at line {token.line}:{token.column}"
+        hint = (
+            "" if token.key in STRUCTURAL else f"\nTo use a reserved word as a name, quote it: `{token.text}`"
+        )
+        self.fail(where + hint)
 
     def mismatch(self, *keys: str, insert: bool = False) -> NoReturn:
         """Raise a syntax error at a token that is none of `keys`.

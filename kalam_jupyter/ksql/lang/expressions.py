@@ -149,10 +149,9 @@ class ExpressionParser(TypeParser):
             elif self.at("->") and self.peek().key != "*":
                 self.advance()
                 base = ast.Dereference(base, self.name("column"), location=base.location)
-            elif self.at_words("AT", "TIME"):
+            elif self.token.key == "AT" and self.peek().key == "TIME":
                 self.defer("AT TIME ZONE is not supported. Use CONVERT_TZ(timestamp, from, to).")
-                self.accept("AT", "TIME")
-                self.expect("ZONE")
+                self.expect("AT", "TIME", "ZONE")
                 self.string()
             else:
                 return base

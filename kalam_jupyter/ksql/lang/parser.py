@@ -104,10 +104,15 @@ def _expect_end(parser: StatementParser, tree: Statement) -> None:
     if parser.at(";") or parser.token.kind == "end" or not _ends_with_query(tree):
         parser.expect(";")
     else:
-        parser.no_viable(_CLAUSES)
+        misspelt = parser.tokens[parser.index - 1].text if parser.index else ""
+        parser.no_viable(_CLAUSES, misspelt)
 
 
-_CLAUSES = ("WINDOW", "WHERE", "GROUP", "PARTITION", "HAVING", "EMIT", "LIMIT", "JOIN", "WITHIN")
+# What a name behind a source may have been meant to be: it was taken for the source's alias.
+_CLAUSES = (
+    *("WINDOW", "WHERE", "GROUP", "PARTITION", "HAVING", "EMIT", "LIMIT", "JOIN", "WITHIN", "INNER", "LEFT"),
+    *("RIGHT", "FULL", "CHANGES", "FINAL"),
+)
 
 
 def _ends_with_query(tree: Statement) -> bool:

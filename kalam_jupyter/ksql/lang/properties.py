@@ -17,7 +17,20 @@ ANY_SOURCE = ("create", "create as")
 
 
 class InvalidPropertyError(ValueError):
-    """A property with a value that it cannot have. The text is for users."""
+    """A property that cannot stand there, or has a value that it cannot have.
+
+    Attributes
+    ----------
+    message : str
+        For users.
+    name : str or None
+        The property, or None where one is missing.
+    """
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,8 @@ class Property:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidPropertyError(
-            f"Invalid value {value} for property {name}: Expected value to be a string, but it was not"
+            f"Invalid value {value} for property {name}: Expected value to be a string, but it was not",
+            name,
         )
     return value
 
@@ -52,11 +66,13 @@ def _integer(low: int, high: int) -> Callable[[str, Any], int]:
             number = int(value)
         except ValueError:
             raise InvalidPropertyError(
-                f"Invalid value {value} for property {name}: Not a number of type INT"
+                f"Invalid value {value} for property {name}: Not a number of type INT",
+                name,
             ) from None
         if not low <= number <= high:
             raise InvalidPropertyError(
-                f"Invalid value {value} for property {name}: Must be between {low} and {high}"
+                f"Invalid value {value} for property {name}: Must be between {low} and {high}",
+                name,
             )
         return number
 
@@ -67,7 +83,8 @@ def _boolean(name: str, value: Any) -> bool:
     text = str(value).strip().lower()
     if text not in ("true", "false"):
         raise InvalidPropertyError(
-            f"Invalid value {value} for property {name}: Expected value to be either true or false"
+            f"Invalid value {value} for property {name}: Expected value to be either true or false",
+            name,
         )
     return text == "true"
 
@@ -77,13 +94,15 @@ def _delimiter(name: str, value: Any) -> str:
     if not text.strip():
         raise InvalidPropertyError(
             f"Configuration {name} is invalid: Delimiter cannot be empty, if you meant to have a tab or "
-            "space for delimiter, please use the special values 'TAB' or 'SPACE'\nExample valid value: ';'"
+            "space for delimiter, please use the special values 'TAB' or 'SPACE'\nExample valid value: ';'",
+            name,
         )
     special = {"TAB": "\t", "SPACE": " "}.get(text.upper(), text)
     if len(special) != 1:
         raise InvalidPropertyError(
             f"Configuration {name} is invalid: Invalid delimiter value: '{text}'. Delimiter must be a single "
-            "character or TAB,SPACE\nExample valid value: ';'"
+            "character or TAB,SPACE\nExample valid value: ';'",
+            name,
         )
     return special
 
@@ -94,7 +113,8 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
         if text not in choices:
             raise InvalidPropertyError(
                 f"Configuration {name} is invalid: Unknown value '{value}', must be one of "
-                + ", ".join(choices)
+                + ", ".join(choices),
+                name,
             )
         return text
 
@@ -184,42 +204,48 @@ def typed_properties(properties: Properties) -> dict[str, Any]:
     }
 
 
-def check_properties(properties: Properties, use: str) -> str | None:
-    """What is wrong with the clause of a statement of kind `use`, or None."""
+def check_properties(properties: Properties, use: str) -> None:
+    """Check the clause of a statement of kind `use`.
+
+    Raises
+    ------
+    InvalidPropertyError
+    """
     if "CLEANUP_POLICY" in properties:
-        return (
+        raise InvalidPropertyError(
             "Invalid config variable in the WITH clause: CLEANUP_POLICY\n"
             "The CLEANUP_POLICY config is automatically inferred based on the type of source "
             "(STREAM or TABLE).\n"
-            "Users can't set the CLEANUP_POLICY config manually."
+            "Users can't set the CLEANUP_POLICY config manually.",
+            "CLEANUP_POLICY",
         )
     allowed = names_for(use)
     unknown = [name for name in properties.names if name not in allowed]
     if unknown:
         close = suggestion(unknown[0], allowed)
         hint = f"\nDid you mean {close}?" if close else ""
-        return f"Invalid config variable(s) in the WITH clause: {', '.join(unknown)}{hint}"
+        raise InvalidPropertyError(
+            f"Invalid config variable(s) in the WITH clause: {', '.join(unknown)}{hint}", unknown[0]
+        )
     if use == "create" and "KAFKA_TOPIC" not in properties:
-        return 'Missing required property "KAFKA_TOPIC" which has no default value.'
+        raise InvalidPropertyError('Missing required property "KAFKA_TOPIC" which has no default value.')
     for name in ("KEY_FORMAT", "VALUE_FORMAT"):
         if name in properties and "FORMAT" in properties:
-            return (
+            raise InvalidPropertyError(
                 f"Cannot supply both '{name}' and 'FORMAT' properties, as 'FORMAT' sets both key and value "
-                "formats. Either use just 'FORMAT', or use 'KEY_FORMAT' and 'VALUE_FORMAT'."
+                "formats. Either use just 'FORMAT', or use 'KEY_FORMAT' and 'VALUE_FORMAT'.",
+                "FORMAT",
             )
-    try:
-        values = typed_properties(properties)
-    except InvalidPropertyError as error:
-        return str(error)
-    return _check_window(values)
+    _check_window(typed_properties(properties))
 
 
-def _check_window(values: dict[str, Any]) -> str | None:
+def _check_window(values: dict[str, Any]) -> None:
     kind, size = values.get("WINDOW_TYPE"), values.get("WINDOW_SIZE")
-    if kind is None:
-        return None if size is None else "'WINDOW_SIZE' needs 'WINDOW_TYPE' to be set as well."
-    if kind == "SESSION":
-        return None if size is None else "'WINDOW_SIZE' should not be set for SESSION windows."
-    if not size:
-        return f"'WINDOW_SIZE' must be set for {kind} windows, and be more than 0."
-    return None
+    if kind is None and size is not None:
+        raise InvalidPropertyError("'WINDOW_SIZE' needs 'WINDOW_TYPE' to be set as well.", "WINDOW_SIZE")
+    if kind == "SESSION" and size is not None:
+        raise InvalidPropertyError("'WINDOW_SIZE' should not be set for SESSION windows.", "WINDOW_SIZE")
+    if kind in ("TUMBLING", "HOPPING") and not size:
+        raise InvalidPropertyError(
+            f"'WINDOW_SIZE' must be set for {kind} windows, and be more than 0.", "WINDOW_TYPE"
+        )

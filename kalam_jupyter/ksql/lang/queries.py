@@ -26,8 +26,10 @@ class QueryParser(ExpressionParser):
         partition_by = self._by("PARTITION")
         having = self.expression() if self.accept("HAVING") else None
         emit: ast.Emit | None = None
-        if self.accept("EMIT"):
-            emit = "CHANGES" if self.expect_any("CHANGES", "FINAL") == "CHANGES" else "FINAL"
+        if self.accept("EMIT", "CHANGES"):
+            emit = "CHANGES"
+        elif self.accept("EMIT", "FINAL"):
+            emit = "FINAL"
         limit = self.integer("LIMIT") if self.accept("LIMIT") else None
         return ast.Query(
             select, relation, window, where, group_by, partition_by, having, emit, limit, location=start
@@ -132,7 +134,7 @@ class QueryParser(ExpressionParser):
             self.defer(f"{clause} cannot be negative: {amount}", start)
             amount = 0
         if not self.at(*UNITS):
-            self.no_viable(ast.UNIT_MS)
+            self.no_viable(tuple(ast.UNIT_MS))
         return Duration(amount, UNITS[self.advance().key], location=start)
 
     def _window(self) -> ast.Window:

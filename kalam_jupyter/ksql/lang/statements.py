@@ -8,7 +8,7 @@ from kalam_jupyter.engine.types import BOOLEAN, STRING, DataType
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.ast import Duration, Expression, Literal, Location, Properties, Statement
 from kalam_jupyter.ksql.lang.cursor import Cursor, Role, suggestion
-from kalam_jupyter.ksql.lang.properties import check_properties
+from kalam_jupyter.ksql.lang.properties import InvalidPropertyError, check_properties
 from kalam_jupyter.ksql.lang.queries import QueryParser
 from kalam_jupyter.ksql.lang.tokens import Token
 
@@ -118,8 +118,7 @@ class StatementParser(QueryParser):
     def _element(self) -> ast.TableElement:
         start = self.token.location
         name, type_ = self.name("name"), self.type()
-        if self.accept("PRIMARY"):
-            self.expect("KEY")
+        if self.accept("PRIMARY", "KEY"):
             return ast.TableElement(name, type_, "PRIMARY KEY", location=start)
         if self.accept("KEY"):
             return ast.TableElement(name, type_, "KEY", location=start)
@@ -193,9 +192,11 @@ class StatementParser(QueryParser):
         return self.number()
 
     def _check(self, properties: Properties, use: str) -> None:
-        error = check_properties(properties, use)
-        if error:
-            self.defer(error)
+        try:
+            check_properties(properties, use)
+        except InvalidPropertyError as error:
+            at = next((value.location for name, value in properties.items if name == error.name), None)
+            self.defer(error.message, at)
 
     # INSERT, DROP, ALTER
 

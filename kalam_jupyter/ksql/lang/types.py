@@ -20,7 +20,7 @@ from kalam_jupyter.engine.types import (
     Time,
     Timestamp,
 )
-from kalam_jupyter.ksql.lang.ast import NamedType
+from kalam_jupyter.ksql.lang.ast import Location, NamedType
 from kalam_jupyter.ksql.lang.cursor import Cursor
 
 TYPE_NAMES: dict[str, DataType] = {
@@ -78,7 +78,7 @@ class TypeParser(Cursor):
         numbers = self.list_of(self._parameter, ")") if self.accept("(") else ()
         if start.kind != "quoted":
             if name == "DECIMAL":
-                return self._decimal(numbers)
+                return self._decimal(numbers, start.location)
             if name in TYPE_NAMES:
                 return TYPE_NAMES[name]
         return NamedType(name)
@@ -90,16 +90,16 @@ class TypeParser(Cursor):
         token = self.advance()
         return int(token.value) if token.kind == "integer" and len(token.value) < 10 else None
 
-    def _decimal(self, numbers: tuple[int | None, ...]) -> DataType:
+    def _decimal(self, numbers: tuple[int | None, ...], at: Location) -> DataType:
         precision, scale = numbers if len(numbers) == 2 else (None, None)
         if precision is None or scale is None:
-            self.defer("DECIMAL takes two numbers: DECIMAL(precision, scale)")
+            self.defer("DECIMAL takes two numbers: DECIMAL(precision, scale)", at)
             return Decimal(38, 0)
         text = f"DECIMAL({precision}, {scale})"
         if precision < 1:
-            self.defer(f"DECIMAL precision must be >= 1: {text}")
+            self.defer(f"DECIMAL precision must be >= 1: {text}", at)
         elif precision < scale:
-            self.defer(f"DECIMAL precision must be >= scale: {text}")
+            self.defer(f"DECIMAL precision must be >= scale: {text}", at)
         return Decimal(precision, scale)
 
 

@@ -83,10 +83,10 @@ def _padding(start: Location | None) -> str:
 def _roles(tokens: list[Token]) -> dict[int, bool]:
     """For the offset of each variable: does it stand for a name (True) or a literal (False)?"""
     parser = StatementParser(tokens, cli=True, testing=True)
-    while parser.token.kind != "end":
-        if parser.token.key != ";":
+    while not parser.at("<EOF>"):
+        if not parser.at(";"):
             parser.statement()
-        if parser.token.kind != "end":
+        if not parser.at("<EOF>"):
             parser.expect(";")
     return {token.start: as_name for token, as_name in parser.variables}
 
