@@ -4,10 +4,10 @@ from kalam_jupyter.engine.clock import Clock
 from kalam_jupyter.engine.engine import Engine
 from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.processor import Processor, StepContext
-from kalam_jupyter.engine.relation import Change, ChangeSet, Relation, Snapshot
+from kalam_jupyter.engine.relation import Change, ChangeSet, Constant, Relation, Snapshot
 from kalam_jupyter.engine.sources import SourceProvider
 from kalam_jupyter.engine.topic import Record, Topic
-from kalam_jupyter.engine.transaction import Constant, Transaction
+from kalam_jupyter.engine.transaction import Transaction
 
 __all__ = [
     "Change",

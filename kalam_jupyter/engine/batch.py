@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,15 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.types import Schema, from_arrow, to_arrow
 
+#: Batches of fewer records are small: stored as JSON, and merged when there are many.
+SMALL_BATCH: Final = 32
+
 Row = tuple[Any, ...]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Headers = tuple[tuple[str, bytes | None], ...]
 Window = tuple[int, int]
+Raw = tuple[Sequence[bytes | None], Sequence[bytes | None]]
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,29 @@ class Codec(Hashable, Protocol):
         """
 
 
+class StoredCodec:
+    """A codec that was stored: rebuilt at first use, since the dialects register after recovery.
+
+    Attributes
+    ----------
+    number : int
+        Number of its descriptor in the log.
+    """
+
+    __slots__ = ("_codec", "_rebuild", "number")
+
+    def __init__(self, number: int, rebuild: Callable[[], Codec]) -> None:
+        self.number = number
+        self._rebuild = rebuild
+        self._codec: Codec | None = None
+
+    def __call__(self) -> Codec:
+        """Return the codec."""
+        if self._codec is None:
+            self._codec = self._rebuild()
+        return self._codec
+
+
 class Batch:
     """Records of one append, in arrival order. Never changed after it is built.
 
@@ -264,29 +291,29 @@ class Batch:
     timestamps : numpy int64 array of n, or list of int
         Event time in ms since the epoch.
     payload, codec : Payload, Codec or None
-        The codec may be given as a function that makes it, called at first use.
     raw : (keys, values) of bytes or None
+        `raw` may be given as a function that makes it, called at first use.
     headers : sequence of n Headers, or None
         None when no record has headers.
     partitions : numpy int32 array of n, or int
         Partition of each record, or the one partition of all.
     """
 
-    __slots__ = ("_codec", "_decoded", "headers", "partitions", "payload", "raw", "timestamps")
+    __slots__ = ("_decoded", "_raw", "codec_source", "headers", "partitions", "payload", "timestamps")
 
     def __init__(
         self,
         timestamps: Int64s | list[int],
         payload: Payload | None = None,
-        codec: Codec | Callable[[], Codec] | None = None,
-        raw: tuple[Sequence[bytes | None], Sequence[bytes | None]] | None = None,
+        codec: Codec | StoredCodec | None = None,
+        raw: Raw | Callable[[], Raw] | None = None,
         headers: Sequence[Headers] | None = None,
         partitions: npt.NDArray[np.int32] | int = 0,
     ) -> None:
         self.timestamps = timestamps
         self.payload = payload
-        self._codec = codec
-        self.raw = raw
+        self.codec_source = codec
+        self._raw = raw
         self.headers = headers
         self.partitions = partitions
         self._decoded: dict[Codec, Decoded] | None = None
@@ -294,9 +321,15 @@ class Batch:
     @property
     def codec(self) -> Codec | None:
         """The codec of the payload."""
-        if self._codec is not None and not hasattr(self._codec, "encode"):
-            self._codec = cast(Callable[[], Codec], self._codec)()
-        return cast(Codec | None, self._codec)
+        codec = self.codec_source
+        return codec() if isinstance(codec, StoredCodec) else codec
+
+    @property
+    def raw(self) -> Raw | None:
+        """Key bytes and value bytes where they exist already; see `encoded`."""
+        if callable(self._raw):
+            self._raw = self._raw()
+        return self._raw
 
     @property
     def num_rows(self) -> int:
@@ -335,22 +368,63 @@ class Batch:
 
     def encoded(self) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
         """Return key bytes and value bytes, encoding at most once."""
-        if self.raw is None:
+        raw = self.raw
+        if raw is None:
             codec = self.codec
             assert self.payload is not None and codec is not None
-            self.raw = codec.encode(self.payload)
-        return self.raw
+            raw = self._raw = codec.encode(self.payload)
+        return raw
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return records `start` to `stop` (exclusive) as a batch of their own."""
+        raw = self.raw
         return Batch(
             self.timestamps[start:stop],
             None if self.payload is None else self.payload.slice(start, stop),
-            self._codec,
-            None if self.raw is None else (self.raw[0][start:stop], self.raw[1][start:stop]),
+            self.codec_source,
+            None if raw is None else (raw[0][start:stop], raw[1][start:stop]),
             None if self.headers is None else self.headers[start:stop],
             self.partitions if isinstance(self.partitions, int) else self.partitions[start:stop],
         )
+
+
+def merge_key(batch: Batch) -> Hashable | None:
+    """Return what batches must have in common to be merged; None for one that holds columns."""
+    payload = batch.payload
+    form: Hashable
+    if payload is None:
+        form = None
+    elif payload.has_rows and not payload.has_columns:
+        form = (batch.codec_source, payload.schema, payload.windows is None)
+    else:
+        return None
+    partition = batch.partitions if isinstance(batch.partitions, int) else -1
+    return (form, batch.headers is None, partition)
+
+
+def merge(batches: Sequence[Batch]) -> Batch:
+    """Return the records of batches with one `merge_key` as one batch."""
+    first = batches[0]
+    timestamps = [t for b in batches for t in b.timestamp_list()]
+    headers = None if first.headers is None else [h for b in batches for h in b.headers or ()]
+    partitions = (
+        first.partitions
+        if isinstance(first.partitions, int)
+        else np.concatenate([b.partition_array() for b in batches])
+    )
+    if first.payload is None:
+        pairs = [b.encoded() for b in batches]
+        raw = [k for keys, _ in pairs for k in keys], [v for _, values in pairs for v in values]
+        return Batch(timestamps, raw=raw, headers=headers, partitions=partitions)
+    payloads = [b.payload for b in batches if b.payload is not None]
+    windows = [w for p in payloads for w in p.windows or ()]
+    payload = Payload.from_rows(
+        first.payload.schema,
+        [k for p in payloads for k in p.keys],
+        [v for p in payloads for v in p.values],
+        windows or None,
+    )
+    return Batch(timestamps, payload, first.codec_source, headers=headers, partitions=partitions)
 
 
 @dataclass(frozen=True)
@@ -366,12 +440,16 @@ class StoredBatch:
         Arrival number in the topic of the first record (0, 1, 2, ... over all partitions).
     offsets : numpy int64 array of n, or int
         Offset of each record in its partition, or that of the first when all are in one partition.
+    positions : numpy int64 array of n, or None
+        Log position of each record where small appends were merged into one batch; `position` is
+        that of the first.
     """
 
     batch: Batch
     position: int
     sequence: int
     offsets: Int64s | int
+    positions: Int64s | None = None
 
     @property
     def num_rows(self) -> int:
@@ -389,4 +467,7 @@ class StoredBatch:
         if start == 0 and stop >= self.num_rows:
             return self
         offsets = self.offsets + start if isinstance(self.offsets, int) else self.offsets[start:stop]
-        return StoredBatch(self.batch.slice(start, stop), self.position, self.sequence + start, offsets)
+        positions = None if self.positions is None else self.positions[start:stop]
+        first = self.position if positions is None or not len(positions) else int(positions[0])
+        part = self.batch.slice(start, stop)
+        return StoredBatch(part, first, self.sequence + start, offsets, positions)

@@ -43,7 +43,7 @@ def _float_json(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-_OPT: dict[str, tuple[Convert, Convert]] = {
+_PRIMITIVE_JSON: dict[str, tuple[Convert, Convert]] = {
     "BYTES": (lambda v: b64encode(v).decode("ascii"), b64decode),
     "FLOAT": (_float_json, float),
     "DOUBLE": (_float_json, float),
@@ -55,7 +55,7 @@ def json_converters(type_: DataType) -> tuple[Convert | None, Convert | None]:
     """Return (to JSON, from JSON) for values of a type; None where the value is its own JSON."""
     match storage_type(type_):
         case Primitive(name):
-            return _OPT.get(name, (None, None))
+            return _PRIMITIVE_JSON.get(name, (None, None))
         case Decimal():
             return str, PyDecimal
         case Array(element):
@@ -130,7 +130,7 @@ def _within(bits: int) -> Callable[[int], bool]:
     return lambda v: low <= v < high
 
 
-_PRIMITIVE: dict[str, tuple[type, Callable[[Any], bool] | None]] = {
+_CHECKS: dict[str, tuple[type, Callable[[Any], bool] | None]] = {
     "BOOLEAN": (bool, None),
     "SMALLINT": (int, _within(16)),
     "INTEGER": (int, _within(32)),
@@ -148,7 +148,7 @@ def value_check(type_: DataType) -> tuple[type, Callable[[Any], bool] | None]:
     """Return the Python class of a type's physical values, and a test that they pass besides."""
     match storage_type(type_):
         case Primitive(name):
-            return _PRIMITIVE[name]
+            return _CHECKS[name]
         case Time(unit):
             day = 86_400_000 if unit == "ms" else 86_400_000_000
             return int, lambda v: 0 <= v < day
@@ -173,7 +173,8 @@ def value_check(type_: DataType) -> tuple[type, Callable[[Any], bool] | None]:
 
 def _checker(type_: DataType) -> Callable[[Any], bool]:
     class_, test = value_check(type_)
-    return lambda v: v is None or (type(v) is class_ and (test is None or test(v)))
+    classes = (float, int) if class_ is float else (class_,)
+    return lambda v: v is None or (type(v) in classes and (test is None or test(v)))
 
 
 def _fits_decimal(value: PyDecimal, precision: int, scale: int) -> bool:
@@ -198,7 +199,7 @@ def row_checker(schema: Schema) -> Callable[[Sequence[Row]], None]:
 
     def classes_fit(classes: tuple[type, ...]) -> bool:
         fits = len(classes) == len(checks) and all(
-            found is class_ or (found is none and column.nullable)
+            found is class_ or (found is none and column.nullable) or (class_ is float and found is int)
             for found, (class_, _), column in zip(classes, checks, schema.columns, strict=True)
         )
         if fits and len(known) < 4096:

@@ -14,13 +14,16 @@ from typing import Any, Final, TypeVar
 from kalam_jupyter.engine.batch import Codec
 from kalam_jupyter.engine.catalogue import Catalogue
 from kalam_jupyter.engine.clock import Clock
-from kalam_jupyter.engine.errors import EngineClosedError, EngineError, NotFoundError
+from kalam_jupyter.engine.entry import EntryWriter
+from kalam_jupyter.engine.errors import EngineClosedError, EngineError, LogWriteError, NotFoundError
 from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.processor import RETRY_SECONDS, Processor, ProcessorStart, Scheduler, Step
 from kalam_jupyter.engine.relation import Relation
 from kalam_jupyter.engine.sources import SourceProvider
+from kalam_jupyter.engine.storage import Storage
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.engine.types import Schema
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,6 +44,7 @@ class _Task:
 class _Outcome:
     value: Any = None
     error: BaseException | None = None
+    callbacks: Sequence[Callable[[], None]] = ()
 
 
 class Engine:
@@ -61,6 +65,7 @@ class Engine:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self._storage: Storage | None = None
         self.lock = threading.RLock()
         self.position = 0
         self.catalogue = Catalogue(self.lock)
@@ -70,6 +75,7 @@ class Engine:
         self.topic_map: dict[str, Topic] = {}
         self.scheduler = Scheduler(self)
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
+        self._broken: BaseException | None = None
         self._settled = threading.Condition(self.lock)
         self._settling = 0
         self._current: Transaction | None = None
@@ -89,18 +95,37 @@ class Engine:
         clock : Clock, optional
         url : str, optional
             Where this process can be reached, for whoever finds the path locked.
+
+        Raises
+        ------
+        EngineLockedError
+            If another process has the path open; it says where that one can be reached.
+        LogCorruptError
+            If the log or the checkpoint cannot be read.
         """
         engine = cls(clock or Clock())
+        if path is not None:
+            engine._storage = Storage(Path(path), engine, url)
         engine._writer.start()
         return engine
 
     @property
     def durable(self) -> bool:
         """Whether writes survive the process."""
-        return False
+        return self._storage is not None
+
+    @property
+    def path(self) -> Path | None:
+        """The engine's directory, None in memory."""
+        return None if self._storage is None else self._storage.path
+
+    def set_url(self, url: str | None) -> None:
+        """Say where this process can be reached, for whoever finds the path locked."""
+        if self._storage is not None:
+            self._storage.lock_file.set_url(url)
 
     def close(self) -> None:
-        """Finish what is queued and stop. Closing twice does nothing."""
+        """Finish what is queued, make a checkpoint, and stop. Closing twice does nothing."""
         with self.lock:
             if self._closing:
                 return
@@ -147,6 +172,12 @@ class Engine:
         with self.lock:
             return sorted(self.topic_map)
 
+    def new_relation(self, name: str, schema: Schema, owned: bool) -> Relation:
+        """Add a relation (the transaction and recovery do)."""
+        relation = Relation(name, schema, owned, self.lock, lambda: self.position)
+        self.relation_map[name] = relation
+        return relation
+
     # Writing
 
     def submit(self, function: Callable[[Transaction], T]) -> Future[T]:
@@ -157,11 +188,11 @@ class Engine:
         EngineClosedError
         """
         if self._closing:
-            raise EngineClosedError("the engine is closed")
+            raise self._closed_error()
         future: Future[T] = Future()
         self._queue.put(_Task(function, future))
         if self._closing and not self._writer.is_alive() and future.cancel():
-            raise EngineClosedError("the engine is closed")
+            raise self._closed_error()
         return future
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
@@ -271,6 +302,15 @@ class Engine:
     # The writer
 
     def _write(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # a defect: say so to everybody instead of letting them wait
+            _log.exception("the engine's writer failed")
+            self._broken = error
+            self._closing = True
+        self._stop()
+
+    def _loop(self) -> None:
         groups = 0
         while True:
             tasks, stop = self._next_tasks()
@@ -281,8 +321,9 @@ class Engine:
                 groups = 0
                 self.scheduler.wave()
                 self._tell_settled()
+            if self._storage is not None:
+                self._storage.tend()
             if stop:
-                self._stop()
                 return
 
     def _next_tasks(self) -> tuple[list[_Task], bool]:
@@ -299,24 +340,38 @@ class Engine:
                 if len(tasks) >= GROUP:
                     return tasks, False
                 task = self._queue.get_nowait()
-            return tasks, True
+            return tasks, self._closing
         except Empty:
             return tasks, False
 
+    def poke(self) -> None:
+        """Make the writer look around."""
+        self._queue.put(None)
+
     def _stop(self) -> None:
+        if self._storage is not None:
+            self._storage.close()
         while True:
             try:
                 task = self._queue.get_nowait()
             except Empty:
                 break
             if task is not None and task.future.set_running_or_notify_cancel():
-                task.future.set_exception(EngineClosedError("the engine is closed"))
+                task.future.set_exception(self._closed_error())
         with self._settled:
             self._settled.notify_all()
 
+    def _closed_error(self) -> EngineClosedError:
+        if self._broken is not None:
+            return EngineClosedError(f"the engine stopped: {self._broken!r}")
+        return EngineClosedError("the engine is closed")
+
     def _run(self, tasks: Sequence[_Task]) -> None:
         running = [task for task in tasks if task.future.set_running_or_notify_cancel()]
-        outcomes = self._apply([task.function for task in running])
+        try:
+            outcomes = self._apply([task.function for task in running])
+        except LogWriteError as error:
+            outcomes = [_Outcome(error=error)] * len(running)
         for task, outcome in zip(running, outcomes, strict=True):
             if outcome.error is not None:
                 task.future.set_exception(outcome.error)
@@ -337,29 +392,47 @@ class Engine:
         LogWriteError
             If the log cannot be written; nothing was applied.
         """
-        outcomes = self._apply([_taking(step) for step in steps], keep_log_error=True)
+        outcomes = self._apply([_taking(step) for step in steps])
         return [(s, o.error) for s, o in zip(steps, outcomes, strict=True) if o.error is not None]
 
-    def _apply(
-        self, functions: Sequence[Callable[[Transaction], Any]], *, keep_log_error: bool = False
-    ) -> list[_Outcome]:
-        """Run functions as transactions of one group, commit them, publish them."""
+    def replay(self, position: int, now_ms: int, function: Callable[[Transaction], None]) -> None:
+        """Apply an entry of the log again (recovery does)."""
+        tx = Transaction(self, position, now_ms, None)
+        function(tx)
+        tx.close()
+        self.position = position
+        self._publish(tx)
+
+    def _apply(self, functions: Sequence[Callable[[Transaction], Any]]) -> list[_Outcome]:
+        """Run functions as transactions of one group, commit them, publish them.
+
+        Raises
+        ------
+        LogWriteError
+            If the log cannot be written; nothing was applied.
+        """
         outcomes: list[_Outcome] = []
         done: list[Transaction] = []
         with self.lock:
-            for function in functions:
-                outcomes.append(self._apply_one(function, done))
+            outcomes.extend(self._apply_one(function, done) for function in functions)
+            if self._storage is not None and done:
+                try:
+                    self._storage.commit(done)
+                except BaseException:
+                    for tx in reversed(done):
+                        tx.rollback()
+                    raise
             self.position += len(done)
             woken = [s for tx in done for s in self._publish(tx)]
         for subscription in woken:
             _call(subscription.notify)
-        for tx in done:
-            for callback in tx.callbacks:
+        for outcome in outcomes:
+            for callback in outcome.callbacks:
                 _call(callback)
         return outcomes
 
     def _apply_one(self, function: Callable[[Transaction], Any], done: list[Transaction]) -> _Outcome:
-        tx = Transaction(self, self.position + len(done) + 1, self.clock.now_ms(), None)
+        tx = Transaction(self, self.position + len(done) + 1, self.clock.now_ms(), self._entry())
         self._current = tx
         try:
             value = function(tx)
@@ -369,9 +442,12 @@ class Engine:
         finally:
             tx.close()
             self._current = None
-        if tx.changed or tx.callbacks:
+        if tx.changed:
             done.append(tx)
-        return _Outcome(value)
+        return _Outcome(value, callbacks=tx.callbacks)
+
+    def _entry(self) -> EntryWriter | None:
+        return None if self._storage is None else self._storage.entry()
 
     def _publish(self, tx: Transaction) -> Iterable[Subscription[Any]]:
         """Show a committed transaction to subscribers and tidy up what it touched."""
@@ -380,6 +456,7 @@ class Engine:
             woken.extend(relation.publish(changes))
         for name, topic in tx.topics.items():
             woken.extend(topic.subscriptions())
+            topic.merge_small()
             keep = topic.retained_from(tx.now_ms)
             if keep > topic.start:
                 needed = self.scheduler.needed_from(name)

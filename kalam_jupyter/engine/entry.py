@@ -1,17 +1,183 @@
-"""Log entries: the operations of one transaction as JSON, with Arrow data beside them."""
+"""Log entries: the operations of one transaction, as JSON with Arrow data beside it, and back.
+
+An entry is ``[now_ms, [operation, ...]]``, an operation ``[name, argument, ...]``. The names are those
+of `Transaction`'s methods where there is one; `REPLAY` says how each is applied again.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import orjson
+import pyarrow as pa
+
+from kalam_jupyter.engine.batch import SMALL_BATCH, Batch
+from kalam_jupyter.engine.encoding import rows_from_json, rows_to_json, schema_from_json, schema_to_json
+from kalam_jupyter.engine.errors import LogCorruptError
+from kalam_jupyter.engine.relation import Constant
+from kalam_jupyter.engine.rowset import CHUNK_ROWS
+from kalam_jupyter.engine.stored import (
+    Descriptors,
+    batch_from_arrow,
+    batch_from_json,
+    batch_to_arrow,
+    batch_to_json,
+    from_ipc,
+    to_ipc,
+)
+from kalam_jupyter.engine.topic import MAX_BATCH
+from kalam_jupyter.engine.types import Column, Schema
+
+if TYPE_CHECKING:
+    from kalam_jupyter.engine.transaction import Transaction
+
+Blob: TypeAlias = bytes  # or pyarrow.Buffer
 
 
 class EntryWriter:
     """Collects the operations of one transaction in the form in which the log keeps them."""
 
-    def __init__(self) -> None:
-        self.operations: list[Any] = []
-        self.blobs: list[bytes] = []
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
+        self._operations: list[Any] = []
+        self.blobs: list[Blob] = []
 
     def add(self, operation: tuple[Any, ...]) -> None:
         """Add an operation: its name and arguments."""
-        self.operations.append(operation)
+        encode = _ENCODE.get(operation[0])
+        self._operations.append(
+            operation if encode is None else (operation[0], *encode(self, *operation[1:]))
+        )
+
+    def data(self, now_ms: int) -> bytes:
+        """Return the entry's JSON."""
+        return orjson.dumps((now_ms, self._operations))
+
+    def _blob(self, data: Blob) -> int:
+        self.blobs.append(data)
+        return len(self.blobs) - 1
+
+    def _create_relation(self, name: str, schema: Schema, owned: bool) -> Sequence[Any]:
+        return name, schema_to_json(schema), owned
+
+    def _alter_relation(
+        self, name: str, schema: Schema, plan: Sequence[int | None], constants: Sequence[Any]
+    ) -> Sequence[Any]:
+        return name, schema_to_json(schema), plan, rows_to_json(schema.columns, [tuple(constants)])[0]
+
+    def _rows(self, name: str, owner: str, columns: Sequence[Column], rows: Sequence[Any]) -> Sequence[Any]:
+        return name, owner, rows_to_json(columns, rows)
+
+    def _insert_batches(self, name: str, owner: str, table: pa.Table) -> Sequence[Any]:
+        batches = table.to_batches(max_chunksize=CHUNK_ROWS)
+        return name, owner, [self._blob(to_ipc(batch)) for batch in batches]
+
+    def _append(self, topic: str, batch: Batch) -> Sequence[Any]:
+        if batch.num_rows < SMALL_BATCH:
+            return topic, batch_to_json(batch, self._descriptors)
+        parts = [batch.slice(i, i + MAX_BATCH) for i in range(0, batch.num_rows, MAX_BATCH)]
+        return topic, [self._blob(to_ipc(batch_to_arrow(part, self._descriptors))) for part in parts]
+
+
+_ENCODE: dict[str, Callable[..., Sequence[Any]]] = {
+    "create_relation": EntryWriter._create_relation,
+    "alter_relation": EntryWriter._alter_relation,
+    "insert": EntryWriter._rows,
+    "upsert": EntryWriter._rows,
+    "delete": EntryWriter._rows,
+    "insert_batches": EntryWriter._insert_batches,
+    "append": EntryWriter._append,
+}
+
+
+class EntryReader:
+    """Applies the operations of one entry to a transaction."""
+
+    def __init__(self, tx: Transaction, blobs: Sequence[bytes], descriptors: Descriptors) -> None:
+        self._tx = tx
+        self._blobs = blobs
+        self._descriptors = descriptors
+
+    def apply(self, operations: Sequence[Sequence[Any]]) -> None:
+        """Apply all operations.
+
+        Raises
+        ------
+        LogCorruptError
+            If one is unknown.
+        """
+        for name, *arguments in operations:
+            if name in REPLAY:
+                REPLAY[name](self, *arguments)
+            elif name in _SAME:
+                getattr(self._tx, _SAME[name])(*arguments)
+            else:
+                raise LogCorruptError(f"unknown operation '{name}': written by a newer version?")
+
+    def _put(self, kind: str, name: str, value: Any) -> None:
+        if value is None:
+            self._tx.remove(kind, name)
+        else:
+            self._tx.put(kind, name, value)
+
+    def _create_relation(self, name: str, schema: Any, owned: bool) -> None:
+        self._tx.create_relation(name, schema_from_json(schema), owned=owned)
+
+    def _alter_relation(self, name: str, schema: Any, plan: Sequence[int | None], constants: Any) -> None:
+        new = schema_from_json(schema)
+        values = rows_from_json(new.columns, [constants])[0]
+        sources = [Constant(v) if i is None else i for i, v in zip(plan, values, strict=True)]
+        self._tx.alter_relation(name, new, sources)
+
+    def _schema(self, name: str) -> Schema:
+        return self._tx.engine.relation(name).schema
+
+    def _insert(self, name: str, owner: str, rows: Any) -> None:
+        self._tx.insert(name, rows_from_json(self._schema(name).columns, rows), owner=owner)
+
+    def _insert_batches(self, name: str, owner: str, blobs: Sequence[int]) -> None:
+        table = pa.Table.from_batches([from_ipc(self._blobs[i]) for i in blobs])
+        self._tx.insert(name, table, owner=owner)
+
+    def _upsert(self, name: str, owner: str, rows: Any) -> None:
+        self._tx.upsert(name, rows_from_json(self._schema(name).columns, rows), owner=owner)
+
+    def _delete(self, name: str, owner: str, keys: Any) -> None:
+        self._tx.delete(name, rows_from_json(self._schema(name).key, keys), owner=owner)
+
+    def _delete_rows(self, name: str, owner: str, row_ids: Sequence[int]) -> None:
+        self._tx.delete_rows(name, row_ids, owner=owner)
+
+    def _append(self, topic: str, batch: Any) -> None:
+        if isinstance(batch, dict):
+            self._tx.append(topic, batch_from_json(batch, self._descriptors))
+            return
+        for blob in batch:
+            self._tx.append(topic, batch_from_arrow(from_ipc(self._blobs[blob]), self._descriptors))
+
+
+REPLAY: dict[str, Callable[..., None]] = {
+    "put": EntryReader._put,
+    "create_relation": EntryReader._create_relation,
+    "alter_relation": EntryReader._alter_relation,
+    "insert": EntryReader._insert,
+    "insert_batches": EntryReader._insert_batches,
+    "upsert": EntryReader._upsert,
+    "delete": EntryReader._delete,
+    "delete_rows": EntryReader._delete_rows,
+    "append": EntryReader._append,
+}
+
+#: Operations whose arguments are those of a method of `Transaction`.
+_SAME = {
+    "drop_relation": "drop_relation",
+    "create_topic": "create_topic",
+    "drop_topic": "drop_topic",
+    "truncate_topic": "truncate_topic",
+    "commit_offset": "commit_offset",
+    "add_processor": "restore_processor",
+    "remove_processor": "remove_processor",
+    "pause_processor": "pause_processor",
+    "step": "restore_step",
+}

@@ -25,11 +25,11 @@ class History(Generic[T]):
     Everything here runs under the engine's lock.
     """
 
-    def __init__(self, lock: threading.RLock, start: int = 0) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
         self.items: list[T] = []
         self.starts: list[int] = []
-        self.end = start
+        self.end = 0
         self.closed_by: Exception | None = None
         self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
 
@@ -97,7 +97,7 @@ class History(Generic[T]):
     def subscribe(self, start: Start = "latest", wake: Callable[[], None] | None = None) -> Subscription[T]:
         """Put a cursor at the earliest, the latest or a given number."""
         with self._lock:
-            cursor = {"earliest": self.start, "latest": self.end}.get(start, start)  # type: ignore[call-overload]
+            cursor = self.start if start == "earliest" else self.end if start == "latest" else start
             subscription = Subscription(self, cursor, wake)
             self._subscriptions.add(subscription)
             return subscription

@@ -20,7 +20,10 @@ import random
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import numpy as np
 
 from kalam_jupyter.engine.batch import Batch, StoredBatch
 from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, LogWriteError, NotFoundError
@@ -91,8 +94,8 @@ class Runner:
     positions : dict of topic to sequence
         Next record of each input.
     state, base, journal
-        Last checkpointed state, its positions, and four int64 for each step since: input, sequence,
-        position, now_ms.
+        File of the last checkpointed state, its positions, and five int64 for each step since: input,
+        sequence, count, position, now_ms.
     """
 
     id: str
@@ -100,7 +103,7 @@ class Runner:
     processor: Processor | None = None
     paused: bool = False
     error: BaseException | None = None
-    state: bytes | None = None
+    state: Path | None = None
     base: dict[str, int] = field(default_factory=dict)
     journal: array[int] = field(default_factory=lambda: array("q"))
     journal_topics: list[str] = field(default_factory=list)
@@ -110,21 +113,26 @@ class Runner:
         """Whether it is fed."""
         return self.processor is not None and not self.paused and self.error is None
 
-    def note(self, topic: str, sequence: int, position: int, now_ms: int) -> None:
+    def note(self, topic: str, sequence: int, count: int, position: int, now_ms: int) -> None:
         """Add a step to the journal."""
         if topic not in self.journal_topics:
             self.journal_topics.append(topic)
-        self.journal.extend((self.journal_topics.index(topic), sequence, position, now_ms))
+        self.journal.extend((self.journal_topics.index(topic), sequence, count, position, now_ms))
 
     def unnote(self) -> None:
         """Take back the last step of the journal."""
-        del self.journal[-4:]
+        del self.journal[-5:]
 
-    def steps(self) -> Iterator[tuple[str, int, int, int]]:
-        """Iterate over (topic, sequence, position, now_ms) of the journal."""
+    def steps(self) -> Iterator[tuple[str, int, int, int, int]]:
+        """Iterate over (topic, sequence, count, position, now_ms) of the journal."""
         j = self.journal
-        for i in range(0, len(j), 4):
-            yield self.journal_topics[j[i]], j[i + 1], j[i + 2], j[i + 3]
+        for i in range(0, len(j), 5):
+            yield self.journal_topics[j[i]], j[i + 1], j[i + 2], j[i + 3], j[i + 4]
+
+    def forget(self, length: int, base: dict[str, int], state: Path | None) -> None:
+        """Take a checkpoint's state in place of the first `length` numbers of the journal."""
+        del self.journal[:length]
+        self.base, self.state = base, state
 
 
 @dataclass(frozen=True)
@@ -241,11 +249,15 @@ class Scheduler:
                 return False
         return True
 
-    def _next(self, runner: Runner) -> Topic | None:
-        """Return the topic whose next record is the earliest in the log; None when caught up."""
+    def _next(self, runner: Runner) -> tuple[str, StoredBatch] | None:
+        """Return the input that is the earliest in the log, None when caught up.
+
+        What the other inputs have in between ends the batch: records of different topics arrive in
+        the order in which they were written.
+        """
         assert runner.processor is not None
-        best, best_position = None, -1
-        for name in runner.processor.inputs:
+        found: list[tuple[int, int, Topic]] = []
+        for i, name in enumerate(runner.processor.inputs):
             topic = self._engine.find_topic(name)
             if topic is None:
                 continue
@@ -253,10 +265,20 @@ class Scheduler:
             if sequence < topic.start:  # a record that retention took is not waited for
                 sequence = runner.positions[name] = topic.start
             if sequence < topic.end:
-                position = topic.items[topic.find(sequence)].position
-                if best is None or position < best_position:
-                    best, best_position = topic, position
-        return best
+                item = topic.items[topic.find(sequence)]
+                position = item.position
+                if item.positions is not None:
+                    position = int(item.positions[sequence - item.sequence])
+                found.append((position, i, topic))
+        if not found:
+            return None
+        found.sort()
+        topic = found[0][2]
+        batch = topic.read(runner.positions[topic.name])[0]
+        if batch.positions is not None and len(found) > 1:
+            side: Literal["right", "left"] = "right" if found[0][1] < found[1][1] else "left"
+            batch = batch.slice(0, int(np.searchsorted(batch.positions, found[1][0], side)))
+        return topic.name, batch
 
     def wave(self) -> None:
         """Compute a step of every processor that has input, then commit them as one group."""
@@ -270,20 +292,20 @@ class Scheduler:
 
     def _compute(self, runner: Runner) -> Step | None:
         with self._engine.lock:
-            topic = self._next(runner) if runner.running else None
-            if topic is None:
+            found = self._next(runner) if runner.running else None
+            if found is None:
                 self._ready.pop(runner.id, None)
                 return None
-            batch = topic.read(runner.positions[topic.name])[0]
+            topic, batch = found
             position = self._engine.position + 1 + len(self._unwritten)
         context = StepContext(self._engine.clock.now_ms(), self.seed(position), position)
         assert runner.processor is not None
         try:
-            output = [o for o in runner.processor.process(topic.name, batch, context) if o[1].num_rows]
+            output = [o for o in runner.processor.process(topic, batch, context) if o[1].num_rows]
         except BaseException as error:  # whatever a query raises stops that query only
             self._fail(runner, error)
             return None
-        return Step(runner, topic.name, batch, context, output)
+        return Step(runner, topic, batch, context, output)
 
     def _commit(self) -> None:
         steps = self._unwritten
@@ -297,18 +319,37 @@ class Scheduler:
             self._fail(step.runner, error_)
 
     def _fail(self, runner: Runner, error: BaseException) -> None:
-        runner.error = error
-        self._ready.pop(runner.id, None)
         _log.warning("processor %s failed and is paused: %r", runner.id, error)
         assert runner.processor is not None
         try:
             runner.processor.failed(error)
         except Exception:  # the writer outlives a dialect's mistake
             _log.exception("failed() of processor %s raised", runner.id)
+        with self._engine.lock:  # only now: whoever waits in settle() finds that it was told
+            runner.error = error
+            self._ready.pop(runner.id, None)
 
     def seed(self, position: int) -> int:
         """Return the seed of a step: the same on replay, and not to be guessed from outside."""
         return random.Random(self.secret ^ (position * 0x9E3779B97F4A7C15)).getrandbits(63)
+
+    def start(self) -> None:
+        """Bring recovered processors to where they were, and feed all from now on."""
+        if self.started:
+            return
+        self.started = True
+        for runner in self.runners.values():
+            if runner.processor is not None:
+                self.rebuild_or_fail(runner)
+
+    def rebuild_or_fail(self, runner: Runner) -> None:
+        """Rebuild a recovered processor; one that cannot be is paused, and told so."""
+        if runner.state is None and not runner.journal:
+            return
+        try:
+            self.rebuild(runner)
+        except BaseException as error:  # as in a step: it stops that query only
+            self._fail(runner, error)
 
     def rebuild(self, runner: Runner) -> None:
         """Bring a processor to where its positions are: last checkpoint, then the journal.
@@ -322,14 +363,12 @@ class Scheduler:
         assert processor is not None
         processor.reset()
         if runner.state is not None:
-            processor.restore(runner.state)
-        for name, sequence, position, now_ms in runner.steps():
+            processor.restore(runner.state.read_bytes())
+        for name, sequence, count, position, now_ms in runner.steps():
             topic = self._engine.find_topic(name)
             if topic is None or sequence < topic.start:
                 raise EngineError(f"processor '{runner.id}': its input in '{name}' is no longer retained")
-            batch = topic.items[topic.find(sequence)]
-            batch = batch.slice(sequence - batch.sequence, batch.num_rows)
             context = StepContext(now_ms, self.seed(position), position, replaying=True)
-            for _ in processor.process(name, batch, context):
+            for _ in processor.process(name, topic.read_one(sequence, count), context):
                 pass
         runner.error = None

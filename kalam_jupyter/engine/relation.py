@@ -6,8 +6,10 @@ names the owner whose rows it means; there is no call that reads across owners b
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 
 #: Changes kept for subscribers; a reader further behind gets `OverrunError`.
 CHANGES_RETAINED: Final = 262_144
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Value of a new column for the rows that are there (`Transaction.alter_relation`)."""
+
+    value: Any
 
 
 class Change(NamedTuple):
@@ -156,6 +165,7 @@ class Relation:
         self, name: str, schema: Schema, owned: bool, lock: threading.RLock, position: Callable[[], int]
     ) -> None:
         self.name = name
+        self.uid = secrets.token_hex(8)
         self.schema = schema
         self.owned = owned
         self._lock = lock

@@ -100,7 +100,7 @@ class Chunk:
     @property
     def mostly_dead(self) -> bool:
         """Whether more than half of the rows are dead."""
-        return self.dead_count * 2 > self.batch.num_rows
+        return bool(self.dead_count * 2 > self.batch.num_rows)
 
     def find(self, row_id: int) -> int:
         """Return the position of a row id, or -1."""
@@ -155,7 +155,34 @@ class RowSet:
         positions = [i for i, c in enumerate(schema.columns) if c.key]
         self._key_positions = positions
         self.key_of: Callable[[Row], Any] | None = itemgetter(*positions) if positions else None
-        self.index: dict[Any, int] = {}
+        self._index: dict[Any, int] | None = {}
+
+    @property
+    def index(self) -> dict[Any, int]:
+        """Row id by key; made from the chunks when first needed after `load`."""
+        if self._index is None:
+            index: dict[Any, int] = {}
+            for chunk in self.chunks:
+                keys = self._keys([chunk.batch])
+                index.update(
+                    zip(keys, Live(self.schema, chunk.batch, chunk.ids, None).ids().tolist(), strict=True)
+                )
+            self._index = index
+        return self._index
+
+    def load(self, batches: Sequence[pa.RecordBatch], ids: Sequence[Int64s], next_id: int) -> None:
+        """Fill an empty row set with batches, the row ids of each, and the id of the next row."""
+        for batch, batch_ids in zip(batches, ids, strict=True):
+            self._add_chunk(Chunk(batch, compact_ids(batch_ids)))
+            self.live_rows += batch.num_rows
+        self.tail_start = next_id
+        self.version += 1
+        self._index = None if self.key_of is not None else {}
+
+    @property
+    def next_id(self) -> int:
+        """Id that the next row gets."""
+        return self.tail_start + len(self.tail)
 
     # Reading
 
@@ -203,7 +230,7 @@ class RowSet:
         DuplicateKeyError
             If a key is there already, or twice in `rows`; nothing is changed then.
         """
-        first = self.tail_start + len(self.tail)
+        first = self.next_id
         if self.key_of is not None:
             index, row_id = self.index, first
             for key in map(self.key_of, rows):
@@ -238,7 +265,7 @@ class RowSet:
             As `insert`.
         """
         n = sum(b.num_rows for b in batches)
-        first = self.tail_start + len(self.tail)
+        first = self.next_id
         new = self._index_batches(batches, n, first)
         chunks, starts, tail, tail_start = len(self.chunks), len(self._starts), self.tail, self.tail_start
         self._seal()
@@ -251,7 +278,7 @@ class RowSet:
             self.index.update(new)
             undo_index = self._undo_index(new)
         else:
-            self.index, undo_index = new, self._clear_index
+            self._index, undo_index = new, self._clear_index
         self._changed(n)
 
         def undo() -> None:
@@ -270,7 +297,7 @@ class RowSet:
         return undo
 
     def _clear_index(self) -> None:
-        self.index = {}
+        self._index = {}
 
     def _index_batches(self, batches: Sequence[pa.RecordBatch], n: int, first: int) -> dict[Any, int]:
         if self.key_of is None:
@@ -436,7 +463,7 @@ class RowSet:
 def _mergeable(left: Chunk, right: Chunk) -> bool:
     """Whether neighbours are alike in size, so that a row is copied at most six times on its way up."""
     a, b = left.batch.num_rows - left.dead_count, right.batch.num_rows - right.dead_count
-    return a + b <= CHUNK_ROWS and 2 * a <= 3 * b
+    return bool(a + b <= CHUNK_ROWS and 2 * a <= 3 * b)
 
 
 def compact_ids(ids: Int64s) -> int | Int64s:

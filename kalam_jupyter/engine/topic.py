@@ -13,19 +13,23 @@ retention
 
 from __future__ import annotations
 
+import secrets
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 
-from kalam_jupyter.engine.batch import Batch, Headers, Int64s, StoredBatch
-from kalam_jupyter.engine.errors import EngineError, OverrunError
+from kalam_jupyter.engine.batch import SMALL_BATCH, Batch, Headers, Int64s, StoredBatch, merge, merge_key
+from kalam_jupyter.engine.errors import EngineError, LogCorruptError, OverrunError
 from kalam_jupyter.engine.history import History
 
 MAX_BATCH: Final = 65_536
+#: So many small appends in a row are merged into one batch.
+MERGE_AFTER: Final = 1_024
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,21 @@ class Topic(History[StoredBatch]):
     """The records of one topic, and where its consumer groups are."""
 
     def __init__(
-        self, name: str, partitions: int, config: Mapping[str, Any], lock: threading.RLock, start: int = 0
+        self,
+        name: str,
+        partitions: int,
+        config: Mapping[str, Any],
+        lock: threading.RLock,
+        uid: str | None = None,
     ) -> None:
-        super().__init__(lock, start)
+        super().__init__(lock)
         self.name = name
+        self.uid = uid or secrets.token_hex(8)
         self.partitions = partitions
         self.config = dict(config)
         self._sizes: list[int] = []
         self._size = 0
+        self._small = 0
         self._partitions = [_Partition() for _ in range(partitions)]
         self._groups: dict[str, dict[int, int]] = {}
 
@@ -97,6 +108,20 @@ class Topic(History[StoredBatch]):
         """
         with self._lock:
             return self.read_from(sequence, max_records)[0]
+
+    def read_one(self, sequence: int, count: int) -> StoredBatch:
+        """Return exactly `count` records as one batch, as a step once took them.
+
+        Raises
+        ------
+        LogCorruptError
+            If they are not there, or cannot have been one batch.
+        """
+        parts = self.read_from(sequence, count)[0]
+        found = _merged(parts) if len(parts) > 1 else parts
+        if len(found) != 1 or found[0].num_rows != count:
+            raise LogCorruptError(f"topic '{self.name}' has no batch of {count} records at {sequence}")
+        return found[0]
 
     def _part(
         self, item: StoredBatch, start: int, stop: int, limit: int, some: bool
@@ -161,7 +186,7 @@ class Topic(History[StoredBatch]):
 
     # Writing: the transaction calls these, under the lock, and undoes them in reverse order
 
-    def append(self, batch: Batch, position: int) -> StoredBatch:
+    def append(self, batch: Batch, position: int, positions: Int64s | None = None) -> StoredBatch:
         """Add records and return where they are; history holds them in batches of at most 65,536."""
         sequence, n = self.end, batch.num_rows
         if isinstance(batch.partitions, int):
@@ -170,13 +195,14 @@ class Topic(History[StoredBatch]):
             self._index_run(p, n, sequence)
         else:
             offsets = self._assign(batch.partition_array(), sequence)
-        stored = StoredBatch(batch, position, sequence, offsets)
+        stored = StoredBatch(batch, position, sequence, offsets, positions)
         for start in range(0, n, MAX_BATCH):
             part = stored.slice(start, min(start + MAX_BATCH, n))
             self.push(part, part.num_rows)
             weight = batch_bytes(part.batch) if "retention_bytes" in self.config else 0
             self._sizes.append(weight)
             self._size += weight
+            self._small = self._small + 1 if part.num_rows < SMALL_BATCH else 0
         return stored
 
     def _index_run(self, p: _Partition, n: int, sequence: int) -> None:
@@ -203,6 +229,7 @@ class Topic(History[StoredBatch]):
     def undo_append(self, stored: StoredBatch) -> None:
         """Take back the last append."""
         length = bisect_left(self.starts, stored.sequence)
+        self._small = max(0, self._small - (len(self.items) - length))
         self._size -= sum(self._sizes[length:])
         del self._sizes[length:]
         self.pop_to(length)
@@ -228,14 +255,73 @@ class Topic(History[StoredBatch]):
 
     def truncate(self) -> Any:
         """Forget all records; return what `undo_truncate` takes."""
-        before = self.items, self.starts, self._sizes, self._size, self._partitions
-        self.items, self.starts, self._sizes, self._size = [], [], [], 0
+        before = self.items, self.starts, self._sizes, self._size, self._small, self._partitions
+        self.items, self.starts, self._sizes, self._size, self._small = [], [], [], 0, 0
         self._partitions = [_Partition(p.end) for p in self._partitions]
         return before
 
     def undo_truncate(self, before: Any) -> None:
         """Take back a `truncate`."""
-        self.items, self.starts, self._sizes, self._size, self._partitions = before
+        self.items, self.starts, self._sizes, self._size, self._small, self._partitions = before
+
+    def merge_small(self, *, final: bool = False) -> None:
+        """Merge the small appends at the end into larger batches, once there are many of them.
+
+        A batch of one record weighs about a kilobyte; in a merged one, a hundred bytes. With `final`
+        the batches are merged however few they are, and none of them ever again.
+        """
+        small = self._small
+        if small < MERGE_AFTER and not final:
+            return
+        self._small = 0
+        if small < 2:
+            return
+        start = max(0, len(self.items) - small)
+        items, sizes = self.items[start:], self._sizes[start:]
+        del self.items[start:], self.starts[start:], self._sizes[start:]
+        for _, run in groupby(zip(items, sizes, strict=True), key=lambda pair: merge_key(pair[0].batch)):
+            pairs = list(run)
+            merged = _merged([item for item, _ in pairs])
+            self.items.extend(merged)
+            self.starts.extend(item.sequence for item in merged)
+            weights = [weight for _, weight in pairs]
+            self._sizes.extend(weights if len(merged) == len(pairs) else [sum(weights)])
+        for p in self._partitions:
+            self._merge_runs(p, bisect_left(p.sequences, self.starts[start]))
+
+    def _merge_runs(self, p: _Partition, first: int) -> None:
+        """Keep one run for each batch, from run `first` on."""
+        runs = list(zip(p.offsets[first:], p.sequences[first:], strict=True))
+        del p.offsets[first:], p.sequences[first:]
+        last = -1
+        for offset, sequence in runs:
+            item = self.find(sequence)
+            if item != last:
+                p.offsets.append(offset)
+                p.sequences.append(sequence)
+                last = item
+
+    def load(self, end: int, partition_starts: list[int]) -> None:
+        """Start an empty topic at a sequence and at the offset of each partition."""
+        self.end = end
+        self._partitions = [_Partition(offset) for offset in partition_starts]
+
+    def finish_load(self) -> None:
+        """Note that what was loaded is final: see `merge_small`."""
+        self._small = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return everything but the records, as JSON."""
+        return {
+            "name": self.name,
+            "uid": self.uid,
+            "partitions": self.partitions,
+            "config": self.config,
+            "start": self.start,
+            "end": self.end,
+            "partition_starts": [p.start for p in self._partitions],
+            "groups": [[g, list(offsets.items())] for g, offsets in self._groups.items()],
+        }
 
     def retained_from(self, now_ms: int) -> int:
         """Return the first sequence that the retention settings keep."""
@@ -272,6 +358,24 @@ class Topic(History[StoredBatch]):
             del self._groups[group]
 
 
+def _merged(items: Sequence[StoredBatch]) -> Sequence[StoredBatch]:
+    """Return stored batches as one, or as they are if they hold columns."""
+    if len(items) == 1 or merge_key(items[0].batch) is None:
+        return items
+    first = items[0]
+    positions = np.concatenate(
+        [np.full(i.num_rows, i.position) if i.positions is None else i.positions for i in items]
+    )
+    # where all are in one partition, their offsets follow each other
+    offsets = (
+        first.offsets
+        if isinstance(first.batch.partitions, int) and isinstance(first.offsets, int)
+        else np.concatenate([i.offset_array() for i in items])
+    )
+    batch = merge([i.batch for i in items])
+    return [StoredBatch(batch, first.position, first.sequence, offsets, positions)]
+
+
 def _newest(batch: Batch) -> int:
     return max(batch.timestamps) if isinstance(batch.timestamps, list) else int(batch.timestamps.max())
 
@@ -282,8 +386,8 @@ def batch_bytes(batch: Batch) -> int:
         return sum(len(k or b"") + len(v or b"") + 16 for k, v in zip(*batch.raw, strict=True))
     payload = batch.payload
     if payload is not None and payload.has_columns:
-        columns = payload.columns
-        return sum(a.nbytes for a in (*columns.key, *columns.value)) + 16 * batch.num_rows
+        arrays = (*payload.columns.key, *payload.columns.value)
+        return int(sum(a.nbytes for a in arrays)) + 16 * batch.num_rows
     return batch.num_rows * (16 + 16 * len(payload.schema if payload is not None else ()))
 
 

@@ -7,7 +7,6 @@ log) with what the log needs to apply it again. Recovery runs the same operation
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -18,8 +17,9 @@ from kalam_jupyter.engine.encoding import row_checker
 from kalam_jupyter.engine.entry import EntryWriter
 from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError, RowError
 from kalam_jupyter.engine.processor import Processor, ProcessorStart, Runner, Step
-from kalam_jupyter.engine.relation import Change, ChangeSet, Relation
-from kalam_jupyter.engine.rowset import CHUNK_ROWS, RowSet, batch_to_rows, rows_to_batch
+from kalam_jupyter.engine.relation import Change, ChangeSet, Constant, Relation
+from kalam_jupyter.engine.rowset import CHUNK_ROWS, RowSet, batch_to_rows
+from kalam_jupyter.engine.stored import check_payload
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.types import Array, Map, Schema, Struct, storage_type, to_arrow
 
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
 #: Arrow inserts below this many rows go through the tail, which is cheaper than a chunk each.
 SMALL_INSERT: Final = 256
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Value of a new column for the rows that are there (`Transaction.alter_relation`)."""
-
-    value: Any
 
 
 class Transaction:
@@ -142,8 +135,7 @@ class Transaction:
         for column in schema.key:
             if isinstance(storage_type(column.type), Array | Map | Struct):
                 raise EngineError(f"column '{column.name}' of type {column.type} cannot be a primary key")
-        relation = Relation(name, schema, owned, engine.lock, lambda: engine.position)
-        engine.relation_map[name] = relation
+        relation = engine.new_relation(name, schema, owned)
         self._did(lambda: (engine.relation_map.pop(name), None)[1], "create_relation", name, schema, owned)
         return relation
 
@@ -183,15 +175,13 @@ class Transaction:
             batches = [_project(live.batch(), schema, sources) for live in rows.live()]
             altered[owner].insert_batches(batches)
         before = relation.replace_rows(schema, altered)
-        moved = [s.value if isinstance(s, Constant) else None for s in sources]
         plan = [None if isinstance(s, Constant) else s for s in sources]
+        constants = [s.value if isinstance(s, Constant) else None for s in sources]
 
         def undo() -> None:
             relation.replace_rows(*before)
 
-        self._did(
-            undo, "alter_relation", name, schema, plan, rows_to_batch(schema_nullable(schema), [tuple(moved)])
-        )
+        self._did(undo, "alter_relation", name, schema, plan, constants)
 
     def insert(self, name: str, rows: Sequence[Row] | pa.RecordBatch | pa.Table, *, owner: str = "") -> int:
         """Append rows and return how many. Arrow data is taken over by column name, without copying.
@@ -215,7 +205,7 @@ class Transaction:
         if rows:
             row_set = self._row_set(relation, owner)
             undo = row_set.insert(rows)
-            self._did(undo, "insert", name, owner, relation.schema, rows)
+            self._did(undo, "insert", name, owner, relation.schema.columns, rows)
             changes = self._changes(relation, owner)
             if changes is not None:
                 changes.add(Change("insert", None, row) for row in rows)
@@ -242,7 +232,7 @@ class Transaction:
         relation = self._keyed(name)
         row_checker(relation.schema)(rows)
         replaced, undo = self._row_set(relation, owner).upsert(rows)
-        self._did(undo, "upsert", name, owner, relation.schema, rows)
+        self._did(undo, "upsert", name, owner, relation.schema.columns, rows)
         changes = self._changes(relation, owner)
         if changes is not None:
             changes.add(
@@ -257,7 +247,7 @@ class Transaction:
         relation = self._keyed(name)
         removed, undo = self._row_set(relation, owner).delete(keys)
         if any(row is not None for row in removed):
-            self._did(undo, "delete", name, owner, relation.schema, keys)
+            self._did(undo, "delete", name, owner, relation.schema.key, keys)
             self._deleted(relation, owner, removed)
         return removed
 
@@ -356,9 +346,12 @@ class Transaction:
         ------
         EngineError
             If a record names a partition that the topic does not have.
+        RowError
+            If a record does not fit the payload's schema.
         """
         self._check_open()
         found = self._topic(topic)
+        check_payload(batch)
         stored = found.append(batch, self.position)
         if stored.num_rows:
             self.topics[topic] = found
@@ -396,6 +389,8 @@ class Transaction:
         known = scheduler.runners.get(processor.id)
         if known is not None and known.processor is None:
             scheduler.attach(known, processor)
+            if scheduler.started:
+                scheduler.rebuild_or_fail(known)
             return
         positions = {}
         for name in processor.inputs:
@@ -443,21 +438,23 @@ class Transaction:
     def start_processors(self) -> None:
         """Start feeding processors; see `Engine.start`."""
         self._check_open()
-        self.engine.scheduler.started = True
+        self.engine.scheduler.start()
 
     def take_step(self, step: Step) -> None:
         """Commit what a processor made of a batch."""
         for topic, batch in step.output:
             self.append(topic, batch)
-        batch = step.batch
+        taken, context = step.batch, step.context
         self.advance(
-            step.runner,
-            step.topic,
-            batch.sequence,
-            batch.num_rows,
-            step.context.position,
-            step.context.now_ms,
+            step.runner, step.topic, taken.sequence, taken.num_rows, context.position, context.now_ms
         )
+
+    def restore_step(
+        self, processor_id: str, topic: str, sequence: int, count: int, position: int, now_ms: int
+    ) -> None:
+        """Apply a committed step again, as far as the processor's position goes."""
+        runner = self.engine.scheduler.runner(processor_id)
+        self.advance(runner, topic, sequence, count, position, now_ms)
 
     def advance(
         self, runner: Runner, topic: str, sequence: int, count: int, position: int, now_ms: int
@@ -465,7 +462,7 @@ class Transaction:
         """Move a processor past a batch."""
         before = runner.positions.get(topic)
         runner.positions[topic] = sequence + count
-        runner.note(topic, sequence, position, now_ms)
+        runner.note(topic, sequence, count, position, now_ms)
 
         def undo() -> None:
             runner.unnote()
@@ -473,13 +470,6 @@ class Transaction:
                 runner.positions[topic] = before
 
         self._did(undo, "step", runner.id, topic, sequence, count, position, now_ms)
-
-
-def schema_nullable(schema: Schema) -> Schema:
-    """Return the schema with every column nullable."""
-    from dataclasses import replace
-
-    return Schema.of([replace(c, nullable=True, key=False) for c in schema.columns])
 
 
 def _project(batch: pa.RecordBatch, schema: Schema, sources: Sequence[int | Constant]) -> pa.RecordBatch:

@@ -372,4 +372,5 @@ def _epoch(value: Any, unit: TimeUnit) -> int:
 
     moment = value if value.tzinfo else value.replace(tzinfo=UTC)
     step = timedelta(milliseconds=1) if unit == "ms" else timedelta(microseconds=1)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // step
+    count: int = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // step
+    return count

@@ -1,0 +1,135 @@
+"""The log: entries in order in an SQLite database (WAL, ``synchronous=FULL``).
+
+An entry is acknowledged once `Log.commit` returned. The writer alone uses a log.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kalam_jupyter.engine.errors import LogCorruptError, LogWriteError
+
+FORMAT: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value);
+CREATE TABLE IF NOT EXISTS descriptor (number INTEGER PRIMARY KEY, text BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS entry (position INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS blob (position INTEGER, number INTEGER, data BLOB NOT NULL,
+                                 PRIMARY KEY (position, number));
+"""
+_ENTRY: Final = "INSERT INTO entry VALUES (?, ?)"
+
+
+class LogEntry(NamedTuple):
+    """One entry: its position, its JSON, and the Arrow data that the JSON refers to by number."""
+
+    position: int
+    data: bytes
+    blobs: Sequence[Any]
+
+
+class Log:
+    """Entries on disk.
+
+    Attributes
+    ----------
+    size : int
+        Bytes written since the log was opened or trimmed.
+    count : int
+        Entries since then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.size = self.count = 0
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            os.chmod(path, 0o600)
+            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint=4000")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
+        except sqlite3.OperationalError as error:
+            raise LogWriteError(f"the log at {path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise LogCorruptError(f"{path} is not a log: {error}") from error
+        found = self.meta("format")
+        if found != FORMAT:
+            raise LogCorruptError(f"the log at {path} has format {found}; this version reads {FORMAT}")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def meta(self, key: str, default: Any = None) -> Any:
+        """Return a value kept beside the entries; with a default, keep that if there is none."""
+        if default is not None:
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, default))
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else found[0]
+
+    def descriptors(self) -> list[tuple[int, bytes]]:
+        """Return the descriptors of codecs by number."""
+        return self._db.execute("SELECT number, text FROM descriptor ORDER BY number").fetchall()
+
+    def entries(self, after: int) -> Iterator[LogEntry]:
+        """Iterate over the entries after a position, in order."""
+        rows = self._db.execute(
+            "SELECT position, data FROM entry WHERE position > ? ORDER BY position", (after,)
+        )
+        for position, data in rows:
+            blobs = self._db.execute(
+                "SELECT data FROM blob WHERE position = ? ORDER BY number", (position,)
+            ).fetchall()
+            yield LogEntry(position, data, [blob for (blob,) in blobs])
+
+    def commit(self, entries: Sequence[LogEntry], descriptors: Sequence[tuple[int, bytes]] = ()) -> None:
+        """Write entries as one transaction; they are durable when this returns.
+
+        Raises
+        ------
+        LogWriteError
+            If they cannot be written. None of them is then.
+        """
+        db = self._db
+        try:
+            if len(entries) == 1 and not entries[0].blobs and not descriptors:
+                db.execute(_ENTRY, entries[0][:2])
+            else:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany("INSERT INTO descriptor VALUES (?, ?)", descriptors)
+                db.executemany(_ENTRY, [entry[:2] for entry in entries])
+                for entry in entries:
+                    blobs = [(entry.position, i, blob) for i, blob in enumerate(entry.blobs)]
+                    db.executemany("INSERT INTO blob VALUES (?, ?, ?)", blobs)
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise LogWriteError(f"the log cannot be written: {error}") from error
+        self.count += len(entries)
+        self.size += sum(len(e.data) + sum(len(b) for b in e.blobs) for e in entries)
+
+    def trim(self, position: int) -> None:
+        """Forget the entries up to a position: a checkpoint holds them.
+
+        Raises
+        ------
+        LogWriteError
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM blob WHERE position <= ?", (position,))
+            self._db.execute("DELETE FROM entry WHERE position <= ?", (position,))
+            self._db.execute("COMMIT")
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise LogWriteError(f"the log cannot be trimmed: {error}") from error
