@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from kalam_jupyter.client import ClientError
+from kalam_jupyter.widgets import LiveTable, live_tables
+from kalam_jupyter.widgets._assets import css, esm
+
+from .streams import HandStream, changes
+
+WAIT_S = 30
+
+
+class Recorded(LiveTable):
+    """A live table whose browser is a list."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        self.messages: list[tuple[dict, list]] = []
+        super().__init__(*args, **kwargs)
+
+    def send(self, content, buffers=None) -> None:
+        self.messages.append((content, buffers or []))
+
+    def frames(self) -> list[pa.Table]:
+        return [pa.ipc.open_stream(b[0]).read_all() for m, b in self.messages if m["type"] == "frame"]
+
+
+def test_rows_arrive_as_numbered_arrow_frames():
+    stream = HandStream()
+    table = Recorded(stream)
+    stream.give(changes([("a", 1), ("b", 2)]))
+    assert table.wait(rows=2, timeout=WAIT_S)
+    stream.give(changes([("c", 3)]))
+    stream.end()
+    assert table.wait(timeout=WAIT_S) and table.status == "finished"
+    assert pa.concat_tables(table.frames()).to_pydict() == {"K": ["a", "b", "c"], "N": [1, 2, 3]}
+    numbers = [m["seq"] for m, _ in table.messages if m["type"] == "frame"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert table.stats.rows_in == 3 and table.stats.conflated == 0
+
+
+def test_the_frame_is_arrow_backed_and_holds_the_latest_of_each_key():
+    stream = HandStream(key=("K",))
+    table = Recorded(stream)
+    stream.give(changes([("a", 1), ("a", 2), ("b", 3)]))
+    table.wait(rows=3, timeout=WAIT_S)
+    frame = table.frame()
+    assert frame.to_dict("list") == {"K": ["a", "b"], "N": [2, 3]}
+    assert str(frame.dtypes["N"]) == "int64[pyarrow]"
+    table.stop()
+
+
+def test_stop_closes_the_query_and_keeps_the_rows():
+    stream = HandStream()
+    table = Recorded(stream)
+    assert table in live_tables()
+    stream.give(changes([("a", 1)]))
+    table.wait(rows=1, timeout=WAIT_S)
+    table.stop(WAIT_S)
+    assert table.status == "stopped" and stream.closed.is_set() and table not in live_tables()
+    assert table.table().num_rows == 1
+
+
+def test_the_stop_button_stops():
+    stream = HandStream()
+    table = Recorded(stream)
+    table._on_message(table, {"type": "command", "name": "stop"}, [])
+    assert table.wait(timeout=WAIT_S) and table.status == "stopped"
+
+
+def test_pause_freezes_the_display_but_counts_on():
+    stream = HandStream()
+    table = Recorded(stream)
+    table.pause()
+    table.messages.clear()
+    stream.give(changes([("a", 1)]))
+    assert table.wait(rows=1, timeout=WAIT_S)
+    assert table.status == "paused" and table.frames() == []
+    table.resume()
+    stream.end()
+    table.wait(timeout=WAIT_S)
+    assert pa.concat_tables(table.frames()).num_rows == 1
+
+
+def test_a_query_that_fails_says_why():
+    stream = HandStream()
+    table = Recorded(stream)
+    stream.end(ClientError("the topic is gone"))
+    assert table.wait(timeout=WAIT_S)
+    assert (table.status, table.error) == ("failed", "the topic is gone")
+    assert "failed: the topic is gone" in table._snapshot()["text/plain"]
+
+
+def test_a_bug_in_the_stream_is_shown_not_lost():
+    class Broken(HandStream):
+        def poll(self, max_rows: int = 1000):
+            raise ZeroDivisionError("oops")
+
+    table = Recorded(Broken())
+    assert table.wait(timeout=WAIT_S)
+    assert table.error == "ZeroDivisionError: oops"
+
+
+def test_wait_is_false_when_the_stream_ends_early():
+    stream = HandStream()
+    table = Recorded(stream)
+    stream.end()
+    assert not table.wait(rows=5, timeout=WAIT_S)
+
+
+def test_the_display_bundle_holds_widget_table_and_text():
+    stream = HandStream()
+    table = Recorded(stream, sort=("N", "desc"))
+    stream.give(changes([("a", 1), ("b", 2)]))
+    stream.end()
+    table.wait(timeout=WAIT_S)
+    data, _ = table._bundle()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == table.model_id
+    assert "<table" in data["text/html"]
+    assert data["text/plain"].splitlines()[1:3] == ["b  2", "a  1"]
+
+
+def test_a_column_that_is_not_there_cannot_be_sorted_by():
+    with pytest.raises(ValueError, match="no column 'X' to sort by; there are K, N"):
+        LiveTable(HandStream(), sort=("X", "asc"))
+
+
+def test_state_that_travels_is_small():
+    table = Recorded(HandStream())
+    assert len(esm("live_table")) < 42_000 and len(css("live_table")) < 8_000
+    state = {k: v for k, v in table.get_state().items() if k not in ("_esm", "_css")}
+    assert len(repr(state)) < 2_000
+    table.stop()
