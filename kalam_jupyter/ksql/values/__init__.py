@@ -4,17 +4,21 @@ Everything here works on physical values (see `kalam_jupyter.engine.types`): tem
 STRUCT is a tuple, a MAP a dict. Run-time failures are `EvaluationError`; what cannot be planned is a
 `KsqlError`.
 
-========== ==========================================================================================
-numbers    wrapping and saturating integers, Java's text of a DOUBLE, exact decimals
-arithmetic result types and functions of ``+ - * / %`` and unary minus
-text       UTF-16 order, length and slices
-compare    ``= <> < <= > >=`` by type pair
-convert    implicit widening, the CAST matrix, coercion to a common type
-render     text of any value: CAST to STRING, TO_JSON_STRING
-java_time  DateTimeFormatter and SimpleDateFormat patterns, zones, partial ISO timestamps
-java_regex Java regular expressions
-json_text  JSON with exact numbers
-========== ==========================================================================================
+=========== ================================================================================
+numbers     wrapping and saturating integers, Java's text of a DOUBLE, exact decimals
+arithmetic  result types and functions of ``+ - * / %`` and unary minus
+text        UTF-16 order, length and slices
+compare     ``= <> < <= > >=`` by type pair
+convert     implicit widening and the CAST matrix
+coerce      the common type of IN lists, ARRAY and MAP constructors
+render      text of any value: CAST to STRING
+calendar    the ISO calendar in integers, ISO text
+zones       time zones
+java_format formatting by DateTimeFormatter patterns, which java_pattern splits
+java_parse  reading by DateTimeFormatter patterns; simple_date by those of SimpleDateFormat
+java_regex  Java regular expressions
+json_text   JSON with exact numbers, TO_JSON_STRING
+=========== ================================================================================
 """
 
 from kalam_jupyter.ksql.values.errors import EvaluationError
