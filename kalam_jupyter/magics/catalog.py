@@ -39,6 +39,14 @@ class Catalog:
         """Return functions by name, with their kind."""
         return self._keep("functions", _ksql_functions) if self._dialect == "ksql" else {}
 
+    def topics(self) -> dict[str, str]:
+        """Return topics by name."""
+        return self._keep("topics", lambda c: _ksql_listed(c, "LIST TOPICS;", "topics", "name", "topic"))
+
+    def queries(self) -> dict[str, str]:
+        """Return running queries by id."""
+        return self._keep("queries", lambda c: _ksql_listed(c, "LIST QUERIES;", "queries", "id", "query"))
+
     def _keep(self, what: str, ask: Callable[[Connection], dict[str, str]]) -> dict[str, str]:
         now = time.monotonic()
         asked_at, names = self._kept.get(what, (float("-inf"), {}))
@@ -64,6 +72,11 @@ def _ksql_columns(connection: Connection, source: str) -> dict[str, str]:
     (result,) = connection.ksql(f"DESCRIBE {_quoted(source)};")
     fields = (result.entity or {}).get("sourceDescription", {}).get("fields", ())
     return {field["name"]: field["schema"]["type"] for field in fields}
+
+
+def _ksql_listed(connection: Connection, sql: str, member: str, name: str, kind: str) -> dict[str, str]:
+    (result,) = connection.ksql(sql)
+    return {row[name]: kind for row in (result.entity or {}).get(member, ())}
 
 
 def _ksql_functions(connection: Connection) -> dict[str, str]:

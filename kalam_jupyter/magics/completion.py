@@ -1,12 +1,14 @@
 """Completion inside the cells, through the kernel: it works in every front end.
 
-Keywords, options, subcommands, functions, streams and tables, and the columns of those a cell mentions.
+For ksqlDB the parser says what can stand at the cursor; KalamDB gets keywords and names. Names are the
+connection's: streams, tables, the columns of those the statement reads, functions, topics, queries.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -17,59 +19,60 @@ from kalam_jupyter.magics.options import OPTIONS, Dialect
 from kalam_jupyter.magics.scan import blanked
 
 if TYPE_CHECKING:
-    from kalam_jupyter.client import Connection
     from kalam_jupyter.magics.connections import Connections
 
 _CELL = re.compile(r"\s*%%(ksql|kalam)\b")
 _LINE = re.compile(r"(?:^|=)\s*%(ksql|kalam)\s")
-_FRAGMENT = re.compile(r"[\w.$@-]*\Z")
+_FRAGMENT = re.compile(r"[\w.$]*\Z")
+_OPTION = re.compile(r"(?:^|\s)(--?[a-z]*)\Z")
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
 
-_COMMON = """SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT AS JOIN LEFT INNER RIGHT FULL OUTER ON AND OR NOT
-IN IS NULL LIKE BETWEEN CASE WHEN THEN ELSE END CAST CREATE TABLE DROP INSERT INTO VALUES IF
-EXISTS DESCRIBE EXPLAIN SHOW WITH TRUE FALSE DISTINCT ALTER ADD COLUMN PRIMARY KEY"""
-_KEYWORDS: dict[str, list[str]] = {
-    "ksql": f"""{_COMMON} STREAM STREAMS TABLES TOPICS QUERIES FUNCTIONS PROPERTIES TYPES EMIT CHANGES FINAL
-WINDOW TUMBLING HOPPING SESSION SIZE ADVANCE GRACE PERIOD RETENTION WITHIN PARTITION HEADERS
-LIST PRINT BEGINNING INTERVAL TERMINATE PAUSE RESUME SET UNSET DEFINE UNDEFINE ASSERT TOPIC TYPE
-STRUCT ARRAY MAP KAFKA_TOPIC VALUE_FORMAT KEY_FORMAT PARTITIONS TIMESTAMP_FORMAT WINDOWSTART
-WINDOWEND ROWTIME ROWPARTITION ROWOFFSET MILLISECONDS SECONDS MINUTES HOURS DAYS VARCHAR STRING
-INTEGER BIGINT DOUBLE BOOLEAN DECIMAL BYTES TIMESTAMP DATE TIME""".split(),
-    "kalam": f"""{_COMMON} NAMESPACE USER SHARED STREAM TYPE UPDATE DELETE SUBSCRIBE TO OPTIONS STORAGE FLUSH
-COMPACT TOPIC SOURCE CONSUME ACK EXECUTE BEGIN COMMIT ROLLBACK USE NAMESPACES TABLES UNION
-OFFSET BIGINT INT TEXT DOUBLE BOOLEAN TIMESTAMP DATE JSON UUID BYTES EMBEDDING FILE DEFAULT
-SNOWFLAKE_ID UUID_V7 NOW CURRENT_USER system.tables system.columns system.users system.live
-system.jobs system.topics""".split(),
-}
+_KALAM_WORDS = """
+ADD ACK ALTER AND AS BEGIN BETWEEN BIGINT BOOLEAN BY BYTES CASE CAST COLUMN COMMIT COMPACT CONSUME
+CREATE CURRENT_USER DATE DEFAULT DELETE DESC DESCRIBE DISTINCT DOUBLE DROP ELSE EMBEDDING END
+EXECUTE EXISTS FALSE FILE FLUSH FROM FULL GROUP HAVING IF IN INNER INSERT INT INTO IS JOIN JSON KEY
+LEFT LIKE LIMIT NAMESPACE NAMESPACES NOT NOW NULL OFFSET ON OPTIONS OR ORDER PRIMARY RIGHT ROLLBACK
+SELECT SET SHARED SHOW SNOWFLAKE_ID SOURCE STORAGE STREAM SUBSCRIBE TABLE TABLES TEXT THEN TIMESTAMP
+TO TOPIC TRUE TYPE UNION UPDATE USE USER UUID UUID_V7 VALUES WHEN WHERE WITH system.columns
+system.jobs system.live system.tables system.topics system.users
+"""
+_KALAM_KEYWORDS = _KALAM_WORDS.split()
+_KSQL_FORMATS = ("AVRO", "DELIMITED", "JSON", "JSON_SR", "KAFKA", "NONE", "PROTOBUF", "PROTOBUF_NOSR")
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """Where the cursor is: the SQL it stands in, and whether options or a subcommand may come there."""
+
+    dialect: Dialect
+    sql: str
+    offset: int
+    on_magic_line: bool
+    is_line_magic: bool
+
+    @property
+    def before(self) -> str:
+        return self.sql[: self.offset]
 
 
 def make_matcher(connections: Connections, commands: Iterable[str]) -> Callable[[Any], dict[str, Any]]:
     """Return a matcher for ``ip.Completer.custom_matchers``."""
     catalogs: dict[tuple[int, Dialect], Catalog] = {}
 
-    def catalog_of(connection: Connection, dialect: Dialect) -> Catalog:
-        return catalogs.setdefault((id(connection), dialect), Catalog(connection, dialect))
-
     @context_matcher(identifier="kalam_jupyter")  # type: ignore[untyped-decorator]
     def kalam_matcher(context: Any) -> dict[str, Any]:
-        found = _sql_before(context)
-        if found is None:
+        cursor = _cursor_of(context)
+        if cursor is None:
             return {"completions": []}
-        dialect, before, in_line = found
-        fragment = _FRAGMENT.search(before)
-        typed = fragment.group() if fragment else ""
-        names: dict[str, str] = {}
-        if typed.startswith("-"):
-            names = {name: "option" for name, o in OPTIONS.items() if dialect in o.dialects}
-        else:
-            if in_line and not before.removesuffix(typed).strip():
-                names |= dict.fromkeys(commands, "command")
+        typed, names = _options(cursor) or _commands(cursor, commands) or ("", {})
+        if not names:
             try:
-                catalog = catalog_of(connections.current, dialect)
-                names |= dict(_names(catalog, context.full_text, typed))
-            except ClientError:  # no server: keywords are still right
-                pass
-            names |= dict.fromkeys(_KEYWORDS[dialect], "keyword")
+                connection = connections.current
+            except ClientError:  # no server: nothing is known
+                return {"completions": []}
+            key = (id(connection), cursor.dialect)
+            catalog = catalogs.setdefault(key, Catalog(connection, cursor.dialect))
+            typed, names = _PROPOSALS[cursor.dialect](cursor, catalog)
         completions = [
             SimpleCompletion(_in_case_of(typed, name, kind), type=kind)
             for name, kind in names.items()
@@ -81,34 +84,90 @@ def make_matcher(connections: Connections, commands: Iterable[str]) -> Callable[
     return matcher
 
 
-def _sql_before(context: Any) -> tuple[Dialect, str, bool] | None:
-    """Return dialect, SQL text left of the cursor on its line, and whether it is the magic's own line."""
-    line: str = context.text_until_cursor
-    line_magic = _LINE.search(line)
-    if line_magic:
-        return _dialect(line_magic), line[line_magic.end() :], True
-    cell = _CELL.match(context.full_text)
-    if cell is None:
-        return None
-    own = _CELL.match(line)
-    return _dialect(cell), line[own.end() :] if own else line, False
+def _cursor_of(context: Any) -> _Cursor | None:
+    text, line_number = context.full_text, context.cursor_line
+    lines = text.split("\n")
+    offset = sum(len(line) + 1 for line in lines[:line_number]) + context.cursor_position
+    line_start = offset - context.cursor_position
+    if found := _LINE.search(text[line_start:offset]):
+        begin = line_start + found.end()
+        end = line_start + len(lines[line_number])
+        return _Cursor(_dialect(found), text[begin:end], offset - begin, True, True)
+    if (found := _CELL.match(text)) and offset >= found.end():
+        return _Cursor(_dialect(found), text[found.end() :], offset - found.end(), line_number == 0, False)
+    return None
 
 
 def _dialect(match: re.Match[str]) -> Dialect:
     return "ksql" if match.group(1) == "ksql" else "kalam"
 
 
-def _names(catalog: Catalog, cell: str, typed: str) -> Iterator[tuple[str, str]]:
-    sources = catalog.sources()
+def _options(cursor: _Cursor) -> tuple[str, dict[str, str]] | None:
+    found = _OPTION.search(cursor.before) if cursor.on_magic_line else None
+    if found is None:
+        return None
+    return found.group(1), {n: "option" for n, o in OPTIONS.items() if cursor.dialect in o.dialects}
+
+
+def _commands(cursor: _Cursor, commands: Iterable[str]) -> tuple[str, dict[str, str]] | None:
+    word = cursor.before.strip()
+    if not cursor.is_line_magic or not any(name.startswith(word) for name in commands):
+        return None
+    if not word.islower():
+        return None
+    return word, dict.fromkeys(commands, "command")
+
+
+def _ksql_proposals(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, str]]:
+    from kalam_jupyter.ksql.lang.completion import expected_at
+
+    expected = expected_at(cursor.sql, cursor.offset)
+    names: dict[str, str] = {}
+    if "column" in expected.roles:
+        sources = expected.sources
+        qualified = expected.qualifier and {k.upper(): v for k, v in sources.items()}.get(
+            expected.qualifier.upper()
+        )
+        for source in [qualified] if qualified else dict.fromkeys(sources.values()):
+            names |= catalog.columns(source)
+    for role, look_up in _KSQL_NAMES.items():
+        if role in expected.roles:
+            names |= look_up(catalog)
+    names |= dict.fromkeys(expected.words, "keyword")
+    return expected.prefix, names
+
+
+_KSQL_NAMES: dict[str, Callable[[Catalog], dict[str, str]]] = {
+    "source": Catalog.sources,
+    "function": Catalog.functions,
+    "topic": Catalog.topics,
+    "query": Catalog.queries,
+    "format": lambda _: dict.fromkeys(_KSQL_FORMATS, "format"),
+}
+
+
+def _kalam_proposals(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, str]]:
+    fragment = _FRAGMENT.search(cursor.before)
+    typed = fragment.group() if fragment else ""
+    names = dict(_kalam_names(catalog, cursor.sql, typed))
+    return typed, names | dict.fromkeys(_KALAM_KEYWORDS, "keyword")
+
+
+def _kalam_names(catalog: Catalog, cell: str, typed: str) -> Iterator[tuple[str, str]]:
     words = {word.lower() for word in _WORD.findall(blanked(cell))}
     qualifier, dot, _ = typed.rpartition(".")
-    for source, kind in sources.items():
-        plain = source.lower().rpartition(".")[2]
-        if source.lower() in words or plain in words or plain == qualifier.lower():
+    for source, kind in catalog.sources().items():
+        plain = source.rpartition(".")[2]
+        if source.lower() in words or plain.lower() in words:
             for column, type_ in catalog.columns(source).items():
                 yield (f"{qualifier}.{column}" if dot and qualifier.lower() == plain else column), type_
         yield source, kind
-    yield from catalog.functions().items()
+
+
+_PROPOSALS: dict[Dialect, Callable[[_Cursor, Catalog], tuple[str, dict[str, str]]]] = {
+    "ksql": _ksql_proposals,
+    "kalam": _kalam_proposals,
+}
 
 
 def _in_case_of(typed: str, name: str, kind: str) -> str:

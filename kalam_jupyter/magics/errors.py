@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 _RED, _BOLD, _DIM, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _TOKEN_AT = re.compile(r"[A-Za-z_@$][\w$@]*|\d+(?:\.\d+)?|'[^']*'|\S")
-_QUOTED = re.compile(r"['\"`]([A-Za-z_][\w.]*)['\"`]|named ([A-Za-z_][\w.]*)")
+_QUOTED = re.compile(r"['\"`]([A-Za-z_]\w*(?:\.\w+)*)['\"`]|named ([A-Za-z_]\w*(?:\.\w+)*)")
 _LINE_COLUMN = re.compile(r"[Ll]ine:?\s*(\d+),?\s*[Cc]ol(?:umn)?:?\s*(\d+)")
 
 

@@ -128,6 +128,8 @@ def _change(name: str, value: Any) -> dict[str, Any]:
 def _lookup(name: str, dialect: Dialect) -> _Option:
     option = OPTIONS.get(_SHORT.get(name, name))
     if option is None or dialect not in option.dialects:
+        if option is not None:
+            raise UsageError(f"{name} is an option of %%{option.dialects[0]}, not of %%{dialect}")
         known = [n for n, o in OPTIONS.items() if dialect in o.dialects]
         raise UsageError(f"%%{dialect} has no option {name}. {UsageError.near(name, known)}".rstrip())
     return option
