@@ -1,0 +1,488 @@
+"""Users, roles, passwords and tokens.
+
+Users live in the catalogue; their id is their name. Passwords are bcrypt hashes. Tokens are HS256 JWTs
+and stateless:
+a changed role makes older tokens worthless because the role claim is compared on every use.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import jwt
+
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.catalog import USER
+from kalam_jupyter.kalam.config import KalamConfig
+from kalam_jupyter.kalam.errors import ADMIN_ROLES, KalamError
+from kalam_jupyter.kalam.names import user_problem
+
+ISSUER = "kalamdb"
+ROOT = "root"
+LEEWAY = 60
+_SECRET_FILE = "kalam-jwt-secret"
+_COMMON_PASSWORDS = frozenset(
+    [
+        *("password", "123456", "12345678", "qwerty", "abc123", "monkey", "1234567", "letmein", "trustno1"),
+        *("dragon", "baseball", "iloveyou", "master", "sunshine", "ashley", "bailey", "passw0rd", "shadow"),
+        *("123123", "654321", "superman", "qazwsx", "michael", "football"),
+    ]
+)
+#: Which roles each role may act for besides itself (EXECUTE AS USER).
+IMPERSONATION = {
+    "user": frozenset[str](),
+    "service": frozenset({"service", "user"}),
+    "dba": frozenset({"dba", "service", "user"}),
+    "system": frozenset({"system", "dba", "service", "user"}),
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who runs statements.
+
+    Attributes
+    ----------
+    user_id : str
+    role : str
+        ``user``, ``service``, ``dba`` or ``system``.
+    actor : str or None
+        The real user under EXECUTE AS USER.
+    request_id : str
+        Names the owner of a transaction.
+    """
+
+    user_id: str
+    role: str
+    actor: str | None = None
+    request_id: str = "embedded"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the role is dba or system."""
+        return self.role in ADMIN_ROLES
+
+
+@dataclass(frozen=True)
+class UserInfo:
+    """What the auth routes say about a user; times are ms since the epoch."""
+
+    id: str
+    role: str
+    email: str | None
+    created_at: int
+    updated_at: int
+
+    def json(self) -> dict[str, Any]:
+        """Return the UserInfo object of the contract."""
+        return {
+            "id": self.id,
+            "role": self.role,
+            "email": self.email,
+            "created_at": rfc3339(self.created_at),
+            "updated_at": rfc3339(self.updated_at),
+        }
+
+
+@dataclass(frozen=True)
+class LoginResult:
+    """Tokens of a login or refresh; expiry times are nanoseconds since the epoch."""
+
+    user: UserInfo
+    access_token: str
+    refresh_token: str
+    expires_at: int
+    refresh_expires_at: int
+
+    @property
+    def admin_ui_access(self) -> bool:
+        """Whether the user may open the admin console."""
+        return self.user.role in ADMIN_ROLES
+
+    def json(self) -> dict[str, Any]:
+        """Return the LoginResponse object of the contract."""
+        return {
+            "user": self.user.json(),
+            "admin_ui_access": self.admin_ui_access,
+            "expires_at": rfc3339_ns(self.expires_at),
+            "access_token": self.access_token,
+            "refresh_token": self.refresh_token,
+            "refresh_expires_at": rfc3339_ns(self.refresh_expires_at),
+        }
+
+
+def rfc3339(ms: int) -> str:
+    """Format milliseconds since the epoch with a numeric offset."""
+    moment = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def rfc3339_ns(ns: int) -> str:
+    """Format nanoseconds since the epoch with a numeric offset and nine digits."""
+    moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}+00:00"
+
+
+class AuthError(KalamError):
+    """An auth route's refusal: `code` is the snake_case id of the AuthError envelope."""
+
+
+def password_problem(password: str, *, complexity: bool) -> str | None:
+    """Return why a password is too weak, or None."""
+    size = len(password.encode())
+    if size < 8:
+        return "Password must be at least 8 characters (weak)"
+    if size > 72:
+        return "Password must be at most 72 characters (bcrypt limit, weak)"
+    if password in _COMMON_PASSWORDS:
+        return "Password is too common"
+    if complexity:
+        needs = (
+            (str.isupper, "uppercase letter"),
+            (str.islower, "lowercase letter"),
+            (str.isdigit, "digit"),
+            (lambda c: not c.isalnum(), "special character"),
+        )
+        for test, what in needs:
+            if not any(test(c) for c in password):
+                return f"Password must include at least one {what}"
+    return None
+
+
+class Auth:
+    """Logins, tokens and the user records behind them."""
+
+    def __init__(self, engine: Engine, config: KalamConfig) -> None:
+        self._engine, self._config = engine, config
+        self._secret = config.jwt_secret or _load_secret(engine.path)
+        self._verified: OrderedDict[str, tuple[float, Any, Session]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._dummy: bytes | None = None
+        if engine.catalogue.get(USER, ROOT) is None:
+            hashed = None if config.root_password is None else self.hash_password(config.root_password)
+            engine.transact(
+                lambda tx: tx.put(USER, ROOT, self.record(tx.now_ms, ROOT, "system", "Internal", hashed))
+            )
+
+    # ---- records
+
+    @staticmethod
+    def record(
+        now_ms: int,
+        user_id: str,
+        role: str,
+        auth_type: str,
+        password_hash: str | None = None,
+        email: str | None = None,
+        auth_data: str | None = None,
+    ) -> dict[str, Any]:
+        """Return a new user record: the columns of `system.users`."""
+        return {
+            "user_id": user_id,
+            "password_hash": password_hash,
+            "role": role,
+            "email": email,
+            "auth_type": auth_type,
+            "auth_data": auth_data,
+            "storage_mode": "Table",
+            "storage_id": "local",
+            "failed_login_attempts": 0,
+            "locked_until": None,
+            "last_login_at": None,
+            "created_at": now_ms,
+            "updated_at": now_ms,
+            "last_seen": None,
+            "deleted_at": None,
+        }
+
+    def user(self, user_id: str) -> dict[str, Any] | None:
+        """Return the record of an active user, or None."""
+        found = self._engine.catalogue.get(USER, user_id)
+        return None if found is None or found["deleted_at"] is not None else found
+
+    def role_of(self, user_id: str) -> str:
+        """Return a user's role; unknown users count as ordinary ones."""
+        found = self.user(user_id)
+        return "user" if found is None else str(found["role"])
+
+    def hash_password(self, password: str) -> str:
+        """Return the bcrypt hash of a password (bytes beyond 72 do not count, as bcrypt has it)."""
+        return bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(self._config.bcrypt_cost)).decode()
+
+    def session(self, user_id: str) -> Session:
+        """Return a trusted session, in process: no password asked."""
+        found = self.user(user_id)
+        if found is None:
+            raise KalamError("INVALID_CREDENTIALS", f"User '{user_id}' does not exist", 401)
+        return Session(user_id, str(found["role"]))
+
+    # ---- login
+
+    def login(self, user_id: str, password: str, *, local: bool = True) -> LoginResult:
+        """Check a password and issue tokens.
+
+        Parameters
+        ----------
+        local : bool
+            Whether the caller is on this machine; internal users may only log in from here.
+
+        Raises
+        ------
+        AuthError
+            ``unauthorized``, ``account_locked``, ``setup_required`` or ``forbidden``.
+        """
+        record = self.user(user_id)
+        stored = None if record is None else record["password_hash"]
+        if record is not None and record["auth_type"] == "Internal" and stored is None:
+            if user_id == ROOT and not password:
+                raise AuthError(
+                    "setup_required", "Server requires initial setup. Root password is not configured.", 428
+                )
+            if not local:
+                raise AuthError(
+                    "forbidden", "Internal users without a password may only log in from localhost.", 403
+                )
+        if record is not None and record["locked_until"] is not None:
+            remaining = record["locked_until"] - self._engine.clock.now_ms()
+            if remaining > 0:
+                raise AuthError("account_locked", f"{-(-remaining // 60_000)} minute(s)", 401)
+        if record is None or stored is None or record["auth_type"] == "OAuth" or user_problem(user_id):
+            self._waste_time(password)
+            raise AuthError("unauthorized", "Invalid credentials", 401)
+        if not bcrypt.checkpw(password.encode()[:72], stored.encode()):
+            self._engine.transact(lambda tx: self._count_failure(tx, user_id))
+            raise AuthError("unauthorized", "Invalid credentials", 401)
+        record = self._engine.transact(lambda tx: self._count_success(tx, user_id))
+        if record is None:
+            raise AuthError("unauthorized", "Invalid credentials", 401)
+        return self._issue(record)
+
+    def _waste_time(self, password: str) -> None:
+        """Take as long for an unknown user as for a wrong password."""
+        if self._dummy is None:
+            self._dummy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(self._config.bcrypt_cost))
+        bcrypt.checkpw(password.encode()[:72], self._dummy)
+
+    def _count_failure(self, tx: Transaction, user_id: str) -> None:
+        record = tx.get(USER, user_id)
+        if record is None:
+            return
+        failures = record["failed_login_attempts"] + 1
+        locked = None
+        if failures >= self._config.lockout_attempts:
+            locked, failures = tx.now_ms + int(self._config.lockout_minutes * 60_000), 0
+        tx.put(USER, user_id, {**record, "failed_login_attempts": failures, "locked_until": locked})
+
+    def _count_success(self, tx: Transaction, user_id: str) -> Any:
+        record = tx.get(USER, user_id)
+        if record is None or record["deleted_at"] is not None:
+            return None
+        seen = {
+            "failed_login_attempts": 0,
+            "locked_until": None,
+            "last_login_at": tx.now_ms,
+            "last_seen": tx.now_ms,
+        }
+        tx.put(USER, user_id, {**record, **seen})
+        return tx.get(USER, user_id)
+
+    # ---- tokens
+
+    def _issue(self, record: dict[str, Any]) -> LoginResult:
+        now = time.time_ns()
+        hours = self._config.jwt_expiry_hours
+
+        def token(kind: str, lifetime_hours: float) -> tuple[str, int]:
+            expires = now + int(lifetime_hours * 3600 * 1_000_000_000)
+            claims = {
+                "sub": record["user_id"],
+                "iss": ISSUER,
+                "iat": now // 1_000_000_000,
+                "exp": expires // 1_000_000_000,
+                "email": record["email"],
+                "role": record["role"],
+                "token_type": kind,
+            }
+            return jwt.encode(claims, self._secret, algorithm="HS256"), expires
+
+        access, expires = token("access", hours)
+        refresh, refresh_expires = token("refresh", 7 * hours)
+        return LoginResult(self.info(record), access, refresh, expires, refresh_expires)
+
+    def issue(self, user_id: str) -> LoginResult:
+        """Issue tokens for a user without asking for a password: for trusted code in this process."""
+        record = self.user(user_id)
+        if record is None:
+            raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
+        return self._issue(record)
+
+    @staticmethod
+    def info(record: dict[str, Any]) -> UserInfo:
+        """Return what the auth routes say about a user."""
+        return UserInfo(
+            record["user_id"], record["role"], record["email"], record["created_at"], record["updated_at"]
+        )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Decode and check a token; KalamError with the codes of bearer-only routes."""
+        issuers = [ISSUER, *self._config.jwt_trusted_issuers]
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                leeway=LEEWAY,
+                issuer=issuers,
+                options={"require": ["sub", "iss", "iat", "exp"], "verify_aud": False},
+            )
+        except jwt.ExpiredSignatureError:
+            raise KalamError("TOKEN_EXPIRED", "Invalid credentials", 401) from None
+        except jwt.PyJWTError:
+            raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401) from None
+        return claims
+
+    def verify(self, token: str) -> Session:
+        """Return the session of an access token.
+
+        Raises
+        ------
+        KalamError
+            ``INVALID_CREDENTIALS`` or ``TOKEN_EXPIRED``, status 401.
+        """
+        found = self._verified.get(token)
+        if (
+            found is not None
+            and found[0] > time.time()
+            and found[1] is self._engine.catalogue.get(USER, found[2].user_id)
+        ):
+            return found[2]
+        claims = self._claims(token)
+        record = self.user(str(claims["sub"]))
+        if claims.get("token_type") != "access" or record is None or record["role"] != claims.get("role"):
+            raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
+        session = Session(str(claims["sub"]), str(record["role"]))
+        with self._lock:
+            self._verified[token] = (float(claims["exp"]) + LEEWAY, record, session)
+            while len(self._verified) > 4096:
+                self._verified.popitem(last=False)
+        return session
+
+    def me(self, token: str) -> UserInfo:
+        """Return the user of an access token, in the auth routes' own error form.
+
+        Raises
+        ------
+        AuthError
+            ``unauthorized``.
+        """
+        try:
+            session = self.verify(token)
+        except KalamError:
+            raise AuthError("unauthorized", "Invalid credentials", 401) from None
+        record = self.user(session.user_id)
+        if record is None:
+            raise AuthError("unauthorized", "Invalid credentials", 401)
+        return self.info(record)
+
+    def refresh(self, token: str) -> LoginResult:
+        """Exchange a refresh token for new tokens.
+
+        Raises
+        ------
+        AuthError
+            ``unauthorized``.
+        """
+        try:
+            claims = self._claims(token)
+        except KalamError:
+            raise AuthError("unauthorized", "Invalid credentials", 401) from None
+        if claims.get("token_type") != "refresh":
+            raise AuthError("unauthorized", "Refresh endpoint requires a refresh token", 401)
+        record = self.user(str(claims["sub"]))
+        if record is None:
+            raise AuthError("unauthorized", "User no longer valid", 401)
+        if record["role"] != claims.get("role"):
+            raise AuthError("unauthorized", "Token role does not match user role", 401)
+        return self._issue(record)
+
+    # ---- first setup
+
+    def needs_setup(self) -> bool:
+        """Whether root has no password yet."""
+        root = self.user(ROOT)
+        return root is None or root["password_hash"] is None
+
+    def status(self) -> dict[str, Any]:
+        """Return the body of the status route."""
+        if self.needs_setup():
+            return {
+                "needs_setup": True,
+                "message": "Server requires initial setup. Call POST /v1/api/auth/setup with user, password, "
+                "root_password, and optional email.",
+            }
+        return {"needs_setup": False, "message": "Server is configured and ready."}
+
+    def setup(self, user_id: str, password: str, root_password: str, email: str | None = None) -> UserInfo:
+        """Give root its password and create the first dba.
+
+        Raises
+        ------
+        AuthError
+            ``already_configured``, ``weak_password``, ``invalid_user`` or ``user_exists``.
+        """
+        if not self.needs_setup():
+            raise AuthError(
+                "already_configured", "Server has already been configured. Root password is set.", 409
+            )
+        for who, secret in (("DBA user", password), ("Root", root_password)):
+            problem = password_problem(secret, complexity=False)
+            if problem is not None:
+                raise AuthError("weak_password", f"{who} password: Weak password: {problem}", 400)
+        if (problem := user_problem(user_id)) is not None:
+            raise AuthError("invalid_user", problem, 400)
+        if user_id == ROOT:
+            raise AuthError("invalid_user", "Cannot create the DBA user with the name 'root'", 400)
+        hashed, root_hashed = self.hash_password(password), self.hash_password(root_password)
+
+        def apply(tx: Transaction) -> dict[str, Any]:
+            root = tx.get(USER, ROOT)
+            if root is not None and root["password_hash"] is not None:
+                raise AuthError(
+                    "already_configured", "Server has already been configured. Root password is set.", 409
+                )
+            if tx.get(USER, user_id) is not None:
+                raise AuthError("user_exists", f"User '{user_id}' already exists", 409)
+            base = root or self.record(tx.now_ms, ROOT, "system", "Internal")
+            tx.put(USER, ROOT, {**base, "password_hash": root_hashed, "updated_at": tx.now_ms})
+            record = self.record(tx.now_ms, user_id, "dba", "Password", hashed, email)
+            tx.put(USER, user_id, record)
+            return record
+
+        return self.info(self._engine.transact(apply))
+
+
+def _load_secret(path: Any) -> str:
+    """Return the secret kept beside the engine's files, made at first use; a fresh one in memory."""
+    if path is None:
+        return secrets.token_hex(32)
+    file = Path(path) / _SECRET_FILE
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        secret = secrets.token_hex(32)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secret)
+            out.flush()
+            os.fsync(out.fileno())
+        return secret

@@ -1,0 +1,90 @@
+"""The circumstances a statement runs in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.errors import StatementError
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam.auth import Session
+    from kalam_jupyter.kalam.database import Kalam
+
+T = TypeVar("T")
+
+
+@dataclass
+class Block:
+    """An explicit transaction: BEGIN .. COMMIT of one request, run as one engine transaction."""
+
+    id: str
+    tx: Transaction
+    started: float = field(default_factory=time.monotonic)
+    written: int = 0
+
+    def charge(self, size: int, limit: int) -> None:
+        """Count what was written; StatementError over the limit."""
+        self.written += size
+        if self.written > limit:
+            raise StatementError(
+                "execution", f"transaction '{self.id}' exceeded buffer limit of {limit} bytes and was aborted"
+            )
+
+    def check_age(self, limit: float) -> None:
+        """StatementError when the transaction is too old to be committed."""
+        if time.monotonic() - self.started > limit:
+            raise StatementError(
+                "timeout", f"cannot commit transaction '{self.id}' because it timed out and was aborted"
+            )
+
+
+@dataclass
+class Context:
+    """Who runs a statement, with what, and inside which transaction.
+
+    Attributes
+    ----------
+    params : sequence
+        Values of ``$1``, ``$2``, ...
+    namespace : str
+        Where unqualified names are looked up.
+    limit : bool
+        Whether the row limits for HTTP clients apply.
+    block : Block or None
+        The explicit transaction that is open.
+    audit : tuple or None
+        (action, target, details) recorded with the statement's own change.
+    """
+
+    kalam: Kalam
+    session: Session
+    params: Sequence[Any] = ()
+    namespace: str = "default"
+    limit: bool = False
+    block: Block | None = None
+    audit: tuple[str, str, str | None] | None = None
+
+    def owner(self, table: TableDef) -> str:
+        """Return whose rows of a table the session means."""
+        return self.session.user_id if table.owned else ""
+
+    def run(self, apply: Callable[[Transaction], T]) -> T:
+        """Apply a change: inside the open transaction, else as one of its own.
+
+        Raises what `apply` raises; then nothing was changed.
+        """
+        if self.block is not None:
+            return self._recorded(self.block.tx, apply)
+        return self.kalam.engine.transact(lambda tx: self._recorded(tx, apply))
+
+    def _recorded(self, tx: Transaction, apply: Callable[[Transaction], T]) -> T:
+        result = apply(tx)
+        if self.audit is not None:
+            self.kalam.audit.record(tx, self.session, *self.audit)
+            self.audit = None
+        return result

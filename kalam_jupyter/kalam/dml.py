@@ -1,0 +1,397 @@
+"""INSERT, UPDATE and DELETE.
+
+Values are evaluated and coerced before the transaction; inside it rows get their `_seq`, are written and
+published to
+topics. The definition of the table is looked up again inside, because an ALTER may have come in between.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.engine.types import DataType, Schema, Timestamp, from_arrow
+from kalam_jupyter.kalam import expressions as ex
+from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
+from kalam_jupyter.kalam.errors import StatementError, classify
+from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
+from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.rowfilter import RowFilter, evaluate
+from kalam_jupyter.kalam.statements import nodes
+from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam.context import Context
+    from kalam_jupyter.kalam.database import Kalam
+
+Row = tuple[Any, ...]
+#: Tables of at most this many rows are searched in Python when the condition compiles.
+SCAN_ROWS = 4096
+_NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
+_EMPTY = Schema(())
+
+
+# ---- values ------------------------------------------------------------------------------------------------
+
+
+def constant(kalam: Kalam, ctx: Context, node: ex.Expression) -> Any:
+    """Return the value of an expression that reads no column."""
+    if isinstance(node, ex.Literal):
+        return node.value
+    if isinstance(node, ex.Parameter):
+        return parameter(ctx.params, node.index)
+    if isinstance(node, ex.Call) and not node.arguments:
+        if node.name in _NOW:
+            return now(kalam)
+        generator = kalam.generators.functions.get(node.name)
+        if generator is not None:
+            return generator()
+    if not isinstance(node, ex.Opaque):
+        try:
+            compiled = Compiler(_EMPTY, ctx.params, ctx.session.user_id, ctx.session.role).compile(node)
+            return compiled.function(())
+        except UnsupportedError:
+            pass
+    table = kalam.queries.collect(ctx.session, f"SELECT {ex.render(node)} AS v", ctx.params, ctx.namespace)
+    return None if table.num_rows == 0 else table.column(0)[0].as_py()
+
+
+def now(kalam: Kalam) -> dt.datetime:
+    """Return the current time of the engine's clock."""
+    clock = kalam.engine.clock
+    return EPOCH + dt.timedelta(milliseconds=clock.now_ms()) if clock.manual else dt.datetime.now(dt.UTC)
+
+
+def default(kalam: Kalam, ctx: Context, column: ColumnDef) -> Any:
+    """Return a column's default, not yet coerced."""
+    if column.default is None:
+        return None
+    if column.default.kind == "literal":
+        return column.default.value
+    if column.default.value == "NOW":
+        return now(kalam)
+    if column.default.value == "CURRENT_USER":
+        return ctx.session.user_id
+    return kalam.generators.functions[column.default.value]()
+
+
+def not_null(column: str, row: int, *, missing: bool) -> StatementError:
+    """Make the error of a NOT NULL column without a value; `row` counts from 0."""
+    if missing:
+        return classify(
+            f"NOT NULL constraint violation: column '{column}' is missing in row {row + 1} (row index {row})"
+        )
+    return classify(f"NOT NULL constraint violation: column '{column}' cannot be NULL (row {row + 1})")
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """How one table column is filled: from the statement's value `source`, or by its default when that
+    is None."""
+
+    column: ColumnDef
+    source: int | None
+    coerce: Coercer
+
+
+def _slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> tuple[_Slot, ...]:
+    names = tuple(c.name for c in table.columns) if columns is None else columns
+    if columns is None and width > len(names):
+        names = names[:width]
+    sources: dict[str, int] = {}
+    for i, name in enumerate(names[:width] if columns is None else names):
+        if name in ("_seq", "_deleted"):
+            raise StatementError(
+                "invalid_operation", f"Column '{name}' is a system column and cannot be inserted"
+            )
+        if name not in table.by_name:
+            raise StatementError("invalid_operation", f"Column '{name}' does not exist")
+        if name in sources:
+            raise StatementError("invalid_operation", f"Column '{name}' is named more than once")
+        sources[name] = i
+    if width != len(names) and (columns is not None or width > len(table.columns)):
+        raise StatementError("invalid_operation", f"INSERT has {width} values but {len(names)} columns")
+    if columns is None and width != len(table.columns):
+        raise StatementError(
+            "invalid_operation",
+            f"INSERT has {width} values but table '{table.qualified}' has {len(table.columns)} columns",
+        )
+    return tuple(_Slot(c, sources.get(c.name), coercer(c.type, c.name)) for c in table.columns)
+
+
+def _build(
+    kalam: Kalam, ctx: Context, slots: tuple[_Slot, ...], values: Sequence[Sequence[Any]]
+) -> list[list[Any]]:
+    """Return full rows (without system columns) from the statement's values."""
+    rows = []
+    for n, given in enumerate(values):
+        row = []
+        for slot in slots:
+            if slot.source is not None:
+                value = given[slot.source]
+            else:
+                value = default(kalam, ctx, slot.column)
+            value = slot.coerce(value)
+            if value is None and not slot.column.nullable:
+                raise not_null(slot.column.name, n, missing=slot.source is None)
+            row.append(value)
+        rows.append(row)
+    return rows
+
+
+# ---- INSERT ------------------------------------------------------------------------------------------------
+
+
+def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Result:
+    """Run an INSERT."""
+    table = kalam.writable(ctx, statement.table, "insert")
+    if statement.query is not None:
+        found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace)
+        values: Sequence[Sequence[Any]] = _python_rows(found)
+        width = found.num_columns
+    else:
+        width = len(statement.rows[0])
+        if any(len(row) != width for row in statement.rows):
+            raise StatementError("invalid_operation", "INSERT rows have different numbers of values")
+        values = [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
+    return Result.say(
+        f"Inserted {(n := insert_values(kalam, ctx, table, statement.columns, width, values))} row(s)", n
+    )
+
+
+def insert_values(
+    kalam: Kalam,
+    ctx: Context,
+    table: TableDef,
+    columns: tuple[str, ...] | None,
+    width: int,
+    values: Sequence[Sequence[Any]],
+) -> int:
+    """Insert rows of Python values; all or none."""
+    rows = _build(kalam, ctx, _slots(table, columns, width), values)
+    kalam.charge(ctx, rows)
+
+    def apply(tx: Transaction) -> int:
+        current = kalam.table(table.namespace, table.name)
+        if current is not table:
+            again = _build(kalam, ctx, _slots(current, columns, width), values)
+            return write_inserts(kalam, tx, current, ctx.owner(current), again)
+        return write_inserts(kalam, tx, table, ctx.owner(table), rows)
+
+    return ctx.run(apply)
+
+
+def write_inserts(
+    kalam: Kalam, tx: Transaction, table: TableDef, owner: str, rows: Sequence[Sequence[Any]]
+) -> int:
+    """Write new rows inside a transaction; a row under a tombstone's key takes its place."""
+    if not rows:
+        return 0
+    seqs = kalam.seqs.take(len(rows))
+    full = [(*row, seq, False) for row, seq in zip(rows, seqs, strict=True)]
+    if table.type == "stream":
+        kalam.evict(tx, table, owner)
+        tx.insert(table.relation, full, owner=owner)
+        replaced: Sequence[Row | None] = [None] * len(full)
+    else:
+        key = table.key_index
+        if len(full) > 1 and len({row[key] for row in full}) != len(full):
+            raise _repeated(table, full)
+        replaced = tx.upsert(table.relation, full, owner=owner)
+        deleted = table.seq_index + 1
+        for row, old in zip(full, replaced, strict=True):
+            if old is not None and not old[deleted]:
+                raise classify(
+                    f"Primary key violation: value '{row[key]}' already exists in column "
+                    f"'{table.schema.names[key]}'"
+                )
+    kalam.topics.publish(tx, table, owner, "insert", replaced, full)
+    return len(full)
+
+
+def _repeated(table: TableDef, rows: Sequence[Row]) -> StatementError:
+    seen: set[Any] = set()
+    for row in rows:
+        value = row[table.key_index]
+        if value in seen:
+            break
+        seen.add(value)
+    name = table.schema.names[table.key_index]
+    return classify(
+        f"Primary key violation: value '{value}' appears multiple times in the INSERT for column '{name}'"
+    )
+
+
+def _python_rows(table: Any) -> list[tuple[Any, ...]]:
+    """Arrow rows as Python values that `coercer` takes: temporals as datetimes, nothing cut off."""
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+        columns.append(column.to_pylist())
+    return list(zip(*columns, strict=True)) if columns else []
+
+
+# ---- UPDATE, DELETE ----------------------------------------------------------------------------------------
+
+
+def _candidates(
+    kalam: Kalam, ctx: Context, table: TableDef, where: ex.Expression, where_sql: str
+) -> list[Row]:
+    """Return the visible rows that satisfy a condition. Runs inside the transaction."""
+    relation, owner = kalam.relation(table), ctx.owner(table)
+    deleted = table.seq_index + 1
+    keyed = key_column(table.schema, where)
+    if keyed is not None:
+        try:
+            key = coercer(keyed[0].type)(constant(kalam, ctx, keyed[1]))
+        except StatementError as error:
+            if error.kind == "parameter":
+                raise
+            key = None
+        row = None if key is None else relation.get((key,), owner)
+        return [] if row is None or row[deleted] else [row]
+    session = ctx.session
+    snapshot = relation.snapshot(owner)
+    if snapshot.num_rows <= SCAN_ROWS:
+        accepts = RowFilter(table, where_sql, ctx.params, session.user_id, session.role, where)
+        rows = [r for r in snapshot.rows() if not r[deleted]]
+        if table.ttl_ms is not None:
+            oldest = kalam.seq_at(kalam.engine.clock.now_ms() - table.ttl_ms)
+            rows = [r for r in rows if r[table.seq_index] >= oldest]
+        return [r for r, ok in zip(rows, accepts.matches(rows), strict=True) if ok]
+    sql = f"SELECT * FROM {ex.quote(table.namespace)}.{ex.quote(table.name)} WHERE ({where_sql})"
+    found = kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace)
+    lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(table.schema)]
+    return [r for r in zip(*lists, strict=True) if not r[deleted]]
+
+
+Assign = Callable[[Row], Any]
+
+
+def _assignments(
+    kalam: Kalam, ctx: Context, table: TableDef, statement: nodes.Update
+) -> list[tuple[int, str, ex.Expression, str]]:
+    """Check the SET list and return (column index, name, expression, text) of each."""
+    found = []
+    for name, node, text in statement.assignments:
+        index = table.by_name.get(name)
+        if index is None:
+            if name in ("_seq", "_deleted"):
+                raise StatementError(
+                    "invalid_operation", f"Column '{name}' is a system column and cannot be updated"
+                )
+            raise StatementError("invalid_operation", f"Column '{name}' does not exist")
+        if table.columns[index].primary_key:
+            raise StatementError("invalid_operation", f"UPDATE cannot modify primary key column '{name}'")
+        found.append((index, name, node, text))
+    return found
+
+
+def _new_values(
+    kalam: Kalam,
+    ctx: Context,
+    table: TableDef,
+    assignments: Sequence[tuple[int, str, ex.Expression, str]],
+    rows: list[Row],
+) -> list[list[Any]]:
+    """Return, per assignment, the new coerced value for each row."""
+    found: list[list[Any]] = []
+    asked: list[tuple[int, str]] = []
+    session = ctx.session
+    for n, (index, name, node, text) in enumerate(assignments):
+        column = table.columns[index]
+        coerce = coercer(column.type, name)
+        if isinstance(node, (ex.Literal, ex.Parameter)) or (isinstance(node, ex.Call) and not node.arguments):
+            value = coerce(constant(kalam, ctx, node))
+            found.append([value] * len(rows))
+            continue
+        try:
+            function = Compiler(table.schema, ctx.params, session.user_id, session.role).compile(node)
+            convert = _from_physical(function.type, coerce)
+            found.append([convert(function.function(row)) for row in rows])
+        except (UnsupportedError, TypeError, ArithmeticError):
+            found.append([])
+            asked.append((n, text))
+    if asked:
+        texts = [text for _, text in asked]
+        answers = evaluate(table, texts, rows, ctx.params, session.user_id, session.role)
+        for (n, _), values in zip(asked, answers, strict=True):
+            index, name = assignments[n][:2]
+            coerce = coercer(table.columns[index].type, name)
+            found[n] = [coerce(v) for v in values]
+    for (index, name, *_), values in zip(assignments, found, strict=True):
+        if not table.columns[index].nullable and None in values:
+            raise not_null(name, values.index(None), missing=False)
+    return found
+
+
+def _from_physical(type_: DataType | None, coerce: Coercer) -> Coercer:
+    """A timestamp column's physical value is a number; going to text it must be a moment again."""
+    if isinstance(type_, Timestamp):
+        return lambda v: None if v is None else coerce(EPOCH + dt.timedelta(microseconds=v))
+    return coerce
+
+
+def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
+    """Run an UPDATE; rows whose values stay the same are not counted and get no new version."""
+    table = kalam.writable(ctx, statement.table, "update")
+    if table.type == "stream":
+        raise StatementError("invalid_operation", "UPDATE not supported for STREAM tables")
+    _assignments(kalam, ctx, table, statement)
+
+    def apply(tx: Transaction) -> int:
+        current = kalam.table(table.namespace, table.name)
+        owner = ctx.owner(current)
+        assignments = _assignments(kalam, ctx, current, statement)
+        rows = _candidates(kalam, ctx, current, statement.where, statement.where_sql)
+        if not rows:
+            return 0
+        values = _new_values(kalam, ctx, current, assignments, rows)
+        seq = current.seq_index
+        old_rows, new_rows = [], []
+        for n, old in enumerate(rows):
+            new = list(old)
+            for (index, *_), column in zip(assignments, values, strict=True):
+                new[index] = column[n]
+            if tuple(new) != old:
+                new[seq] = kalam.seqs.next()
+                old_rows.append(old)
+                new_rows.append(tuple(new))
+        if new_rows:
+            kalam.charge(ctx, new_rows)
+            tx.upsert(current.relation, new_rows, owner=owner)
+            kalam.topics.publish(tx, current, owner, "update", old_rows, new_rows)
+        return len(new_rows)
+
+    n = ctx.run(apply)
+    return Result.say(f"Updated {n} row(s)", n)
+
+
+def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Result:
+    """Run a DELETE: tombstones for tables, removal for streams."""
+    table = kalam.writable(ctx, statement.table, "delete")
+
+    def apply(tx: Transaction) -> int:
+        current = kalam.table(table.namespace, table.name)
+        owner = ctx.owner(current)
+        rows = _candidates(kalam, ctx, current, statement.where, statement.where_sql)
+        if not rows:
+            return 0
+        seq = current.seq_index
+        if current.type == "stream":
+            tx.delete(current.relation, [(row[seq],) for row in rows], owner=owner)
+            return len(rows)
+        seqs = kalam.seqs.take(len(rows))
+        tombstones = [(*row[:seq], s, True) for row, s in zip(rows, seqs, strict=True)]
+        tx.upsert(current.relation, tombstones, owner=owner)
+        kalam.topics.publish(tx, current, owner, "delete", rows, tombstones)
+        return len(rows)
+
+    n = ctx.run(apply)
+    return Result.say(f"Deleted {n} row(s)", n)

@@ -1,0 +1,337 @@
+"""From the text of a request to its results: splitting, gates, parameters, batches, transactions."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.engine.errors import EngineClosedError, EngineError
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam import access, commands, ddl, dml, storage_statements, topic_statements, users
+from kalam_jupyter.kalam.auth import Session
+from kalam_jupyter.kalam.context import Block, Context
+from kalam_jupyter.kalam.errors import (
+    GateError,
+    KalamError,
+    StatementError,
+    failure,
+    from_engine,
+    redact,
+)
+from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
+from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.statements import engine_gate, nodes, parse_statement
+from kalam_jupyter.kalam.tokens import UnterminatedQuoteError, split_statements
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam.database import Kalam
+
+HANDLERS: dict[type[nodes.Statement], Any] = {
+    nodes.Insert: dml.insert,
+    nodes.Update: dml.update,
+    nodes.Delete: dml.delete,
+    **commands.HANDLERS,
+    **ddl.HANDLERS,
+    **users.HANDLERS,
+    **topic_statements.HANDLERS,
+    **storage_statements.HANDLERS,
+}
+_DML_WORDS = {nodes.Insert: "Inserted", nodes.Update: "Updated", nodes.Delete: "Deleted"}
+#: Texts up to this long are kept parsed: longer ones are bulk inserts that do not come twice.
+_CACHED_TEXT = 4096
+
+_parse_cached = functools.lru_cache(maxsize=2048)(parse_statement)
+
+
+def _parse(sql: str) -> nodes.Statement:
+    return _parse_cached(sql) if len(sql) <= _CACHED_TEXT else parse_statement(sql)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One statement of a request: its 1-based number, text and parsed form."""
+
+    number: int
+    sql: str
+    statement: nodes.Statement
+
+
+class _RollBackError(Exception):
+    """Undoes the engine transaction of an explicit block; carries what the block's statements answered."""
+
+    def __init__(self, results: list[tuple[_Step, Result]], *, left_open: bool) -> None:
+        self.results, self.left_open = results, left_open
+        super().__init__()
+
+
+class _FailedError(Exception):
+    """A statement failed: undoes the block it is in."""
+
+    def __init__(self, error: KalamError) -> None:
+        self.error = error
+        super().__init__()
+
+
+class Executor:
+    """Runs requests for one `Kalam`."""
+
+    def __init__(self, kalam: Kalam) -> None:
+        self._kalam = kalam
+
+    def execute(
+        self,
+        session: Session,
+        sql: str,
+        params: Sequence[Any] = (),
+        namespace: str = "default",
+        *,
+        limit: bool = False,
+    ) -> list[Result]:
+        """Run every statement of `sql` in order and return their results.
+
+        DML results of a request with several statements are summed up and come last, as the contract has it.
+
+        Raises
+        ------
+        KalamError
+        """
+        steps = self._steps(session, sql)
+        values = self._check_params(session, params)
+        if values and len(steps) > 1:
+            raise KalamError("PARAMS_WITH_BATCH", "Parameters not supported with multi-statement batches")
+        ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit)
+        done: list[tuple[_Step, Result]] = []
+        i = 0
+        while i < len(steps):
+            if isinstance(steps[i].statement, nodes.Begin):
+                i, results = self._block(ctx, steps, i)
+                done += results
+            else:
+                done.append((steps[i], self._guarded(ctx, steps[i])))
+                i += 1
+        return self._summed(session, done) if len(steps) > 1 else [done[0][1]]
+
+    # ---- before anything runs
+
+    def _steps(self, session: Session, sql: str) -> list[_Step]:
+        """Split, parse and pass the role gates; nothing has run when this raises."""
+        size = len(sql) if sql.isascii() else len(sql.encode())
+        longest = self._kalam.config.max_sql_length
+        if size > longest:
+            text = f"SQL query too long: {size} bytes (maximum {longest} bytes)"
+            raise KalamError("INVALID_SQL", redact("INVALID_SQL", text, session.role, public=False))
+        try:
+            parts = split_statements(sql)
+        except UnterminatedQuoteError as error:
+            text = redact(
+                "BATCH_PARSE_ERROR", f"Failed to parse SQL batch: {error}", session.role, public=False
+            )
+            raise KalamError("BATCH_PARSE_ERROR", text) from None
+        if not parts:
+            raise KalamError("EMPTY_SQL", "No SQL statements provided")
+        steps = []
+        for number, part in enumerate(parts, 1):
+            try:
+                statement = _parse(part)
+                self._gate(session, statement)
+            except StatementError as error:
+                raise failure(error, session.role) from None
+            steps.append(_Step(number, part, statement))
+        return steps
+
+    def _gate(self, session: Session, statement: nodes.Statement) -> None:
+        """The gate of the classification: by the actor's role, also inside EXECUTE AS USER."""
+        inner = statement.inner if isinstance(statement, nodes.ExecuteAs) else statement
+        gate = engine_gate(inner) if isinstance(inner, nodes.EngineCommand) else inner.gate
+        if gate is not None and not session.is_admin:
+            raise GateError(gate)
+
+    def _check_params(self, session: Session, params: Sequence[Any]) -> Sequence[Any]:
+        config = self._kalam.config
+        if len(params) > config.max_parameters:
+            raise KalamError(
+                "SQL_EXECUTION_ERROR",
+                f"Parameter count exceeded: maximum {config.max_parameters} parameters allowed, got "
+                f"{len(params)}",
+            )
+        for i, value in enumerate(params):
+            if isinstance(value, (list, dict)):
+                what = "Array" if isinstance(value, list) else "Object"
+                raise KalamError(
+                    "INVALID_PARAMETER", f"Parameter ${i + 1} invalid: {what} parameters not yet supported"
+                )
+            if isinstance(value, (str, bytes)) and len(value) * 4 > config.max_parameter_size:
+                size = len(value.encode() if isinstance(value, str) else value)
+                if size > config.max_parameter_size:
+                    raise KalamError(
+                        "SQL_EXECUTION_ERROR",
+                        f"Parameter size exceeded: parameter at index {i} is {size} bytes (max "
+                        f"{config.max_parameter_size} bytes)",
+                    )
+        return params
+
+    # ---- statements
+
+    def _guarded(self, ctx: Context, step: _Step) -> Result:
+        """Run one statement; whatever it raises becomes the answer of the API."""
+        role = ctx.session.role
+        try:
+            return self._run(ctx, step.statement)
+        except GateError as error:
+            raise failure(error, role) from None
+        except StatementError as error:
+            raise failure(error, role, number=step.number, sql=step.sql) from None
+        except EngineClosedError as error:
+            raise KalamError("INTERNAL_ERROR", str(error), 503) from None
+        except EngineError as error:
+            raise failure(from_engine(error), role, number=step.number, sql=step.sql) from None
+
+    def _run(self, ctx: Context, statement: nodes.Statement) -> Result:
+        if isinstance(statement, nodes.ExecuteAs):
+            return self._execute_as(ctx, statement)
+        if isinstance(statement, (nodes.Commit, nodes.Rollback)):
+            word = type(statement).__name__.upper()
+            raise StatementError("invalid_operation", f"{word} requires an active explicit SQL transaction")
+        if ctx.block is not None:
+            self._check_in_block(ctx, statement)
+        if statement.family == "ddl" or statement.gate is not None:
+            ctx.audit = (_action(statement), _subject(statement), None)
+        result: Result = HANDLERS[type(statement)](self._kalam, ctx, statement)
+        ctx.audit = None
+        result.as_user = ctx.session.user_id
+        return result
+
+    def _execute_as(self, ctx: Context, statement: nodes.ExecuteAs) -> Result:
+        actor, target = ctx.session, statement.user
+        target_role = self._kalam.auth.role_of(target)
+        audit = self._kalam.audit
+        if not access.may_act_for(actor, target, target_role):
+            if ctx.block is None:
+                audit.note(actor, "EXECUTE_AS_USER_DENIED", target)
+            raise GateError(
+                f"Unauthorized: EXECUTE AS USER is not authorized: actor '{actor.user_id}' with role "
+                f"{access.role_name(actor.role)} cannot target '{target}' with role "
+                f"{access.role_name(target_role)}"
+            )
+        inner = replace(ctx, session=replace(actor, user_id=target, role="user", actor=actor.user_id))
+        ctx.run(
+            lambda tx: audit.record(tx, inner.session, "EXECUTE_AS_USER", target, statement.inner_sql[:1000])
+        )
+        return self._run(inner, statement.inner)
+
+    # ---- transactions
+
+    def _block(self, ctx: Context, steps: list[_Step], begin: int) -> tuple[int, list[tuple[_Step, Result]]]:
+        """Run BEGIN .. COMMIT | ROLLBACK as one engine transaction; return where the request goes on."""
+        end = begin + 1
+        while end < len(steps) and not isinstance(steps[end].statement, (nodes.Commit, nodes.Rollback)):
+            end += 1
+        closing = steps[end] if end < len(steps) else None
+        block_id = str(uuid.uuid4())
+
+        def apply(tx: Transaction) -> list[tuple[_Step, Result]]:
+            inner = replace(ctx, block=Block(block_id, tx))
+            results = [(steps[begin], _said(f"Transaction started ({block_id})", ctx.session))]
+            for step in steps[begin + 1 : end]:
+                try:
+                    results.append((step, self._guarded(inner, step)))
+                except KalamError as error:
+                    raise _FailedError(error) from None
+            if closing is None or isinstance(closing.statement, nodes.Rollback):
+                raise _RollBackError(results, left_open=closing is None)
+            assert inner.block is not None
+            try:
+                inner.block.check_age(self._kalam.config.transaction_timeout)
+            except StatementError as error:
+                raise _FailedError(
+                    failure(error, ctx.session.role, number=closing.number, sql=closing.sql)
+                ) from None
+            return results
+
+        try:
+            results = self._kalam.engine.transact(apply)
+            word = "committed"
+        except _RollBackError as undone:
+            if undone.left_open:
+                raise KalamError(
+                    "SQL_EXECUTION_ERROR",
+                    "Request completed with an open explicit transaction; rolled back automatically",
+                ) from None
+            results, word = undone.results, "rolled back"
+        except _FailedError as failed:
+            raise failed.error from None
+        except EngineError as error:
+            raise failure(from_engine(error), ctx.session.role, number=steps[begin].number) from None
+        assert closing is not None
+        results.append((closing, _said(f"Transaction {word} ({block_id})", ctx.session)))
+        return end + 1, results
+
+    def _check_in_block(self, ctx: Context, statement: nodes.Statement) -> None:
+        block = ctx.block
+        assert block is not None
+        if isinstance(statement, nodes.Begin):
+            raise StatementError(
+                "conflict",
+                f"request owner 'sql-req-{ctx.session.request_id}' already has an active transaction "
+                f"'{block.id}'",
+            )
+        if statement.family == "ddl":
+            raise StatementError(
+                "invalid_operation", f"DDL is not allowed inside explicit transaction '{block.id}'"
+            )
+        if isinstance(statement, (nodes.Insert, nodes.Update, nodes.Delete)):
+            namespace = statement.table[0] or ctx.namespace
+            table = self._kalam.find_table(namespace, statement.table[1])
+            kind = "stream" if table is not None and table.type == "stream" else None
+            kind = "system" if namespace in SYSTEM_NAMESPACES else kind
+            if kind is not None:
+                raise StatementError(
+                    "invalid_operation", f"{kind} tables are not supported inside explicit transactions"
+                )
+
+    # ---- results
+
+    @staticmethod
+    def _summed(session: Session, done: Sequence[tuple[_Step, Result]]) -> list[Result]:
+        """Sum up the counts of INSERT, UPDATE and DELETE behind the other results."""
+        results: list[Result] = []
+        counts = dict.fromkeys(_DML_WORDS, 0)
+        for step, result in done:
+            statement = step.statement
+            kind = type(statement.inner if isinstance(statement, nodes.ExecuteAs) else statement)
+            if kind in counts:
+                counts[kind] += result.row_count
+            else:
+                results.append(result)
+        for kind, count in counts.items():
+            if count:
+                summary = Result.say(f"{_DML_WORDS[kind]} {count} row(s)", count)
+                summary.as_user = session.user_id
+                results.append(summary)
+        return results
+
+
+def _said(message: str, session: Session) -> Result:
+    result = Result.say(message)
+    result.as_user = session.user_id
+    return result
+
+
+def _action(statement: nodes.Statement) -> str:
+    """``CREATE_TABLE`` for CreateTable."""
+    name = type(statement).__name__
+    return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(name)).upper()
+
+
+def _subject(statement: nodes.Statement) -> str:
+    """What a statement is about, for the audit log: never a password."""
+    for attribute in ("table", "view", "name", "user", "storage_id", "topic", "job_id", "path"):
+        value = getattr(statement, attribute, None)
+        if isinstance(value, tuple):
+            return ".".join(p for p in value if p)
+        if isinstance(value, str):
+            return value
+    return ""

@@ -1,0 +1,512 @@
+"""Live queries: a snapshot in batches, then every change, without loss or repetition.
+
+A live query is a cursor on its relation's change history, so a slow client costs nothing and holds
+nobody up. What a
+change looks like is worked out once for all live queries of the same table, owner and text (`LiveShape`).
+
+The row contents are those of the contract (WebSocket section 9), with one difference: a row that leaves
+the filter is
+delivered as a delete, so that initial rows plus changes always equal a fresh SELECT.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from kalam_jupyter.engine.errors import NotFoundError, OverrunError
+from kalam_jupyter.engine.relation import ChangeSet
+from kalam_jupyter.engine.types import to_arrow
+from kalam_jupyter.kalam.errors import KalamError, StatementError
+from kalam_jupyter.kalam.live_shape import LiveChange, LiveShape, SourceShape, TableShape
+from kalam_jupyter.kalam.live_sql import LiveSelect, normalised, parse_live
+from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
+
+if TYPE_CHECKING:
+    from kalam_jupyter.engine.history import Subscription
+    from kalam_jupyter.kalam.auth import Session
+    from kalam_jupyter.kalam.catalog import TableDef
+    from kalam_jupyter.kalam.database import Kalam
+
+Row = tuple[Any, ...]
+_UINT32 = 2**32
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """Options of a subscription; `initial` says whether there was an options object at all."""
+
+    batch_size: int = 1000
+    last_rows: int | None = None
+    from_seq: int | None = None
+    initial: bool = True
+
+    @classmethod
+    def parse(cls, value: Any, batch_size: int) -> LiveOptions:
+        """Read the `options` of a subscribe message.
+
+        Raises
+        ------
+        ValueError
+            If an option is not of its type: the message is malformed.
+        """
+        if value is None:
+            return cls(batch_size, initial=False)
+        if not isinstance(value, dict):
+            raise ValueError("options must be an object")
+
+        def number(*names: str) -> int | None:
+            for name in names:
+                found = value.get(name)
+                if found is not None:
+                    if (
+                        isinstance(found, bool)
+                        or not isinstance(found, int)
+                        or (found < 0 and name != "from")
+                    ):
+                        raise ValueError(f"options.{name} must be a number")
+                    return found
+            return None
+
+        size, last = number("batch_size"), number("last_rows")
+        if last is not None and last >= _UINT32:
+            raise ValueError("options.last_rows must be an unsigned 32-bit number")
+        return cls(batch_size if size is None else size, last, number("from", "from_seq_id"))
+
+
+class LiveQuery:
+    """One subscription.
+
+    Attributes
+    ----------
+    id : str
+        The client's subscription id.
+    live_id : str
+        ``<user>-<connection>-<subscription>``, as in `system.live`.
+    columns : tuple of ResultColumn
+    on_wake : callable or None
+        Called from the engine's writer when something arrived; must not block.
+    closed : bool
+        Closed by `close`, or killed.
+    """
+
+    def __init__(
+        self,
+        registry: LiveQueries,
+        session: Session,
+        subscription_id: str,
+        connection_id: str,
+        sql: str,
+        options: LiveOptions,
+        shape: LiveShape,
+        select: LiveSelect,
+    ) -> None:
+        self._registry, self._shape, self._select = registry, shape, select
+        self.session, self.id, self.connection_id, self.sql, self.options = (
+            session,
+            subscription_id,
+            connection_id,
+            sql,
+            options,
+        )
+        self.live_id = f"{session.user_id}-{connection_id}-{subscription_id}"
+        self.created_at = self.last_update = registry.now_ms()
+        self.delivered = 0
+        self.closed = False
+        self.on_wake: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._subscription: Subscription[ChangeSet] = shape.subscribe(self._wake)
+        self._batch_number = 0
+        self._pending: list[LiveChange] = []
+        self._rows: list[Row] = []
+        self._sent = 0
+        self._seen_seq = 0
+        self._position = 0
+        try:
+            self._start()
+        except BaseException:
+            self._subscription.close()
+            raise
+
+    def _wake(self) -> None:
+        callback = self.on_wake
+        if callback is not None:
+            callback()
+
+    def _start(self) -> None:
+        """Take the snapshot the subscription begins with."""
+        shape, options = self._shape, self.options
+        self._position, rows, gone, newest = shape.snapshot(options.from_seq, read=options.initial)
+        self._seen_seq = newest
+        if not options.initial:
+            return
+        if options.from_seq is None and options.last_rows is not None:
+            rows = rows[len(rows) - min(options.last_rows, len(rows)) :]
+        if options.batch_size == 0 and options.from_seq is None:
+            rows = []
+        self._rows = self._shaped(rows)
+        self._pending = gone
+
+    def _shaped(self, rows: list[Row]) -> list[Row]:
+        """Apply a written ORDER BY and LIMIT to the initial rows."""
+        for name, descending in reversed(self._select.order_by):
+            index = self._shape.row_schema.index.get(name)
+            if index is None:
+                raise KalamError(
+                    "SUBSCRIPTION_FAILED", f"Execution error: Schema error: No field named {name}."
+                )
+            i = index
+            rows = sorted(
+                rows, key=lambda r: (r[i] is None, r[i]) if r[i] is not None else (True,), reverse=descending
+            )
+        return rows if self._select.limit is None else rows[: self._select.limit]
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the table."""
+        return self._select.namespace
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table."""
+        return self._select.table
+
+    @property
+    def table(self) -> str:
+        """``namespace.table``."""
+        return f"{self._select.namespace}.{self._select.table}"
+
+    def options_json(self) -> dict[str, Any]:
+        """Return the options as the client gave them."""
+        options = self.options
+        return {"batch_size": options.batch_size, "last_rows": options.last_rows, "from": options.from_seq}
+
+    # ---- what goes out
+
+    @property
+    def columns(self) -> Any:
+        """The projected columns."""
+        return self._shape.columns
+
+    @property
+    def loading(self) -> bool:
+        """Whether the snapshot has rows that were not fetched yet; no change is delivered before."""
+        return self._sent < len(self._rows)
+
+    @cached_property
+    def _first(self) -> tuple[list[Row], dict[str, Any]]:
+        return self._page()
+
+    def _page(self) -> tuple[list[Row], dict[str, Any]]:
+        size = (
+            self.options.batch_size
+            if self.options.last_rows is None
+            else max(self.options.batch_size, self.options.last_rows)
+        )
+        page = self._rows[self._sent : self._sent + max(size, 1)] if self._rows else []
+        self._sent += len(page)
+        more = self._sent < len(self._rows)
+        number = self._batch_number
+        status = "ready" if not more else "loading" if number == 0 else "loading_batch"
+        last = self._shape.seq(page[-1]) if page else None
+        if not more:
+            self._rows, self._sent = [], 0
+        return page, {"batch_num": number, "has_more": more, "status": status, "last_seq_id": last}
+
+    def ack(self) -> dict[str, Any]:
+        """Return the `subscription_ack` message."""
+        control = {"batch_num": 0, "has_more": False, "status": "ready", "last_seq_id": None}
+        if self.options.initial:
+            with self._lock:
+                control = self._first[1]
+        return {
+            "type": "subscription_ack",
+            "subscription_id": self.id,
+            "total_rows": 0,
+            "batch_control": control,
+            "schema": [c.json(i) for i, c in enumerate(self.columns)],
+        }
+
+    def initial(self) -> dict[str, Any] | None:
+        """Return the first `initial_data_batch` message; None when the client asked for none."""
+        if not self.options.initial:
+            return None
+        with self._lock:
+            page, control = self._first
+        return self._batch(page, control)
+
+    def next_batch(self, last_seq: int | None = None) -> dict[str, Any]:
+        """Return the next `initial_data_batch` message.
+
+        Raises
+        ------
+        KalamError
+            ``BATCH_FETCH_FAILED`` for a subscription without initial data.
+        """
+        if not self.options.initial:
+            raise KalamError(
+                "BATCH_FETCH_FAILED",
+                f"Invalid operation: Subscription {self.id} was created without initial data loading",
+            )
+        with self._lock:
+            _ = self._first
+            self._batch_number += 1
+            page, control = self._page()
+        return self._batch(page, control)
+
+    def _batch(self, page: list[Row], control: dict[str, Any]) -> dict[str, Any]:
+        rows = [self._shape.initial_row(row) for row in page]
+        return {
+            "type": "initial_data_batch",
+            "subscription_id": self.id,
+            "rows": rows,
+            "batch_control": control,
+        }
+
+    def snapshot(self) -> pa.Table:
+        """Return all initial rows at once, projected, and go live: for readers in this process."""
+        with self._lock:
+            rows, self._rows, self._sent = self._rows[self._sent :], [], 0
+        return self.to_arrow([self._shape.project(row) for row in rows])
+
+    def to_arrow(self, rows: Sequence[Row]) -> pa.Table:
+        """Return projected rows (see `LiveChange.new`) as an Arrow table of `columns`."""
+        lists = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        arrays = [to_arrow(list(v), c.type) for v, c in zip(lists, self.columns, strict=True)]
+        return pa.Table.from_arrays(arrays, names=[c.name for c in self.columns])
+
+    def poll(self, max_changes: int = 65_536) -> list[LiveChange]:
+        """Return the changes that arrived, without waiting; none while the snapshot is loading.
+
+        When history moved past a slow reader, the difference between what it has seen and what is there
+        now is
+        delivered instead: nothing is lost and nothing is repeated.
+        """
+        with self._lock:
+            if self.closed or self.loading:
+                return []
+            found, self._pending = self._pending, []
+            try:
+                for changes in self._subscription.poll(max_changes):
+                    if changes.position > self._position:
+                        found.extend(self._shape.changes(changes))
+            except OverrunError:
+                found.extend(self._resync())
+            except NotFoundError:
+                self.closed = True
+            if found:
+                self._seen_seq = max(self._seen_seq, max(c.seq or 0 for c in found))
+                self.delivered += len(found)
+                self.last_update = self._registry.now_ms()
+            return found
+
+    def _resync(self) -> list[LiveChange]:
+        """Catch up by `_seq`: what changed since the last change that was seen."""
+        self._subscription.close()
+        self._subscription = self._shape.subscribe(self._wake)
+        self._position, rows, gone, newest = self._shape.snapshot(self._seen_seq, read=True)
+        self._seen_seq = newest
+        return [*(self._shape.caught_up(row) for row in rows), *gone]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until `poll` may have something; False when `timeout` seconds passed first."""
+        return bool(self._pending) or self._subscription.wait(timeout)
+
+    def close(self) -> None:
+        """End the subscription."""
+        self.closed = True
+        self._subscription.close()
+        self._registry.remove(self)
+
+
+class LiveQueries:
+    """All live queries of one `Kalam`."""
+
+    def __init__(self, kalam: Kalam) -> None:
+        self._kalam = kalam
+        self._lock = threading.Lock()
+        self._queries: dict[str, LiveQuery] = {}
+        self._shapes: OrderedDict[Any, LiveShape] = OrderedDict()
+
+    def now_ms(self) -> int:
+        """Return the engine's time."""
+        return self._kalam.engine.clock.now_ms()
+
+    def subscribe(
+        self,
+        session: Session,
+        sql: str,
+        options: Any = None,
+        *,
+        subscription_id: str | None = None,
+        connection_id: str | None = None,
+    ) -> LiveQuery:
+        """Open a live query.
+
+        Parameters
+        ----------
+        options : LiveOptions or mapping, optional
+            As in the subscribe message; None means no initial rows.
+        connection_id : str, optional
+            Connection of a remote client, whose limits then apply.
+
+        Raises
+        ------
+        KalamError
+            With the codes of the WebSocket contract, section 12.
+        ValueError
+            If an option has the wrong type.
+        """
+        config = self._kalam.config
+        if not isinstance(options, LiveOptions):
+            options = LiveOptions.parse(options, config.live_batch_size)
+        if subscription_id is not None and not subscription_id.strip():
+            raise KalamError("INVALID_SUBSCRIPTION_ID", "Subscription ID cannot be empty")
+        subscription_id = subscription_id or f"sub-{uuid.uuid4().hex}"
+        self._check_limits(session, subscription_id, connection_id)
+        select = parse_live(sql)
+        if options.last_rows is not None and options.last_rows > options.batch_size:
+            raise KalamError(
+                "UNSUPPORTED",
+                f"last_rows ({options.last_rows}) cannot exceed batch_size ({options.batch_size}); "
+                f"paginated last_rows "
+                "replay is not supported",
+            )
+        try:
+            shape = self._shape(session, select, options)
+            query = LiveQuery(
+                self, session, subscription_id, connection_id or uuid.uuid4().hex, sql, options, shape, select
+            )
+        except StatementError as error:
+            raise KalamError("SUBSCRIPTION_FAILED", _failed_text(error)) from None
+        with self._lock:
+            replaced = self._queries.get(query.live_id)
+            self._queries[query.live_id] = query
+        if replaced is not None:
+            replaced.close()
+        return query
+
+    def _check_limits(self, session: Session, subscription_id: str, connection_id: str | None) -> None:
+        if connection_id is None:
+            return
+        config = self._kalam.config
+        with self._lock:
+            own = [q for q in self._queries.values() if q.session.user_id == session.user_id]
+        if any(q.connection_id == connection_id and q.id == subscription_id for q in own):
+            return
+        here = sum(q.connection_id == connection_id for q in own)
+        if here >= config.max_subscriptions_per_connection:
+            raise KalamError(
+                "UNSUPPORTED",
+                f"Invalid operation: Maximum subscriptions ({config.max_subscriptions_per_connection}) per "
+                f"connection "
+                "exceeded",
+            )
+        if len(own) >= config.max_subscriptions_per_user:
+            raise KalamError("SUBSCRIPTION_LIMIT_EXCEEDED", "Maximum subscriptions reached")
+
+    def _shape(self, session: Session, select: LiveSelect, options: LiveOptions) -> LiveShape:
+        """Return the shape of a live query, shared with all that ask the same."""
+        kalam = self._kalam
+        table = kalam.find_table(select.namespace, select.table)
+        if table is None:
+            return self._foreign_shape(session, select, options)
+        try:
+            kalam.check_read(session, table)
+        except StatementError:
+            raise KalamError(
+                "UNAUTHORIZED",
+                f"Permission denied: Cannot subscribe to shared table '{table.namespace}:{table.name}': "
+                f"access level "
+                f"'{table.access_level}' requires elevated privileges.",
+            ) from None
+        where = None if select.where_sql is None else normalised(select.where_sql)
+        owner = kalam.owner(session, table)
+        user = session.user_id if where is not None and "CURRENT_" in where.upper() else ""
+        key = (
+            table.qualified,
+            table.incarnation,
+            table.version,
+            owner,
+            select.columns,
+            where,
+            select.alias,
+            user,
+        )
+        with self._lock:
+            shape = self._shapes.get(key)
+            if shape is None:
+                shape = self._shapes[key] = TableShape(kalam, table, owner, select, session)
+            self._shapes.move_to_end(key)
+            while len(self._shapes) > 1024:
+                self._shapes.popitem(last=False)
+        return shape
+
+    def _foreign_shape(self, session: Session, select: LiveSelect, options: LiveOptions) -> LiveShape:
+        kalam = self._kalam
+        name = f"{select.namespace}:{select.table}"
+        if select.namespace in SYSTEM_NAMESPACES:
+            if not session.is_admin:
+                raise KalamError(
+                    "UNAUTHORIZED",
+                    f"Permission denied: Cannot subscribe to system table '{name}': insufficient "
+                    f"privileges. Only DBA "
+                    "and system roles can subscribe to system tables.",
+                )
+            if options.initial:
+                raise KalamError(
+                    "SUBSCRIPTION_FAILED",
+                    f"Execution error: Table '{name}' has no _seq: it cannot be followed",
+                )
+            virtual = kalam.virtual_table(session, select.namespace, select.table)
+            if virtual is not None:
+                return SourceShape.silent(kalam, virtual, select, session)
+        source = kalam.engine.sources.get(select.namespace)
+        if source is not None and (schema := source.schema(select.table)) is not None:
+            kalam.check_source(session, select.namespace, select.table)
+            return SourceShape(kalam, source, schema, select, session)
+        raise KalamError("NOT_FOUND", f"Not found: Table not found: {name}")
+
+    def remove(self, query: LiveQuery) -> None:
+        """Forget a closed live query."""
+        with self._lock:
+            if self._queries.get(query.live_id) is query:
+                del self._queries[query.live_id]
+
+    def find(self, live_id: str) -> LiveQuery | None:
+        """Return an active live query."""
+        return self._queries.get(live_id)
+
+    def all(self) -> list[LiveQuery]:
+        """Return the active live queries."""
+        with self._lock:
+            return list(self._queries.values())
+
+    def kill(self, live_id: str) -> None:
+        """End a live query; its client is not told."""
+        query = self._queries.get(live_id)
+        if query is None:
+            raise StatementError("not_found", f"Connection not found for live query: {live_id}")
+        query.close()
+
+    def table_altered(self, table: TableDef) -> None:
+        """Forget the shapes of older versions of a table."""
+        with self._lock:
+            for key in [k for k in self._shapes if k[0] == table.qualified]:
+                del self._shapes[key]
+
+    def close(self) -> None:
+        """End all live queries."""
+        for query in self.all():
+            query.close()
+
+
+def _failed_text(error: StatementError) -> str:
+    return error.message if error.kind == "execution" else f"Execution error: {error.text}"

@@ -1,0 +1,388 @@
+"""SELECT: the query engine over snapshots, and the direct path for a primary-key lookup.
+
+Every query gets its own session context holding exactly the tables its text could mean and its user may
+read, so a
+query sees one consistent set of snapshots and nothing else: no files, no network, no DDL, no DML.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kalam_jupyter.kalam import rewrite
+from kalam_jupyter.kalam.catalog import TableDef, ViewDef
+from kalam_jupyter.kalam.errors import StatementError, classify
+from kalam_jupyter.kalam.expressions import quote
+from kalam_jupyter.kalam.functions import generator_udfs, json_udfs
+from kalam_jupyter.kalam.predicate import parameter
+from kalam_jupyter.kalam.result import Result, ResultColumn, annotated_schema
+from kalam_jupyter.kalam.tokens import NUMBER, PARAM
+from kalam_jupyter.kalam.types import coercer
+
+if TYPE_CHECKING:
+    from datafusion import DataFrame, SessionContext
+
+    from kalam_jupyter.kalam.auth import Session
+    from kalam_jupyter.kalam.database import Kalam
+
+_CATALOG = "kalam"
+_VIEW_DEPTH = 16
+
+
+class LiveBatches:
+    """Snapshots as readers see them: without tombstones, and with fields that say their KalamDB types.
+
+    Chunks of a snapshot stay the same objects while they do not change, so what was made of one is kept
+    with it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, bool], tuple[weakref.ref[pa.RecordBatch], pa.RecordBatch]] = {}
+
+    def of(self, table: TableDef, chunks: Sequence[pa.RecordBatch], *, deleted: bool) -> list[pa.RecordBatch]:
+        """Return the chunks, without tombstones unless `deleted`."""
+        schema = annotated_schema(table)
+        return [b for c in chunks if (b := self._one(c, schema, deleted)).num_rows]
+
+    def _one(self, chunk: pa.RecordBatch, schema: pa.Schema, deleted: bool) -> pa.RecordBatch:
+        key = (id(chunk), deleted)
+        found = self._made.get(key)
+        if found is not None and found[0]() is chunk and found[1].schema.equals(schema, check_metadata=True):
+            return found[1]
+        batch = pa.RecordBatch.from_arrays(chunk.columns, schema=schema)
+        flags = chunk.column(chunk.num_columns - 1)
+        if not deleted and flags.true_count:
+            batch = batch.filter(pc.invert(flags))
+        with self._lock:
+            self._made[key] = (weakref.ref(chunk, lambda _: self._made.pop(key, None)), batch)
+        return batch
+
+
+class QueryEngine:
+    """Runs SELECT for one `Kalam`."""
+
+    def __init__(self, kalam: Kalam) -> None:
+        self._kalam = kalam
+        self._live = LiveBatches()
+        self._udfs: dict[str, Any] | None = None
+        self._ordered: dict[tuple[str, str, str], bool] = {}
+
+    # ---- the direct path
+
+    def select(
+        self,
+        session: Session,
+        sql: str,
+        params: Sequence[Any] = (),
+        namespace: str = "default",
+        *,
+        limit: bool = False,
+    ) -> Result:
+        """Run a query.
+
+        Parameters
+        ----------
+        limit : bool
+            Apply the contract's row limits for HTTP clients: 50 without a LIMIT, never more than 1000.
+
+        Raises
+        ------
+        StatementError
+        """
+        prepared = rewrite.prepare(sql)
+        if prepared.point is not None:
+            found = self._lookup(session, prepared.point, params, namespace)
+            if found is not None:
+                return found
+        return Result.of_table(self._collect(session, prepared, params, namespace, limit))
+
+    def _lookup(
+        self, session: Session, point: rewrite.PointLookup, params: Sequence[Any], namespace: str
+    ) -> Result | None:
+        """Answer a primary-key lookup without the query engine; None when it is not one."""
+        ns, name = point.table
+        table = self._kalam.find_table(ns or namespace, name)
+        if table is None or table.type == "stream" or table.primary_key is None:
+            return None
+        if table.primary_key.name != point.column:
+            return None
+        schema = table.schema
+        names = schema.names if point.columns is None else point.columns
+        indexes = [schema.index.get(n) for n in names]
+        if None in indexes or len(set(names)) != len(names):
+            return None
+        self._kalam.check_read(session, table)
+        token = point.value
+        value: Any = token.text
+        if token.kind == PARAM:
+            value = parameter(params, int(token.text[1:]))
+        elif token.kind == NUMBER:
+            if not token.text.isdigit():
+                return None
+            value = -int(token.text) if point.negative else int(token.text)
+        try:
+            key = coercer(table.primary_key.type)(value)
+        except StatementError:
+            return None
+        columns = self.columns(table, names)
+        row = (
+            None
+            if key is None
+            else self._kalam.relation(table).get((key,), self._kalam.owner(session, table))
+        )
+        if row is None or row[table.seq_index + 1] or point.limit == 0:
+            return Result.of_rows(columns, [])
+        return Result.of_rows(columns, [row if point.columns is None else tuple([row[i] for i in indexes])])  # type: ignore[index]
+
+    @staticmethod
+    def columns(table: TableDef, names: Sequence[str]) -> tuple[ResultColumn, ...]:
+        """Return the result columns for some of a table's columns."""
+        schema, flags = table.schema, table.flags
+        return tuple(ResultColumn(n, schema.column(n).type, flags.get(n, ())) for n in names)
+
+    # ---- the query engine
+
+    def collect(
+        self, session: Session, sql: str, params: Sequence[Any] = (), namespace: str = "default"
+    ) -> pa.Table:
+        """Run a query in full and return Arrow: for INSERT .. SELECT and the like."""
+        return self._collect(session, rewrite.prepare(sql), params, namespace, False)
+
+    def _collect(
+        self, session: Session, prepared: rewrite.Prepared, params: Sequence[Any], namespace: str, limit: bool
+    ) -> pa.Table:
+        context, denied, tables = self._context(session, prepared, namespace)
+        text = prepared.fill(session.user_id, session.role)
+        values = {str(i): v for i, v in enumerate(params, 1)}
+        try:
+            frame = self._plan(context, prepared, text, values, namespace, tables)
+            if limit:
+                config = self._kalam.config
+                frame = frame.limit(
+                    config.max_query_limit if prepared.has_limit else config.default_query_limit
+                )
+            return self._finish(frame.to_arrow_table(), session)
+        except StatementError:
+            raise
+        except Exception as error:  # the query engine raises bare Exception and ValueError
+            raise self._translate(error, denied) from None
+
+    def _plan(
+        self,
+        context: SessionContext,
+        prepared: rewrite.Prepared,
+        text: str,
+        values: dict[str, Any],
+        namespace: str,
+        tables: list[TableDef],
+    ) -> DataFrame:
+        """Plan the text, in primary-key order when nothing else is asked for."""
+        order = self._default_order(prepared, tables)
+        key = (text, namespace, order or "")
+        if order is not None and self._ordered.get(key, True):
+            at = prepared.order_at if prepared.order_at != -1 else rewrite.prepare(text).order_at
+            ordered = f"{text[:at]} ORDER BY {quote(order)} ASC NULLS LAST {text[at:]}"
+            try:
+                return self._sql(context, ordered, values)
+            except Exception:  # the key is not among the output, or is ambiguous: no default order
+                frame = self._sql(context, text, values)
+                if len(self._ordered) > 4096:
+                    self._ordered.clear()
+                self._ordered[key] = False
+                return frame
+        return self._sql(context, text, values)
+
+    def _sql(self, context: SessionContext, text: str, values: dict[str, Any]) -> DataFrame:
+        from datafusion import SQLOptions
+
+        options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
+        if values:
+            return context.sql_with_options(text, options, param_values=values)
+        return context.sql_with_options(text, options)
+
+    @staticmethod
+    def _default_order(prepared: rewrite.Prepared, tables: list[TableDef]) -> str | None:
+        """Name of the column rows are sorted by when the query does not say: that of the only table's key."""
+        if prepared.order_at is None or len(tables) != 1:
+            return None
+        table = tables[0]
+        return "_seq" if table.primary_key is None else table.primary_key.name
+
+    def _finish(self, table: pa.Table, session: Session) -> pa.Table:
+        """Name unaliased context functions as the contract does."""
+        names = table.column_names
+        user, role = f'Utf8("{session.user_id}")', f'Utf8("{session.role}")'
+        if user in names or role in names:
+            shown = {user: "kdb_current_user()", role: "kdb_current_role()"}
+            return table.rename_columns([shown.get(n, n) for n in names])
+        return table
+
+    @staticmethod
+    def _translate(error: Exception, denied: dict[str, StatementError]) -> StatementError:
+        text = str(error)
+        for name, refusal in denied.items():
+            if f"table 'kalam.{name}' not found" in text:
+                return refusal
+        return classify(text)
+
+    def _context(
+        self, session: Session, prepared: rewrite.Prepared, namespace: str
+    ) -> tuple[SessionContext, dict[str, StatementError], list[TableDef]]:
+        """Make a session context with the tables the text could mean; also those refused, and the stored
+        ones."""
+        from datafusion import SessionConfig, SessionContext
+
+        config = (
+            SessionConfig()
+            .with_default_catalog_and_schema(_CATALOG, namespace)
+            .with_create_default_catalog_and_schema(True)
+            .with_target_partitions(1)
+            .with_information_schema(prepared.uses_information_schema)
+        )
+        context = SessionContext(config)
+        self._register_functions(context, prepared.functions)
+        filling = _Filling(self, context, session, prepared.mentions_deleted)
+        names = prepared.names
+        if prepared.uses_information_schema:
+            names = tuple((t.namespace, t.name) for t in self._kalam.tables())
+        for ns, name in names:
+            filling.add(ns or namespace, name)
+        return context, filling.denied, filling.tables
+
+    def _register_functions(self, context: SessionContext, words: frozenset[str]) -> None:
+        if self._udfs is None:
+            self._udfs = {**json_udfs(), **generator_udfs(self._kalam.generators)}
+        for word in words:
+            if (function := self._udfs.get(word)) is not None:
+                context.register_udf(function)
+
+    def command(self, session: Session, sql: str, namespace: str) -> Result:
+        """Run one of the query engine's own commands: EXPLAIN, SHOW ALL, SHOW COLUMNS, DESCRIBE."""
+        prepared = replace(rewrite.prepare(sql), uses_information_schema=True, order_at=None)
+        return Result.of_table(self._collect(session, prepared, (), namespace, False))
+
+    def check_view(self, session: Session, view: ViewDef) -> None:
+        """Plan a view's query once, so that a mistake is an error now.
+
+        Raises
+        ------
+        StatementError
+        """
+        prepared = rewrite.prepare(view.sql)
+        context, denied, _ = self._context(session, prepared, view.default_namespace)
+        try:
+            self._sql(context, prepared.fill(session.user_id, session.role), {})
+        except Exception as error:  # the query engine raises bare Exception and ValueError
+            raise self._translate(error, denied) from None
+
+    @staticmethod
+    def cache_size() -> int:
+        """Return how many query texts are kept prepared."""
+        return rewrite.prepare.cache_info().currsize
+
+    def batches(self, session: Session, table: TableDef, *, deleted: bool) -> list[pa.RecordBatch]:
+        """Return the rows of a table that a session sees."""
+        kalam = self._kalam
+        snapshot = kalam.relation(table).snapshot(kalam.owner(session, table))
+        found = self._live.of(table, snapshot.batches(), deleted=deleted)
+        if table.ttl_ms is not None:
+            oldest = kalam.seq_at(kalam.engine.clock.now_ms() - table.ttl_ms)
+            found = [b.filter(pc.greater_equal(b.column(table.seq_index), oldest)) for b in found]
+        return found
+
+
+class _Filling:
+    """Registers tables, views and sources in a session context."""
+
+    def __init__(
+        self, queries: QueryEngine, context: SessionContext, session: Session, deleted: bool
+    ) -> None:
+        self._queries, self._kalam = queries, queries._kalam
+        self._context, self._session, self._deleted = context, session, deleted
+        self._seen: set[tuple[str, str]] = set()
+        self._schemas: dict[str, Any] = {}
+        self._depth = 0
+        self.denied: dict[str, StatementError] = {}
+        self.tables: list[TableDef] = []
+
+    def add(self, namespace: str, name: str) -> None:
+        """Register what `namespace.name` is, if it is anything."""
+        if (namespace, name) in self._seen:
+            return
+        self._seen.add((namespace, name))
+        kalam = self._kalam
+        table = kalam.find_table(namespace, name)
+        if table is not None:
+            try:
+                kalam.check_read(self._session, table)
+            except StatementError as refusal:
+                self.denied[table.qualified] = refusal
+                return
+            self.tables.append(table)
+            batches = self._queries.batches(self._session, table, deleted=self._deleted)
+            self._register(namespace, name, batches, annotated_schema(table))
+            return
+        view = kalam.find_view(namespace, name)
+        if view is not None:
+            self._add_view(view)
+            return
+        try:
+            virtual = kalam.virtual_table(self._session, namespace, name)
+        except StatementError as refusal:
+            self.denied[f"{namespace}.{name}"] = refusal
+            return
+        if virtual is not None:
+            self._register(namespace, name, virtual.to_batches(), virtual.schema)
+
+    def _add_view(self, view: ViewDef) -> None:
+        prepared = rewrite.prepare(view.sql)
+        if self._depth >= _VIEW_DEPTH:
+            raise StatementError("invalid_operation", f"View '{view.qualified}' is nested too deeply")
+        self._depth += 1
+        before = len(self.tables)
+        for ns, name in prepared.names:
+            self.add(ns or view.default_namespace, name)
+        del self.tables[before:]  # a view has no primary key to sort by
+        self._depth -= 1
+        text = prepared.fill(self._session.user_id, self._session.role)
+        self._queries._register_functions(self._context, prepared.functions)
+        frame = self._queries._sql(self._context, text, {})
+        if view.columns:
+            names = frame.schema().names
+            if len(names) != len(view.columns):
+                raise StatementError(
+                    "invalid_operation",
+                    f"View '{view.qualified}' names {len(view.columns)} of {len(names)} columns",
+                )
+            import datafusion
+
+            pairs = zip(names, view.columns, strict=True)
+            frame = frame.select(*[datafusion.col(quote(a)).alias(b) for a, b in pairs])
+        self._schema(view.namespace).register_table(view.name, frame.into_view())
+
+    def _register(
+        self, namespace: str, name: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema
+    ) -> None:
+        self._schema(namespace)
+        if not batches:
+            batches = [pa.RecordBatch.from_arrays([pa.array([], type=f.type) for f in schema], schema=schema)]
+        self._context.register_record_batches(f"{quote(namespace)}.{quote(name)}", [list(batches)])
+
+    def _schema(self, namespace: str) -> Any:
+        from datafusion.catalog import Schema
+
+        found = self._schemas.get(namespace)
+        if found is None:
+            catalog = self._context.catalog(_CATALOG)
+            if namespace not in catalog.names():
+                catalog.register_schema(namespace, Schema.memory_schema())
+            found = self._schemas[namespace] = catalog.schema(namespace)
+        return found

@@ -1,0 +1,132 @@
+"""A WHERE condition applied to rows: compiled where possible, by the query engine otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from kalam_jupyter.engine.types import to_arrow
+from kalam_jupyter.kalam import rewrite
+from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.errors import StatementError, classify
+from kalam_jupyter.kalam.expressions import Expression, parse_expression, quote
+from kalam_jupyter.kalam.functions import json_udfs
+from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
+from kalam_jupyter.kalam.stream import TokenStream
+
+Row = Sequence[Any]
+
+
+class RowFilter:
+    """Which rows of a table satisfy a condition, with SQL semantics: NULL is not a match.
+
+    Parameters
+    ----------
+    table : TableDef
+    where : str
+        Text of the condition, without WHERE.
+    expression : Expression, optional
+        The same, parsed.
+
+    Raises
+    ------
+    StatementError
+        If the condition is no expression, or names a column the table does not have.
+    """
+
+    def __init__(
+        self,
+        table: TableDef,
+        where: str,
+        params: Params = (),
+        user_id: str = "",
+        role: str = "user",
+        expression: Expression | None = None,
+        alias: str | None = None,
+    ) -> None:
+        self._table, self._where, self._params = table, where, params
+        self._user, self._role, self._alias = user_id, role, alias or table.name
+        if expression is None:
+            s = TokenStream(where)
+            expression = parse_expression(s)
+            s.expect_end()
+        try:
+            self._function = Compiler(table.schema, params, user_id, role).compile(expression).function
+        except UnsupportedError:
+            self._function = None  # type: ignore[assignment]
+            self._ask([])  # plan once: an unknown column or function is an error now, not at the first change
+
+    @property
+    def compiled(self) -> bool:
+        """Whether rows are tested without the query engine."""
+        return self._function is not None
+
+    def matches(self, rows: Sequence[Row]) -> list[bool]:
+        """Return for each row whether it satisfies the condition."""
+        function = self._function
+        if function is None:
+            return self._ask(rows)
+        try:
+            return [function(row) is True for row in rows]
+        except (TypeError, ArithmeticError):  # values the compiled form cannot compare
+            return self._ask(rows)
+
+    def match(self, row: Row) -> bool:
+        """Return whether one row satisfies the condition."""
+        return self.matches([row])[0]
+
+    def _ask(self, rows: Sequence[Row]) -> list[bool]:
+        return [
+            bool(v)
+            for v in evaluate(
+                self._table, [self._where], rows, self._params, self._user, self._role, self._alias
+            )[0]
+        ]
+
+
+def evaluate(
+    table: TableDef,
+    texts: Sequence[str],
+    rows: Sequence[Row],
+    params: Params = (),
+    user_id: str = "",
+    role: str = "user",
+    alias: str | None = None,
+) -> list[list[Any]]:
+    """Evaluate expressions over rows with the query engine; a list of Python values per expression.
+
+    Raises
+    ------
+    StatementError
+    """
+    from datafusion import SessionConfig, SessionContext, SQLOptions
+
+    schema = table.schema
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+    arrays = [to_arrow(list(values), c.type) for values, c in zip(columns, schema, strict=True)]
+    arrays.append(pa.array(range(len(rows)), type=pa.int64()))
+    fields = [*schema.arrow, pa.field("kdb_row", pa.int64())]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([f.with_nullable(True) for f in fields]))
+    context = SessionContext(SessionConfig().with_target_partitions(1))
+    context.register_record_batches(quote(alias or table.name), [[batch]])
+    for function in json_udfs().values():
+        context.register_udf(function)
+    try:
+        prepared = [rewrite.prepare(f"SELECT {t}").fill(user_id, role).removeprefix("SELECT ") for t in texts]
+        selected = ", ".join(f"({t}) AS kdb_{i}" for i, t in enumerate(prepared))
+        options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
+        text = f"SELECT {selected} FROM {quote(alias or table.name)} ORDER BY kdb_row"
+        values = {str(i): v for i, v in enumerate(params, 1)}
+        frame = (
+            context.sql_with_options(text, options, param_values=values)
+            if values
+            else context.sql_with_options(text, options)
+        )
+        found = frame.to_arrow_table()
+    except StatementError:
+        raise
+    except Exception as error:  # the query engine raises bare Exception and ValueError
+        raise classify(str(error)) from None
+    return [found.column(i).to_pylist() for i in range(len(texts))]

@@ -1,0 +1,189 @@
+"""Parsers of INSERT, UPDATE, DELETE, EXECUTE AS USER, SUBSCRIBE TO and the transaction words."""
+
+from __future__ import annotations
+
+from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
+from kalam_jupyter.kalam.expressions import Expression, parse_expression
+from kalam_jupyter.kalam.statements import nodes
+from kalam_jupyter.kalam.stream import TokenStream
+from kalam_jupyter.kalam.tokens import OP, UnterminatedQuoteError, split_statements
+
+
+def insert(s: TokenStream) -> nodes.Statement:
+    """``INSERT INTO t [(cols)] VALUES (...), ... | SELECT ...``."""
+    s.expect_word("INTO")
+    s.accept_word("TABLE")
+    table = s.name()
+    columns: tuple[str, ...] | None = None
+    if s.at_op("(") and not (s.peek().kind == "word" and s.peek().text in ("SELECT", "WITH")):
+        s.advance()
+        names = [s.identifier("column name")]
+        while s.accept_op(","):
+            names.append(s.identifier("column name"))
+        s.expect_op(")")
+        columns = tuple(names)
+    if s.at_word("SELECT") or s.at_word("WITH") or s.at_op("("):
+        return nodes.Insert(table, columns, query=s.rest().rstrip().rstrip(";"))
+    s.expect_word("VALUES")
+    rows = [_row(s)]
+    while s.accept_op(","):
+        rows.append(_row(s))
+    for words in (("ON", "CONFLICT"), ("RETURNING",), ("ON", "DUPLICATE")):
+        if s.at_word(*words):
+            raise StatementError("invalid_operation", f"INSERT ... {' '.join(words)} is not supported")
+    s.expect_end()
+    return nodes.Insert(table, columns, rows=tuple(rows))
+
+
+def _row(s: TokenStream) -> tuple[Expression, ...]:
+    s.expect_op("(")
+    values = [parse_expression(s)]
+    while s.accept_op(","):
+        values.append(parse_expression(s))
+    s.expect_op(")")
+    return tuple(values)
+
+
+def _where(s: TokenStream, verb: str) -> tuple[Expression, str]:
+    """Read the mandatory WHERE; its text is what the query engine gets when it has to."""
+    if s.at_end():
+        raise StatementError("invalid_operation", f"{verb} requires a WHERE clause")
+    s.expect_word("WHERE")
+    start = s.current.start
+    where = parse_expression(s)
+    end = s.tokens[s.i - 1].end
+    if s.at_word("RETURNING"):
+        raise StatementError("invalid_operation", f"{verb} ... RETURNING is not supported")
+    s.expect_end()
+    return where, s.sql[start:end]
+
+
+def update(s: TokenStream) -> nodes.Statement:
+    """``UPDATE t SET c = expr, ... WHERE cond``."""
+    table = s.name()
+    s.expect_word("SET")
+    assignments = []
+    while True:
+        column = s.identifier("column name")
+        s.expect_op("=")
+        start = s.current.start
+        value = parse_expression(s)
+        assignments.append((column, value, s.sql[start : s.tokens[s.i - 1].end]))
+        if not s.accept_op(","):
+            break
+    where, text = _where(s, "UPDATE")
+    return nodes.Update(table, tuple(assignments), where, text)
+
+
+def delete(s: TokenStream) -> nodes.Statement:
+    """``DELETE FROM t WHERE cond``."""
+    s.expect_word("FROM")
+    table = s.name()
+    where, text = _where(s, "DELETE")
+    return nodes.Delete(table, where, text)
+
+
+def begin(s: TokenStream) -> nodes.Statement:
+    """``BEGIN [TRANSACTION|WORK]``."""
+    s.accept_any("TRANSACTION", "WORK")
+    s.expect_end()
+    return nodes.Begin()
+
+
+def start_transaction(s: TokenStream) -> nodes.Statement:
+    """``START TRANSACTION``."""
+    s.expect_word("TRANSACTION")
+    s.expect_end()
+    return nodes.Begin()
+
+
+def commit(s: TokenStream) -> nodes.Statement:
+    """``COMMIT``."""
+    s.accept_any("TRANSACTION", "WORK")
+    s.expect_end()
+    return nodes.Commit()
+
+
+def rollback(s: TokenStream) -> nodes.Statement:
+    """``ROLLBACK``."""
+    s.accept_any("TRANSACTION", "WORK")
+    s.expect_end()
+    return nodes.Rollback()
+
+
+def _as_user_error(text: str) -> KalamError:
+    return KalamError("INVALID_INPUT", text)
+
+
+def execute_as(s: TokenStream) -> nodes.Statement:
+    """``EXECUTE AS USER 'name' ( statement )``."""
+    from kalam_jupyter.kalam.statements import parse_statement
+
+    s.expect_word("AS", "USER")
+    user = "" if s.at_op("(") or s.current.kind == "end" else s.raw_word("user name").strip()
+    if not user:
+        raise _as_user_error("EXECUTE AS USER username cannot be empty")
+    if not s.at_op("("):
+        raise _as_user_error("EXECUTE AS USER must wrap SQL in parentheses")
+    start = s.advance().end
+    depth = 1
+    end = start
+    while depth:
+        token = s.advance()
+        if token.kind == "end":
+            raise _as_user_error("EXECUTE AS USER missing closing ')'")
+        if token.kind == OP and token.text in "()":
+            depth += 1 if token.text == "(" else -1
+            end = token.start
+    if not s.at_end():
+        raise _as_user_error("EXECUTE AS USER must contain exactly one wrapped SQL statement")
+    inner = s.sql[start:end].strip()
+    try:
+        parts = split_statements(inner)
+    except UnterminatedQuoteError as error:
+        raise SqlSyntaxError(str(error)) from None
+    if not parts:
+        raise _as_user_error("EXECUTE AS USER requires a non-empty inner SQL statement")
+    if len(parts) > 1:
+        raise _as_user_error("EXECUTE AS USER can only wrap a single SQL statement")
+    statement = parse_statement(parts[0])
+    if isinstance(statement, nodes.ExecuteAs) or statement.family == "transaction":
+        raise _as_user_error("EXECUTE AS USER can only wrap a single SQL statement")
+    return nodes.ExecuteAs(user, statement, parts[0])
+
+
+_OPTION_NAMES = {"last_rows": "last_rows", "batch_size": "batch_size", "from": "from", "from_seq_id": "from"}
+
+
+def subscribe_to(s: TokenStream) -> nodes.Statement:
+    """``SUBSCRIBE TO ns.table [WHERE ..] | SELECT .. [OPTIONS (..)]``."""
+    s.expect_word("TO")
+    start = s.current.start
+    whole = s.at_word("SELECT")
+    end = start
+    depth = 0
+    while s.current.kind != "end" and not (depth == 0 and s.at_word("OPTIONS") and s.peek().text == "("):
+        token = s.advance()
+        if token.kind == OP:
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if token.text == ";" and depth == 0:
+                break
+        end = token.end
+    text = s.sql[start:end].strip()
+    if not text:
+        raise s.error("Expected: ns.table or SELECT after SUBSCRIBE TO")
+    options: dict[str, int] = {}
+    if s.accept_word("OPTIONS"):
+        s.expect_op("(")
+        while not s.accept_op(")"):
+            name = s.identifier("option name")
+            if name not in _OPTION_NAMES:
+                raise StatementError(
+                    "invalid_sql",
+                    f"Unknown subscription option: '{name}'. Valid options are: last_rows, batch_size, from",
+                )
+            s.expect_op("=")
+            options[_OPTION_NAMES[name]] = s.integer(f"number for {name}")
+            s.accept_op(",")
+    s.expect_end()
+    return nodes.SubscribeTo(text if whole else f"SELECT * FROM {text}", options)

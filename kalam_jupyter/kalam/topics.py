@@ -1,0 +1,369 @@
+"""Topics fed by tables: sources, and consumer groups with claims.
+
+A source is a table and an operation. Its messages are appended in the transaction of the change itself,
+so a change
+and its message are one log entry. Payloads are JSON objects, which ksqlDB streams read with
+VALUE_FORMAT='JSON'.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from kalam_jupyter.engine.batch import Batch, Headers
+from kalam_jupyter.engine.errors import OverrunError
+from kalam_jupyter.engine.topic import Record, Topic
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.catalog import TOPIC, TableDef
+from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.rowfilter import RowFilter
+from kalam_jupyter.kalam.serialize import RowEncoder, value_converter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kalam_jupyter.kalam.database import Kalam
+
+OPERATIONS = ("insert", "update", "delete")
+CONSUMER_ROLES = ("service", "dba", "system")
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a topic, as consumers get it. `op` is lower case; HTTP capitalises it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    payload: bytes
+    timestamp_ms: int
+    user: str | None
+    op: str
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """The answer to a consume call."""
+
+    messages: list[Message]
+    next_offset: int
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A compiled topic source: one table, one operation."""
+
+    topic: str
+    payload: str
+    accepts: RowFilter | None
+
+
+@dataclass
+class _Claims:
+    """What a consumer group holds of one partition: a cursor, and ranges handed out but not acknowledged."""
+
+    cursor: int
+    pending: deque[tuple[int, int, float]] = field(default_factory=deque)
+
+    def expired(self, now: float) -> tuple[int, int] | None:
+        """Take the earliest expired range out, if there is one."""
+        expired = [c for c in self.pending if c[2] <= now]
+        if not expired:
+            return None
+        claim = min(expired)
+        self.pending.remove(claim)
+        return claim[0], claim[1]
+
+    def release(self, upto: int) -> None:
+        """Forget what has been acknowledged."""
+        kept = ((max(a, upto + 1), b, t) for a, b, t in self.pending if b > upto + 1)
+        self.pending = deque(kept)
+
+
+def message_partition(key: bytes | None, partitions: int) -> int:
+    """Return the partition of a key; stable over restarts and versions."""
+    return 0 if partitions == 1 or key is None else zlib.crc32(key) % partitions
+
+
+class Topics:
+    """Sources and consumer groups of one `Kalam`."""
+
+    def __init__(self, kalam: Kalam) -> None:
+        self._kalam = kalam
+        self._engine = kalam.engine
+        self._claims: dict[tuple[str, str, int], _Claims] = {}
+        self._lock = Lock()
+
+    # ---- producing
+
+    def sources(self, table: TableDef) -> dict[str, list[_Source]]:
+        """Return the sources of a table by operation; compiled once per change of a topic's definition."""
+        definitions = self._engine.catalogue.items(TOPIC)
+        if not definitions:
+            return {}
+        stamp = (*(id(value) for _, value in definitions), table.incarnation, table.version)
+        cached = self._kalam.cache.get(("sources", table.qualified))
+        if cached is not None and cached[0] == stamp:
+            return cached[2]  # type: ignore[no-any-return]
+        found: dict[str, list[_Source]] = {}
+        for name, value in definitions:
+            for route in value["routes"]:
+                if route["table_id"] == table.qualified:
+                    where = route["filter_expr"]
+                    accepts = None if where is None else RowFilter(table, where)
+                    found.setdefault(route["op"], []).append(_Source(name, route["payload_mode"], accepts))
+        self._kalam.cache["sources", table.qualified] = (stamp, definitions, found)
+        return found
+
+    def publish(
+        self,
+        tx: Transaction,
+        table: TableDef,
+        owner: str,
+        operation: str,
+        old: Sequence[Row | None],
+        new: Sequence[Row],
+    ) -> None:
+        """Append the messages of changed rows to the topics that have this table as a source.
+
+        Parameters
+        ----------
+        old, new : sequences of rows, aligned
+            Before and after; the tombstone is the new row of a delete.
+        """
+        sources = self.sources(table).get(operation)
+        if not sources:
+            return
+        for source in sources:
+            kept = range(len(new))
+            if source.accepts is not None:
+                kept = [i for i, ok in enumerate(source.accepts.matches(new)) if ok]  # type: ignore[assignment]
+            if kept:
+                rows = [(old[i], new[i]) for i in kept]
+                self._append(tx, table, owner, operation, source, rows)
+
+    def _append(
+        self,
+        tx: Transaction,
+        table: TableDef,
+        owner: str,
+        operation: str,
+        source: _Source,
+        rows: Sequence[tuple[Row | None, Row]],
+    ) -> None:
+        import numpy as np
+
+        key_type = table.schema.columns[table.key_index].type
+        as_key = value_converter(key_type) or str
+        keys = [str(as_key(new[table.key_index])).encode() for _, new in rows]
+        encode = _PAYLOADS[source.payload]
+        encoder = RowEncoder.of(table.schema)
+        values = [orjson.dumps(encode(table, encoder, operation, old, new, tx.position)) for old, new in rows]
+        headers: list[tuple[str, bytes | None]] = [("op", operation.encode())]
+        if owner:
+            headers.append(("user", owner.encode()))
+        partitions = self._engine.topic(source.topic).partitions
+        where: int | np.ndarray[Any, np.dtype[np.int32]] = 0
+        if partitions > 1:
+            where = np.array([message_partition(k, partitions) for k in keys], dtype=np.int32)
+        n = len(rows)
+        tx.append(
+            source.topic,
+            Batch([tx.now_ms] * n, raw=(keys, values), headers=[tuple(headers)] * n, partitions=where),
+        )
+
+    # ---- consuming
+
+    def consume(
+        self,
+        topic_id: str,
+        group: str | None,
+        *,
+        start: str | int = "latest",
+        limit: int = 100,
+        partition: int = 0,
+        timeout: float = 0,
+    ) -> Consumed:
+        """Hand out the next messages of a group and claim them for the visibility timeout.
+
+        Parameters
+        ----------
+        start : "earliest", "latest" or int
+            Where a group without a committed offset begins.
+        timeout : float
+            Seconds to wait for a first message.
+
+        Raises
+        ------
+        StatementError
+            If there is no such topic or partition.
+        """
+        topic = self.topic(topic_id)
+        if not 0 <= partition < topic.partitions:
+            raise StatementError("not_found", f"Partition {partition} of topic '{topic_id}' does not exist")
+        found = self._take(topic, group, start, limit, partition)
+        if found.messages or timeout <= 0 or limit == 0:
+            return found
+        deadline = time.monotonic() + min(timeout, self._kalam.config.max_consume_wait)
+        with topic.subscribe("latest") as arrivals:
+            while not found.messages and (remaining := deadline - time.monotonic()) > 0:
+                found = self._take(topic, group, start, limit, partition)
+                if not found.messages:
+                    arrivals.wait(min(remaining, 1.0))
+                    arrivals.poll()
+        return found
+
+    def _take(
+        self, topic: Topic, group: str | None, start: str | int, limit: int, partition: int
+    ) -> Consumed:
+        now = time.monotonic()
+        with self._lock:
+            claims = self._group(topic, group, start, partition)
+            retry = claims.expired(now)
+            begin, size = claims.cursor, limit
+            if retry is not None:
+                begin, size = retry[0], min(limit, retry[1] - retry[0])
+            records = self._read(topic, partition, begin, size)
+            end = records[-1].offset + 1 if records else begin
+            if retry is not None and end < retry[1] and records:
+                claims.pending.append((end, retry[1], now))
+            if records:
+                claims.cursor = max(claims.cursor, end)
+                if group is not None:
+                    claims.pending.append(
+                        (records[0].offset, end, now + self._kalam.config.visibility_timeout)
+                    )
+        messages = [_message(topic.name, r) for r in records]
+        return Consumed(messages, end, len(messages) == limit)
+
+    def _group(self, topic: Topic, group: str | None, start: str | int, partition: int) -> _Claims:
+        """Return the claims of a group; without a group, a cursor of this call alone."""
+        first, end = topic.partition_bounds(partition)
+        committed = None if group is None else topic.committed(group, partition)
+        key = (topic.name, group or "", partition)
+        claims = None if group is None else self._claims.get(key)
+        if claims is None:
+            at = {"earliest": first, "latest": end}.get(start, start) if isinstance(start, str) else start
+            claims = _Claims(int(at) if committed is None else committed)
+            if group is not None:
+                self._claims[key] = claims
+        return claims
+
+    @staticmethod
+    def _read(topic: Topic, partition: int, offset: int, limit: int) -> list[Record]:
+        if limit <= 0:
+            return []
+        try:
+            return topic.read_partition(partition, offset, limit)
+        except OverrunError as error:
+            return topic.read_partition(partition, offset + error.lost, limit)
+
+    def acknowledge(
+        self,
+        topic_id: str,
+        group: str,
+        partition: int,
+        upto: int,
+        run: Callable[[Callable[[Transaction], None]], None] | None = None,
+    ) -> int:
+        """Commit a group's progress: `upto` is the last offset it is done with.
+
+        The commit is monotonic, and what it covers is no longer claimed.
+        """
+        topic = self.topic(topic_id)
+        (run or self._engine.transact)(lambda tx: tx.commit_offset(topic.name, group, partition, upto + 1))
+        with self._lock:
+            claims = self._claims.get((topic.name, group, partition))
+            if claims is not None:
+                claims.release(upto)
+                claims.cursor = max(claims.cursor, upto + 1)
+        return upto
+
+    def topic(self, topic_id: str) -> Topic:
+        """Return a topic of this name, whichever dialect made it."""
+        found = self._engine.find_topic(topic_id)
+        if found is None:
+            raise StatementError("not_found", f"Topic '{topic_id}' does not exist")
+        return found
+
+    def forget(self, topic_id: str) -> None:
+        """Drop what groups hold of a topic that is gone or cleared."""
+        with self._lock:
+            for key in [k for k in self._claims if k[0] == topic_id]:
+                del self._claims[key]
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    value = next((v for k, v in headers if k == name), None)
+    return None if value is None else value.decode()
+
+
+def _message(topic: str, record: Record) -> Message:
+    return Message(
+        topic,
+        record.partition,
+        record.offset,
+        None if record.key is None else record.key.decode(errors="replace"),
+        record.value or b"",
+        record.timestamp,
+        _header(record.headers, "user"),
+        _header(record.headers, "op") or "insert",
+    )
+
+
+# ---- payload modes -----------------------------------------------------------------------------------------
+
+
+def _full(
+    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
+) -> dict[str, Any]:
+    """All columns, `_seq`, `_commit_seq`, `_deleted` (not for streams) and `_table`."""
+    found = encoder.object(new)
+    if table.type == "stream":
+        del found["_deleted"]
+    else:
+        deleted = found.pop("_deleted")
+        found["_commit_seq"] = str(position)
+        found["_deleted"] = deleted
+    found["_table"] = f"{table.namespace}:{table.name}"
+    return found
+
+
+def _key(
+    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
+) -> dict[str, Any]:
+    """The primary key alone (`_seq` for tables without one)."""
+    name = table.schema.columns[table.key_index].name if table.primary_key is None else table.primary_key.name
+    return {name: encoder.object(new)[name]}
+
+
+def _diff(
+    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
+) -> dict[str, Any]:
+    """As `full` for inserts; for updates the key, the changed columns and their old values under `_old`."""
+    full = _full(table, encoder, operation, old, new, position)
+    if operation == "insert" or old is None:
+        return full
+    before = encoder.object(old)
+    key = _key(table, encoder, operation, old, new, position)
+    user_columns = [c.name for c in table.columns if c.name not in key]
+    changed = [n for n in user_columns if before[n] != full[n]] if operation == "update" else []
+    system = {n: full[n] for n in ("_seq", "_commit_seq", "_deleted", "_table") if n in full}
+    found = {**key, **{n: full[n] for n in changed}, **system}
+    if changed:
+        found["_old"] = {n: before[n] for n in changed}
+    return found
+
+
+_PAYLOADS = {"full": _full, "key": _key, "diff": _diff}
