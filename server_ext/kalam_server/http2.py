@@ -191,13 +191,13 @@ class H2Connection:
 
     def _open(self) -> None:
         codes = h2.settings.SettingCodes
-        self.h2.local_settings.update(
-            {
+        self.h2.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
                 codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
                 codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
                 codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
-                codes.ENABLE_PUSH: 0,
-            }
+            },
         )
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)

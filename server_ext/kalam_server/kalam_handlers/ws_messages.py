@@ -1,4 +1,4 @@
-"""Messages of ``/v1/ws`` as frames: reading the client's, encoding the server's (WebSocket contract 4 to 6)."""
+"""Messages of ``/v1/ws``: reading the client's, encoding the server's (WebSocket contract 4 to 6)."""
 
 from __future__ import annotations
 
