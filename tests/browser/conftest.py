@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright", reason="browser tests need the `playwright` package")
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -29,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             if CHROMIUM is None:
-                item.add_marker(pytest.mark.skip(reason="no Chromium here (Debian: apt-get install chromium)"))
+                item.add_marker(
+                    pytest.mark.skip(reason="no Chromium here (Debian: apt-get install chromium)")
+                )
 
 
 @dataclass(frozen=True)
