@@ -125,11 +125,9 @@ class TableShape:
             schema.names if select.columns is None else tuple(n for n in select.columns if n in schema.index)
         )
         if select.columns is not None and not names:
-            raise StatementError(
-                "invalid_operation",
-                f"Schema error: No field named {select.columns[0]}. Valid fields are {', "
-                f"'.join(schema.names)}.",
-            )
+            valid = ", ".join(schema.names)
+            text = f"Schema error: No field named {select.columns[0]}. Valid fields are {valid}."
+            raise StatementError("invalid_operation", text)
         self.columns = tuple(ResultColumn(n, schema.column(n).type, table.flags.get(n, ())) for n in names)
         self._everything = select.columns is None
         self._indexes = tuple(schema.index[n] for n in names)
