@@ -34,6 +34,10 @@ MASK = "***"
 Converter = Callable[[Any], Any]
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise StatementError("internal", f"Failed to serialize SQL result: {value} has no JSON form")
@@ -54,8 +58,8 @@ def value_converter(type_: DataType) -> Converter | None:
             inner = value_converter(element)
             return None if inner is None else lambda v: [x if x is None else inner(x) for x in v]
         case Map(_, value):
-            inner = value_converter(value)
-            return lambda v: {str(k): x if x is None or inner is None else inner(x) for k, x in v.items()}
+            of_value = value_converter(value) or _same
+            return lambda v: {str(k): None if x is None else of_value(x) for k, x in v.items()}
         case Struct(fields):
             parts = [(name, value_converter(t)) for name, t in fields]
             return lambda v: {

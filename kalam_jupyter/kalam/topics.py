@@ -360,7 +360,7 @@ def _diff(
     user_columns = [c.name for c in table.columns if c.name not in key]
     changed = [n for n in user_columns if before[n] != full[n]] if operation == "update" else []
     system = {n: full[n] for n in ("_seq", "_commit_seq", "_deleted", "_table") if n in full}
-    found = {**key, **{n: full[n] for n in changed}, **system}
+    found: dict[str, Any] = {**key, **{n: full[n] for n in changed}, **system}
     if changed:
         found["_old"] = {n: before[n] for n in changed}
     return found

@@ -324,7 +324,7 @@ def _timestamp(v: Any) -> int:
         return micros(v)
     if isinstance(v, bool):
         raise ValueError
-    return _integer(64)(v)
+    return int(_integer(64)(v))
 
 
 def _date(v: Any) -> int:

@@ -62,15 +62,9 @@ def alter_user(kalam: Kalam, ctx: Context, st: nodes.AlterUser) -> Result:
     access.require_admin(ctx.session, "ALTER USER")
     if st.what == "role" and st.value == "system" and ctx.session.role != "system":
         raise StatementError("unauthorized", "DBA cannot grant System role")
-    change: dict[str, Any] = {
-        "password": lambda: {
-            "password_hash": _hashed(kalam, st.value),
-            "failed_login_attempts": 0,
-            "locked_until": None,
-        },
-        "role": lambda: {"role": st.value},
-        "email": lambda: {"email": st.value},
-    }[st.what]()
+    change: dict[str, Any] = {st.what: st.value}
+    if st.what == "password":
+        change = {"password_hash": _hashed(kalam, st.value), "failed_login_attempts": 0, "locked_until": None}
 
     def apply(tx: Transaction) -> None:
         found = tx.get(USER, st.user)
