@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from kalam_jupyter.ksql.functions import (
     aggregates_basic,
+    aggregates_collect,
+    aggregates_offset,
+    aggregates_rank,
+    aggregates_stats,
     bytes_,
     collections_,
     datetime_,
@@ -13,6 +17,7 @@ from kalam_jupyter.ksql.functions import (
     numeric,
     regexes,
     strings,
+    table,
     url,
 )
 from kalam_jupyter.ksql.functions.registry import Library
@@ -31,5 +36,10 @@ LIBRARIES: tuple[Library, ...] = tuple(
         url,
         nulls,
         aggregates_basic,
+        aggregates_collect,
+        aggregates_offset,
+        aggregates_rank,
+        aggregates_stats,
+        table,
     )
 )

@@ -424,19 +424,30 @@ def _summary(function: Callable[..., Any]) -> str:
 
 
 class FunctionRegistry:
-    """All functions that statements can call: the built-ins, and those that users add."""
+    """All functions that statements can call.
 
-    def __init__(self, libraries: Iterable[Library] = ()) -> None:
+    Parameters
+    ----------
+    libraries : iterable of Library
+        Copied, so that later changes of theirs do not show.
+    live : Library, optional
+        Its functions show as they come and go; names in `libraries` win.
+    """
+
+    def __init__(self, libraries: Iterable[Library] = (), live: Library | None = None) -> None:
         self._functions: dict[str, Function] = {}
+        self._live = live.functions if live is not None else {}
         for library in libraries:
             self.add(library)
 
     @classmethod
     def builtin(cls) -> FunctionRegistry:
-        """Return a new registry of all built-in functions."""
+        """Return a new registry of all built-in functions, in which users' Python functions show up by
+        themselves."""
         from kalam_jupyter.ksql.functions.builtin import LIBRARIES
+        from kalam_jupyter.ksql.functions.python import USER
 
-        return cls(LIBRARIES)
+        return cls(LIBRARIES, USER)
 
     def add(self, library: Library, *, replace: bool = False) -> None:
         """Add a library's functions.
@@ -472,7 +483,8 @@ class FunctionRegistry:
 
     def find(self, name: str) -> Function | None:
         """Return the function called `name`, in any case; None if there is none."""
-        return self._functions.get(name.upper())
+        key = name.upper()
+        return self._functions.get(key) or self._live.get(key)
 
     def get(self, name: str) -> Function:
         """Return the function called `name`; KsqlError if there is none."""
@@ -518,4 +530,5 @@ class FunctionRegistry:
 
     def functions(self) -> list[Function]:
         """Return all functions, sorted by name."""
-        return [self._functions[name] for name in sorted(self._functions)]
+        known = {**self._live, **self._functions}
+        return [known[name] for name in sorted(known)]

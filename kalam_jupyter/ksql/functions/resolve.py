@@ -179,10 +179,16 @@ def _accepts(parameter: t.DataType, argument: t.DataType | None, bindings: Bindi
 
 
 def _converted(parameter: t.DataType, argument: ArgumentType, bindings: Bindings) -> t.DataType | None:
+    """Return the type that an argument is converted to, wildcards made concrete."""
     if argument is None or isinstance(argument, LambdaArgument | IntervalUnit):
         return None
+    match parameter, argument:
+        case t.Array(inner), t.Array(given):
+            element = _converted(inner, given, bindings)
+            return None if element is None else t.Array(element)
+        case t.Map(key, value), t.Map(given_key, given_value):
+            k, v = _converted(key, given_key, bindings), _converted(value, given_value, bindings)
+            return None if k is None or v is None else t.Map(k, v)
     if parameter == ANY_DECIMAL:
         return n.as_decimal_type(argument)
-    if parameter in (ANY, ANY_STRUCT):
-        return argument
-    return substitute(parameter, bindings)
+    return argument if parameter in (ANY, ANY_STRUCT) else substitute(parameter, bindings)

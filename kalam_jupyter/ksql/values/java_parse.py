@@ -273,3 +273,15 @@ def parse_complete_date(text: str, pattern: str) -> int:
     if not ({"y", "M", "d"} <= found.keys() or {"y", "D"} <= found.keys()):
         raise EvaluationError(f"Unable to obtain LocalDate from '{text}' with formatter '{pattern}'")
     return _checked_date(found, text)
+
+
+def timestamp_pattern(pattern: str, zone: Zone = zones.UTC_ZONE) -> Callable[[str], int]:
+    """Return the function that reads instants by a pattern, as TIMESTAMP_FORMAT in a WITH clause does.
+
+    Raises
+    ------
+    EvaluationError
+        If the pattern is malformed; the function raises it for a text that does not match.
+    """
+    _parser(pattern)
+    return lambda text: parse_timestamp(text, pattern, zone)
