@@ -51,6 +51,8 @@ class Scope:
     sources: list[AliasedSource]
     #: Columns that joins add (ROWKEY) or table functions make, by name.
     synthetic: list[str] = field(default_factory=list)
+    #: Whether the query has a WINDOW clause, whose bounds the SELECT list may name.
+    window_clause: bool = False
 
     @classmethod
     def of(cls, query: ast.Query, metastore: Metastore) -> Scope:
@@ -65,7 +67,7 @@ class Scope:
                     column=ref.location.column if ref.location else None,
                 )
             found.append(AliasedSource(ref.label, source))
-        return cls(found)
+        return cls(found, window_clause=query.window is not None)
 
     @property
     def is_join(self) -> bool:
@@ -120,7 +122,7 @@ class Scope:
             )
         if found:
             return ast.ColumnRef(ref.name, found[0].alias, location=ref.location)
-        if ref.name in self.synthetic or ref.name in WINDOW_NAMES:
+        if ref.name in self.synthetic or (ref.name in WINDOW_NAMES and self.window_clause):
             return ref
         extra = ""
         if clause == "PARTITION BY":
@@ -143,7 +145,12 @@ class Scope:
     # SELECT list
 
     def expand(
-        self, items: Sequence[ast.SelectItem], struct_type: Any, *, leak_pseudo: bool = False
+        self,
+        items: Sequence[ast.SelectItem],
+        struct_type: Any,
+        *,
+        leak_pseudo: bool = False,
+        window_bounds: bool = False,
     ) -> list[NamedItem]:
         """Return the result columns of a SELECT list, qualified and named.
 
@@ -153,12 +160,14 @@ class Scope:
             From a qualified expression to its type, for ``expression->*``.
         leak_pseudo : bool
             Whether ``*`` over a join includes each source's pseudo columns.
+        window_bounds : bool
+            Whether ``*`` of a windowed source includes the window bounds: transient queries.
         """
         expanded: list[tuple[ast.Expression, str | None]] = []
         for item in items:
             match item:
                 case ast.AllColumns(source=alias):
-                    expanded.extend(self._all(alias, leak_pseudo))
+                    expanded.extend(self._all(alias, leak_pseudo, window_bounds))
                 case ast.StructAll(base=base):
                     qualified = self.qualify(base, "SELECT")
                     for name, _ in struct_type(qualified).fields:
@@ -171,7 +180,9 @@ class Scope:
                     expanded.append((self.qualify(expression, "SELECT"), alias))
         return list(self._named(expanded))
 
-    def _all(self, alias: str | None, leak_pseudo: bool) -> Iterator[tuple[ast.Expression, str | None]]:
+    def _all(
+        self, alias: str | None, leak_pseudo: bool, window_bounds: bool
+    ) -> Iterator[tuple[ast.Expression, str | None]]:
         if alias is None:
             chosen = self.sources
             for name in self.synthetic:
@@ -185,7 +196,8 @@ class Scope:
             chosen = [found]
         for s in chosen:
             extra: Iterable[Column] = PSEUDO_COLUMNS if leak_pseudo and self.is_join else ()
-            for column in (*s.source.schema, *extra):
+            bounds = WINDOW_BOUNDS if window_bounds and s.source.window is not None else ()
+            for column in (*s.source.schema.key, *bounds, *s.source.schema.value, *extra):
                 name = f"{s.alias}_{column.name}" if self.is_join else column.name
                 yield ast.ColumnRef(column.name, s.alias), name
 

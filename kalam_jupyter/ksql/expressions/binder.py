@@ -6,7 +6,7 @@ wrong is said here, in the reference's words; the clause that an expression is i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kalam_jupyter.engine.types import (
@@ -30,10 +30,13 @@ from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.expressions.coercion import common_items, magic_timestamp, membership_items
 from kalam_jupyter.ksql.expressions.like import like, like_regex
-from kalam_jupyter.ksql.functions.registry import FunctionRegistry
+from kalam_jupyter.ksql.functions.registry import Call, EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument
+from kalam_jupyter.ksql.functions.signature import INTERVAL, INTERVAL_UNITS
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME, WINDOWEND, WINDOWSTART
 from kalam_jupyter.ksql.values import arithmetic, compare, convert
+from kalam_jupyter.ksql.values.errors import EvaluationError
 
 TIME_COLUMNS = frozenset({ROWTIME, WINDOWSTART, WINDOWEND})
 
@@ -41,6 +44,11 @@ TIME_COLUMNS = frozenset({ROWTIME, WINDOWSTART, WINDOWEND})
 def type_text(type_: DataType | None) -> str:
     """Return a type as messages print it; an untyped NULL is ``null``."""
     return "null" if type_ is None else str(type_)
+
+
+def identity_type(type_: DataType) -> DataType:
+    """Return the type itself: where there are no custom types."""
+    return type_
 
 
 class Binder:
@@ -51,26 +59,35 @@ class Binder:
     layout : Layout
         The flat row; columns are looked up by the names it knows.
     functions : FunctionRegistry
-    types : mapping of custom types by name
     context : EvaluationContext
         What non-deterministic functions draw from.
+    resolve_type : callable
+        Replaces the names of custom types in a type.
+    known : mapping of expression to column
+        Expressions that earlier steps have computed: aggregates, group keys, results of table functions.
     """
 
     def __init__(
         self,
         layout: Layout,
         functions: FunctionRegistry,
-        context: Any,
-        resolve_type: Callable[[DataType], DataType],
+        context: EvaluationContext,
+        resolve_type: Callable[[DataType], DataType] = identity_type,
+        known: Mapping[ast.Expression, b.ColumnValue] = {},
     ) -> None:
         self._layout = layout
         self._functions = functions
         self._context = context
         self._resolve_type = resolve_type
+        self._known = known
         self._lambda_types: dict[str, DataType | None] = {}
 
     def bind(self, e: ast.Expression) -> b.Bound:
         """Return `e` bound; `KsqlError` if it has no meaning."""
+        if self._known:
+            found = self._known.get(e)
+            if found is not None:
+                return found
         return _BIND[type(e)](self, e)
 
     def type_of(self, e: ast.Expression) -> DataType | None:
@@ -92,7 +109,10 @@ class Binder:
         return b.LambdaParameter(type=self._lambda_types[e.name], name=e.name)
 
     def _interval_unit(self, e: ast.IntervalUnit) -> b.Bound:
-        return b.Constant(type=None, value=e.unit)
+        unit = INTERVAL_UNITS.get(e.unit)
+        if unit is None:
+            raise StatementError(f"Unsupported interval unit: {e.unit}", **_position(e))
+        return b.Constant(type=None, value=unit)
 
     # Operators
 
@@ -339,6 +359,93 @@ class Binder:
                 return b.Item(type=value, operand=base, subscript=index, of_map=True)
         raise StatementError(f"Subscript is not supported on {type_text(base.type)}.", **_position(e))
 
+    # Functions
+
+    def _call(self, e: ast.FunctionCall) -> b.Bound:
+        kind = self._functions.kind(e.name)
+        if kind in ("AGGREGATE", "TABLE"):
+            raise StatementError(
+                f"{kind.capitalize()} function {e.name} cannot be used here.", **_position(e)
+            )
+        call, arguments = self._resolve(e)
+        return b.Call(
+            type=call.type,
+            name=e.name,
+            function=call.function,
+            arguments=arguments,
+            null_on_null=call.null_on_null,
+            columnar=call.columnar if call.deterministic else None,
+        )
+
+    def bind_table_function(self, e: ast.FunctionCall) -> tuple[b.Bound, DataType]:
+        """Return a table function as an expression that gives a list, and the type of its items."""
+        call, arguments = self._resolve(e)
+        assert call.type is not None
+        bound = b.Call(
+            type=Array(call.type),
+            name=e.name,
+            function=call.function,
+            arguments=arguments,
+            null_on_null=call.null_on_null,
+        )
+        return bound, call.type
+
+    def _resolve(self, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, ...]]:
+        types = [self._argument_type(a) for a in e.args]
+        try:
+            call = self._functions.get(e.name).resolve(types, self._context)
+        except StatementError:
+            raise
+        except KsqlError as error:
+            raise StatementError(error.message, **_position(e)) from None
+        arguments = []
+        for a, function, type_, parameters in zip(
+            e.args, call.conversions, call.types, call.lambdas, strict=True
+        ):
+            if isinstance(a, ast.Lambda):
+                assert parameters is not None
+                arguments.append(self._lambda(a, parameters))
+                continue
+            bound = self.bind(a)
+            if function is not convert.identity:
+                bound = self._converted(bound, function, type_)
+            arguments.append(bound)
+        return call, tuple(arguments)
+
+    def _argument_type(self, e: ast.Expression) -> ArgumentType:
+        if isinstance(e, ast.Lambda):
+            return LambdaArgument(len(e.params), lambda types: self._lambda(e, types).body.type)
+        if isinstance(e, ast.IntervalUnit):
+            return INTERVAL
+        return self.bind(e).type
+
+    def _lambda(self, e: ast.Lambda, types: Sequence[DataType]) -> b.LambdaValue:
+        outer = self._lambda_types
+        for name in e.params:
+            if name in outer:
+                raise StatementError(
+                    f"Reusing lambda arguments inside of nested lambda is not allowed. Lambda argument: {name}",
+                    **_position(e),
+                )
+            if self._layout.find(name) is not None:
+                raise StatementError(
+                    f"Lambda function argument can't be a column name. Lambda argument: {name}",
+                    **_position(e),
+                )
+        self._lambda_types = {**outer, **dict(zip(e.params, types, strict=True))}
+        try:
+            return b.LambdaValue(type=None, parameters=e.params, body=self.bind(e.body))
+        finally:
+            self._lambda_types = outer
+
+    def _converted(self, e: b.Bound, function: Callable[[Any], Any], type_: DataType | None) -> b.Bound:
+        if isinstance(e, b.Constant) and e.value is not None:
+            try:
+                return b.Constant(type=type_, value=function(e.value))
+            except EvaluationError:
+                pass  # it fails for every record then, as the reference does
+        return b.Conversion(type=type_, operand=e, function=function, explicit=False)
+
     def _widen(self, e: b.Bound, target: DataType) -> b.Bound:
         assert e.type is not None
         function = convert.widening_function(e.type, target)
@@ -359,3 +466,30 @@ def _is_time(e: b.Bound) -> bool:
 
 def _is_text(e: b.Bound) -> bool:
     return isinstance(e, b.Constant) and e.type == STRING
+
+
+_BIND: dict[type, Callable[[Binder, Any], b.Bound]] = {
+    ast.Literal: Binder._literal,
+    ast.ColumnRef: Binder._column,
+    ast.LambdaVariable: Binder._lambda_variable,
+    ast.IntervalUnit: Binder._interval_unit,
+    ast.Arithmetic: Binder._arithmetic,
+    ast.Unary: Binder._unary,
+    ast.Comparison: Binder._comparison,
+    ast.Logical: Binder._logical,
+    ast.Not: Binder._not,
+    ast.IsNull: Binder._is_null,
+    ast.IsDistinct: Binder._is_distinct,
+    ast.Between: Binder._between,
+    ast.In: Binder._in,
+    ast.Like: Binder._like,
+    ast.SearchedCase: Binder._searched_case,
+    ast.SimpleCase: Binder._simple_case,
+    ast.Cast: Binder._cast,
+    ast.ArrayConstructor: Binder._array,
+    ast.MapConstructor: Binder._map,
+    ast.StructConstructor: Binder._struct,
+    ast.Dereference: Binder._dereference,
+    ast.Subscript: Binder._subscript,
+    ast.FunctionCall: Binder._call,
+}

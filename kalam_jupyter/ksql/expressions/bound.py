@@ -8,7 +8,7 @@ complete reference) and `columnar` (Arrow kernels for part of it).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kalam_jupyter.engine.types import BOOLEAN, DataType
@@ -127,7 +127,7 @@ class CompareOp(Bound):
     left: Bound
     right: Bound
     function: Callable[[Any, Any], bool] | None = None
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:
@@ -142,7 +142,7 @@ class Distinct(Bound):
     right: Bound
     negated: bool
     function: Callable[[Any, Any], bool] | None = None
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:
@@ -156,7 +156,7 @@ class Logic(Bound):
     operator: str
     left: Bound
     right: Bound
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:
@@ -168,7 +168,7 @@ class NotOp(Bound):
     """Two-valued NOT; a NULL operand is a failure."""
 
     operand: Bound
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:
@@ -181,7 +181,7 @@ class NullTest(Bound):
 
     operand: Bound
     negated: bool
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:
@@ -194,7 +194,7 @@ class Membership(Bound):
 
     operand: Bound
     items: tuple[Bound, ...]
-    type: DataType | None = BOOLEAN
+    type: DataType | None = field(default=BOOLEAN, kw_only=True)
     total = True
 
     def children(self) -> tuple[Bound, ...]:

@@ -5,23 +5,25 @@ Order of steps: sources and joins, WHERE, PARTITION BY, table functions, GROUP B
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kalam_jupyter.engine.types import BOOLEAN, STRING, Column, DataType, Schema, Struct
+from kalam_jupyter.engine.types import Array, Column, DataType, Map, Schema, Struct
 from kalam_jupyter.ksql.analysis.layout import Layout, named, source_layout
+from kalam_jupyter.ksql.analysis.naming import key_names
 from kalam_jupyter.ksql.analysis.scope import WINDOW_NAMES, AliasedSource, NamedItem, Scope
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions.binder import Binder
 from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
 from kalam_jupyter.ksql.formats.base import SerdeFormat
-from kalam_jupyter.ksql.functions.registry import FunctionRegistry
+from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import WINDOW_BOUNDS, Metastore, Source, WindowInfo
 from kalam_jupyter.ksql.plan import steps
-from kalam_jupyter.ksql.plan.aggregation import Aggregation, plan_aggregation
-from kalam_jupyter.ksql.plan.joins import JoinPlanner
+from kalam_jupyter.ksql.plan.aggregation import AggregationPlan, AggregationPlanner, check_table_aggregates
+from kalam_jupyter.ksql.plan.joins import JoinedRelation, JoinPlanner
+from kalam_jupyter.ksql.plan.predicates import bind_predicate
 from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey, check_columns, split
 
 
@@ -57,18 +59,7 @@ class QueryPlan:
     without_key: bool = False
     key_items: Mapping[int, int] = field(default_factory=dict)
     bound_items: Mapping[int, int] = field(default_factory=dict)
-    aggregation: Aggregation | None = None
-
-
-@dataclass
-class Relation:
-    """What FROM gives: a step, its key, and what the planner must know about it."""
-
-    step: steps.Step
-    key: ResultKey
-    window: WindowInfo | None
-    key_format: SerdeFormat
-    synthetic: str | None = None
+    aggregation: AggregationPlan | None = None
 
 
 class QueryPlanner:
@@ -82,23 +73,31 @@ class QueryPlanner:
         What non-deterministic functions draw from when the plan runs.
     partitions : callable
         From a topic's name to its number of partitions.
+    config : mapping
+        Properties in force.
     """
 
     def __init__(
-        self, metastore: Metastore, functions: FunctionRegistry, context: Any, partitions: Any
+        self,
+        metastore: Metastore,
+        functions: FunctionRegistry,
+        context: EvaluationContext,
+        partitions: Callable[[str], int],
+        config: Mapping[str, Any],
     ) -> None:
-        self._metastore = metastore
-        self._functions = functions
-        self._context = context
-        self._partitions = partitions
+        self.metastore = metastore
+        self.functions = functions
+        self.context = context
+        self.partitions = partitions
+        self.config = config
 
     def binder(self, layout: Layout, known: Mapping[ast.Expression, ColumnValue] | None = None) -> Binder:
         """Return a binder over `layout`."""
-        return Binder(layout, self._functions, self._context, self.resolve_type, known or {})
+        return Binder(layout, self.functions, self.context, self.resolve_type, known or {})
 
     def resolve_type(self, type_: DataType) -> DataType:
         """Return a type with the names of custom types replaced."""
-        return resolve_custom_types(type_, self._metastore.types)
+        return resolve_custom_types(type_, self.metastore.types)
 
     def plan(self, query: ast.Query, sink: str | None) -> QueryPlan:
         """Plan a query.
@@ -115,20 +114,6 @@ class QueryPlanner:
             If the query has no meaning; the message is the reference's.
         """
         return _Planning(self, query, sink).run()
-
-    @property
-    def metastore(self) -> Metastore:
-        """The sources and types it plans against."""
-        return self._metastore
-
-    @property
-    def functions(self) -> FunctionRegistry:
-        """The functions it resolves."""
-        return self._functions
-
-    def partitions(self, topic: str) -> int:
-        """Return the number of partitions of a topic."""
-        return self._partitions(topic)  # type: ignore[no-any-return]
 
 
 class _Planning:
@@ -160,7 +145,9 @@ class _Planning:
         aggregation = None
         window = relation.window
         if query.group_by is not None or self._has_aggregates(items):
-            aggregation = plan_aggregation(self._planner, query, scope, step, items, self._sink is not None)
+            aggregation = AggregationPlanner(self._planner, query, scope).plan(step, items, sink=self._sink)
+            if step.table:
+                check_table_aggregates(aggregation.aggregates)
             step, key, known = aggregation.step, aggregation.key, dict(aggregation.known)
             rekeyed, window = True, aggregation.window
         elif query.emit == "FINAL":
@@ -192,7 +179,7 @@ class _Planning:
 
     # FROM
 
-    def _relation(self) -> Relation:
+    def _relation(self) -> JoinedRelation:
         if self._scope.is_join:
             return JoinPlanner(self._planner, self._scope, self._query).plan()
         only = self._scope.sources[0]
@@ -205,9 +192,17 @@ class _Planning:
             alias=only.alias,
             materialize=not source.is_stream and self._query.group_by is not None,
         )
-        return Relation(step, source_key(only), source.window, source.key_format)
+        return JoinedRelation(
+            step,
+            source_key(only),
+            source.window,
+            source.key_format,
+            (only.alias,),
+            self._planner.partitions(source.topic),
+            single=only,
+        )
 
-    def _items(self, relation: Relation) -> list[NamedItem]:
+    def _items(self, relation: JoinedRelation) -> list[NamedItem]:
         binder = self._planner.binder(relation.step.layout)
 
         def struct_type(e: ast.Expression) -> Struct:
@@ -217,7 +212,9 @@ class _Planning:
             return type_
 
         leak = self._query.partition_by is not None
-        return self._scope.expand(self._query.select, struct_type, leak_pseudo=leak)
+        return self._scope.expand(
+            self._query.select, struct_type, leak_pseudo=leak, window_bounds=self._sink is None
+        )
 
     # Clauses
 
@@ -234,7 +231,7 @@ class _Planning:
         )
 
     def _partition_by(
-        self, step: steps.Step, relation: Relation, items: list[NamedItem]
+        self, step: steps.Step, relation: JoinedRelation, items: list[NamedItem]
     ) -> tuple[steps.Step, ResultKey, list[NamedItem], bool]:
         query, scope = self._query, self._scope
         assert query.partition_by is not None
@@ -255,7 +252,7 @@ class _Planning:
         qualified = tuple(scope.qualify(e, "PARTITION BY") for e in query.partition_by)
         binder = self._planner.binder(step.layout)
         bound = [binder.bind(scope.internal(e)) for e in qualified]
-        names = self._generated_names(qualified, items)
+        names = key_names(scope, qualified, items)
         columns = tuple(
             Column(name, b.type, key=True)  # type: ignore[arg-type]
             for name, b in zip(names, bound, strict=True)
@@ -291,11 +288,6 @@ class _Planning:
             return items
         return [i for i in items if i.expression not in old] + [i for i in items if i.expression in old]
 
-    def _generated_names(
-        self, expressions: Sequence[ast.Expression], items: Sequence[NamedItem]
-    ) -> list[str]:
-        return key_names(self._scope, expressions, items)
-
     def _flat_map(
         self, step: steps.Step, items: Sequence[NamedItem]
     ) -> tuple[steps.Step, dict[ast.Expression, ColumnValue]]:
@@ -313,20 +305,19 @@ class _Planning:
             raise KsqlError("Table source is not supported with table functions")
         binder = self._planner.binder(step.layout)
         bound = [binder.bind_table_function(call) for call in calls]
-        layout = step.layout.plus((f"KSQL_SYNTH_{i}", type_) for i, (_, _, type_) in enumerate(bound))
-        known = {
+        known: dict[ast.Expression, ColumnValue] = {
             call: ColumnValue(type=type_, index=len(step.layout) + i, name=f"KSQL_SYNTH_{i}")
-            for i, (call, (_, _, type_)) in enumerate(zip(calls, bound, strict=True))
+            for i, (call, (_, type_)) in enumerate(zip(calls, bound, strict=True))
         }
         expanded = steps.FlatMapStep(
-            layout=layout,
+            layout=step.layout.plus((f"KSQL_SYNTH_{i}", type_) for i, (_, type_) in enumerate(bound)),
             key=step.key,
             table=False,
             input=step,
-            functions=tuple((function, arguments) for function, arguments, _ in bound),
+            functions=tuple(function for function, _ in bound),
             text=tuple(map(str, calls)),
         )
-        return expanded, known  # type: ignore[return-value]
+        return expanded, known
 
     # SELECT
 
@@ -336,11 +327,11 @@ class _Planning:
         key: ResultKey,
         items: Sequence[NamedItem],
         known: Mapping[ast.Expression, ColumnValue],
-        relation: Relation,
+        relation: JoinedRelation,
         window: WindowInfo | None,
         rekeyed: bool,
         without_key: bool,
-        aggregation: Aggregation | None,
+        aggregation: AggregationPlan | None,
     ) -> QueryPlan:
         binder = self._planner.binder(step.layout, known)
         if self._sink is not None:
@@ -409,47 +400,8 @@ def source_key(aliased: AliasedSource) -> ResultKey:
     return ResultKey(parts, "key column", lambda e: e.name if isinstance(e, ast.ColumnRef) else str(e))
 
 
-def key_names(scope: Scope, expressions: Sequence[ast.Expression], items: Sequence[NamedItem]) -> list[str]:
-    """Return the names of key columns made of expressions: as in the projection, else their own or a generated one."""
-    by_expression = {i.expression: i.name for i in reversed(items)}
-    taken = {c.name for s in scope.sources for c in s.source.schema} | {i.name for i in items}
-    names, counter = [], 0
-    for e in expressions:
-        if e in by_expression:
-            names.append(by_expression[e])
-        elif isinstance(e, ast.ColumnRef):
-            names.append(scope.column_name(e))
-        elif isinstance(e, ast.Dereference):
-            names.append(e.field_name)
-        else:
-            while f"KSQL_COL_{counter}" in taken:
-                counter += 1
-            names.append(f"KSQL_COL_{counter}")
-            counter += 1
-    return names
-
-
-def bind_predicate(binder: Binder, e: ast.Expression, clause: str) -> Bound:
-    """Bind WHERE or HAVING: BOOLEAN, and errors say which clause it is."""
-    try:
-        predicate = binder.bind(e)
-    except StatementError as error:
-        message = error.message
-        if not message.startswith(("Error in ", "Invalid Predicate")):
-            message = f"Error in {clause} expression: {message}"
-        raise StatementError(message, line=error.line, column=error.column) from None
-    if predicate.type != BOOLEAN:
-        shown = f"{e} ({'null' if predicate.type is None else predicate.type})"
-        raise StatementError(
-            f"Type error in {clause} expression: Should evaluate to boolean but is {shown} instead."
-        )
-    return predicate
-
-
 def resolve_custom_types(type_: DataType, types: Mapping[str, DataType]) -> DataType:
     """Return a type with the names of custom types replaced; StatementError if one is unknown."""
-    from kalam_jupyter.engine.types import Array, Map
-
     match type_:
         case ast.NamedType(name):
             found = types.get(name.upper()) or types.get(name)
@@ -463,6 +415,3 @@ def resolve_custom_types(type_: DataType, types: Mapping[str, DataType]) -> Data
         case Struct(fields):
             return Struct(tuple((n, resolve_custom_types(t, types)) for n, t in fields))
     return type_
-
-
-__all__ = ["STRING", "QueryPlan", "QueryPlanner", "Relation"]

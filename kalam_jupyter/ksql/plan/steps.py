@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from kalam_jupyter.engine.types import Column, Schema
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.expressions.bound import Bound
 from kalam_jupyter.ksql.formats.base import SerdeFormat
+from kalam_jupyter.ksql.functions.registry import Aggregation
 from kalam_jupyter.ksql.metastore import Source, TimestampColumn, WindowInfo
 
 JoinType = Literal["STREAM_STREAM", "STREAM_TABLE", "TABLE_TABLE", "FOREIGN_KEY"]
@@ -96,7 +97,7 @@ class JoinKeyStep(Unary):
 class FlatMapStep(Unary):
     """Table functions; their results follow the input's flat row."""
 
-    functions: tuple[tuple[Any, tuple[Bound, ...]], ...]
+    functions: tuple[Bound, ...]
     text: tuple[str, ...]
 
 
@@ -110,10 +111,9 @@ class GroupByStep(Unary):
 
 @dataclass(frozen=True)
 class AggregateFunction:
-    """One aggregate call: the resolved function and its arguments."""
+    """One aggregate call: the resolved function and its column arguments."""
 
-    name: str
-    function: Any
+    function: Aggregation
     arguments: tuple[Bound, ...]
     text: str
 

@@ -1,0 +1,352 @@
+"""The ksqlDB dialect on an engine: statements in, entities and queries out."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.ksql.config import Config, canonical
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.formats import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
+from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.parser import ParsedStatement, parse_script
+from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.runtime.materialization import Materialization
+from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, SinkWriter
+from kalam_jupyter.ksql.runtime.reader import SourceReader
+from kalam_jupyter.ksql.runtime.reports import Reporter
+from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
+from kalam_jupyter.ksql.runtime.topology import Topology
+from kalam_jupyter.ksql.runtime.transient import TransientQuery
+from kalam_jupyter.ksql.statements import HANDLERS
+from kalam_jupyter.ksql.statements.entities import Entity
+from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
+from kalam_jupyter.ksql.statements.select import start_transient
+
+_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* PRINT\n\t* SELECT"
+
+
+class Ksql:
+    """ksqlDB's SQL over one engine.
+
+    Parameters
+    ----------
+    engine : Engine
+        Definitions that it holds are made again, and their queries go on where they were.
+    config : mapping, optional
+        Properties of the server, by their ksqlDB names.
+    """
+
+    def __init__(self, engine: Engine, config: Mapping[str, Any] = {}) -> None:
+        self.engine = engine
+        self.config = Config(config)
+        self.server_properties = {canonical(k): v for k, v in config.items()}
+        self.functions = FunctionRegistry.builtin()
+        self.state = State()
+        self.running: dict[str, PersistentQuery] = {}
+        self.next_sequence = 0
+        self._transient: dict[str, TransientQuery] = {}
+        self._materializations: dict[str, tuple[Source, Materialization]] = {}
+        self._restored: dict[str, PersistentQuery] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.RLock()
+        engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=None)
+        self._restore()
+
+    # Statements
+
+    def execute(
+        self, text: str, *, properties: Mapping[str, Any] = {}, variables: Mapping[str, Any] = {}
+    ) -> list[Entity]:
+        """Execute statements, as ``POST /ksql`` does.
+
+        All of them are first validated against a copy of the state; a mistake anywhere means that nothing was done.
+
+        Parameters
+        ----------
+        text : str
+            One or more statements.
+        properties : mapping
+            Overrides for these statements.
+        variables : mapping
+            Initial values of ``${name}``.
+
+        Returns
+        -------
+        list of dict
+            One entity for each statement that has one.
+
+        Raises
+        ------
+        KsqlError
+        """
+        statements = parse_script(text)
+        with self._lock:
+            self._pass(statements, self.state.copy(), properties, variables, dry=True)
+            return self._pass(statements, self.state, properties, variables, dry=False)
+
+    def _pass(
+        self,
+        statements: Sequence[ParsedStatement],
+        state: State,
+        properties: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        *,
+        dry: bool,
+    ) -> list[Entity]:
+        session = Session(
+            {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
+        )
+        run = Run(self, state, session, dry=dry)
+        entities = []
+        for parsed in statements:
+            found = self._statement(run, parsed)
+            if found is not None:
+                entities.append(found)
+        return entities
+
+    def _statement(self, run: Run, parsed: ParsedStatement) -> Entity | None:
+        try:
+            tree = parsed.ast
+            if isinstance(tree, ast.Query | ast.Print):
+                raise StatementError(_NOT_HERE, error_code=40002)
+            handler = HANDLERS.get(type(tree))
+            if handler is None:
+                raise StatementError(f"Statement type `{type(tree).__name__}` is not supported here.")
+            return handler(run, tree, parsed.text)
+        except KsqlError as error:
+            if error.statement_text is None:
+                error.statement_text = parsed.text
+            raise
+
+    # Transient queries
+
+    def query(
+        self, text: str, *, properties: Mapping[str, Any] = {}, variables: Mapping[str, Any] = {}
+    ) -> TransientQuery:
+        """Start one SELECT or PRINT.
+
+        Raises
+        ------
+        KsqlError
+        """
+        statements = parse_script(text)
+        if len(statements) != 1:
+            raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
+        session = Session({canonical(k): v for k, v in properties.items()}, dict(variables))
+        with self._lock:
+            run = Run(self, self.state, session, dry=False)
+        try:
+            query = start_transient(run, statements[0].ast, statements[0].text)
+        except KsqlError as error:
+            if error.statement_text is None:
+                error.statement_text = statements[0].text
+            raise
+        if not query.finished and query.kind != "pull":
+            self._transient[query.id] = query
+            query.on_close = self._closed
+            if query.finished:
+                self._transient.pop(query.id, None)
+        return query
+
+    def _closed(self, query: TransientQuery) -> None:
+        self._transient.pop(query.id, None)
+
+    def close_query(self, query_id: str) -> bool:
+        """End a transient query; False if none has this id."""
+        query = self.find_transient(query_id)
+        if query is None:
+            return False
+        query.close()
+        return True
+
+    def find_transient(self, query_id: str) -> TransientQuery | None:
+        """Return a running transient query, its id in any case."""
+        wanted = query_id.upper()
+        return next((q for i, q in list(self._transient.items()) if i.upper() == wanted), None)
+
+    def transient_queries(self) -> list[TransientQuery]:
+        """Return the push queries that are running."""
+        return list(self._transient.values())
+
+    def new_id(self) -> int:
+        """Return a number for the id of a transient query."""
+        return next(self._ids)
+
+    # Persistent queries
+
+    def start_query(
+        self,
+        tx: Transaction,
+        info: QueryInfo,
+        plan: QueryPlan,
+        sink: Source,
+        context: EvaluationContext,
+        config: Config,
+        *,
+        replaces: bool = False,
+    ) -> None:
+        """Start a persistent query inside a transaction, or let it take the place of the one with its id."""
+        query = self._build(info, plan, sink, context, config)
+        old = self.running.get(info.id) if replaces else None
+        if old is not None:
+            positions = self.engine.processor_positions(info.id)
+            query.topology.take_state(old.topology)
+            query.initial_state = query.checkpoint()
+            tx.put("ksql.state", info.id, query.initial_state.hex())
+            tx.remove_processor(info.id)
+            tx.add_processor(query, positions)
+        else:
+            tx.add_processor(query, self._starts(plan, config))
+        tx.on_commit(lambda: self.running.__setitem__(info.id, query))
+
+    def _starts(self, plan: QueryPlan, config: Config) -> dict[str, int]:
+        """Tables are read from their beginning, streams from where ``auto.offset.reset`` says."""
+        earliest = str(config["ksql.streams.auto.offset.reset"]).lower() == "earliest"
+        starts = {}
+        for source in plan.sources:
+            topic = self.engine.topic(source.topic)
+            from_start = earliest or not source.is_stream
+            starts[source.topic] = topic.start_sequence if from_start else topic.end_sequence
+        return starts
+
+    def restore_query(
+        self, info: QueryInfo, plan: QueryPlan, sink: Source, context: EvaluationContext, config: Config
+    ) -> None:
+        """Build a stored query again; it is handed to the engine when all definitions have been made."""
+        query = self._build(info, plan, sink, context, config)
+        state = self.engine.catalogue.get("ksql.state", info.id)
+        if state is not None:
+            query.initial_state = bytes.fromhex(state)
+        self._restored[info.id] = query
+
+    def _build(
+        self, info: QueryInfo, plan: QueryPlan, sink: Source, context: EvaluationContext, config: Config
+    ) -> PersistentQuery:
+        reporter = Reporter(info.id)
+        topology = self.topology(plan, context, reporter, config)
+        found = self.engine.find_topic(sink.topic)
+        writer = SinkWriter(
+            sink,
+            self.codec(sink),
+            1 if found is None else found.partitions,
+            reporter,
+            timestamp_parser(sink),
+        )
+        return PersistentQuery(
+            info.id, info.text, info.sources, topology, writer, self.processing_log_topic, plan=plan
+        )
+
+    def topology(
+        self, plan: QueryPlan, context: EvaluationContext, reporter: Reporter, config: Config
+    ) -> Topology:
+        """Return the operators of a plan."""
+        fatal = config.flag("ksql.timestamp.throw.on.invalid")
+
+        def reader(step: steps.SourceStep, reporter: Reporter) -> SourceReader:
+            source = step.source
+            return SourceReader(
+                source, self.codec(source), reporter, timestamp_parser(source), fatal_timestamps=fatal
+            )
+
+        return Topology(plan.root, context, reporter, reader)
+
+    def forget_query(self, query_id: str, *, dry: bool) -> None:
+        """Forget a query that was removed from the engine."""
+        if not dry:
+            self.running.pop(query_id, None)
+
+    def note_terminated(self, tx: Transaction, query_id: str) -> None:
+        """Remember that a query ended: its sink stays, an INSERT INTO is forgotten."""
+        info = self.state.queries[query_id]
+        for key, value in self.engine.catalogue.items("ksql.statement"):
+            if value["queryId"] == query_id:
+                if info.creates:
+                    tx.put("ksql.statement", key, {**value, "queryId": None, "terminated": True})
+                else:
+                    tx.remove("ksql.statement", key)
+
+    def switched(self, query_ids: Sequence[str], *, paused: bool, dry: bool) -> None:
+        """Note that queries were paused or resumed."""
+        if not dry:
+            for query_id in query_ids:
+                self.running[query_id].paused = paused
+
+    # Sources
+
+    def codec(self, source: Source) -> KsqlCodec:
+        """Return the codec of a source's topic."""
+        window = None
+        if source.window is not None:
+            kind = "session" if source.window.type == "SESSION" else "time"
+            window = KeyWindow(kind, source.window.size_ms)  # type: ignore[arg-type]
+        return KsqlCodec(source.stored_schema, source.key_format, source.value_format, window, None)
+
+    def materialization(self, source: Source) -> Materialization:
+        """Return the current rows of a table, up to date with what its query has emitted."""
+        with self._lock:
+            found = self._materializations.get(source.name)
+            topic = self.engine.topic(source.topic)
+            if found is None or found[0] is not source or found[1].topic is not topic:
+                retention = self._retention(source)
+                found = (source, Materialization(source, self.codec(source), topic, retention))
+                self._materializations[source.name] = found
+        return found[1]
+
+    def _retention(self, source: Source) -> int | None:
+        query = self.running.get(source.query_id or "")
+        if query is None or query.plan.aggregation is None:
+            return None
+        return query.plan.aggregation.retention_ms
+
+    def settle(self, source: Source, timeout: float = 10.0) -> bool:
+        """Wait until the chain of queries that feeds a source has consumed its input."""
+        ids: list[str] = []
+        names = [source.name]
+        while names:
+            name = names.pop()
+            for info in self.state.writers(name):
+                if info.id not in ids:
+                    ids.append(info.id)
+                    names.extend(info.sources)
+        return self.engine.settle(timeout, ids) if ids else True
+
+    def schema_deleted(self, source: Source) -> None:
+        """Remove a dropped topic's schemas from the registry."""
+
+    @property
+    def processing_log_topic(self) -> str:
+        """The topic of the processing log."""
+        name = self.config.get("ksql.logging.processing.topic.name")
+        return str(name or f"{self.config['ksql.service.id']}ksql_processing_log")
+
+    # Opening
+
+    def _restore(self) -> None:
+        """Make stored definitions again, in their order; then give the engine its processors back."""
+        if self.engine.find_topic(self.processing_log_topic) is None:
+            self.engine.transact(lambda tx: tx.create_topic(self.processing_log_topic))
+        self.next_sequence = int(self.engine.catalogue.get("ksql.meta", "sequence") or 0)
+        for key, value in sorted(self.engine.catalogue.items("ksql.statement")):
+            run = Run(
+                self,
+                self.state,
+                Session(dict(value["properties"])),
+                dry=False,
+                restored=Restored(value["queryId"]),
+            )
+            run.sequence = int(key)
+            for parsed in parse_script(value["text"]):
+                self._statement(run, parsed)
+        for query in self._restored.values():
+            self.engine.add_processor(query)
+            self.running[query.id] = query
+        self._restored = {}

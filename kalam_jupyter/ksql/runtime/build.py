@@ -1,0 +1,233 @@
+"""Execution steps to operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kalam_jupyter.ksql.expressions import bound as b
+from kalam_jupyter.ksql.expressions.codegen import (
+    Report,
+    compile_predicate,
+    compile_projection,
+    compile_raising,
+    compile_value,
+)
+from kalam_jupyter.ksql.operators.aggregate import (
+    AggregateCall,
+    Aggregator,
+    StreamAggregate,
+    TableAggregate,
+)
+from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
+from kalam_jupyter.ksql.operators.joins import (
+    LEFT,
+    RIGHT,
+    JoinShape,
+    StreamStreamJoin,
+    StreamTableJoin,
+    TableTableJoin,
+)
+from kalam_jupyter.ksql.operators.record import Key, Record, Row
+from kalam_jupyter.ksql.operators.stateless import (
+    FlatMap,
+    GroupStream,
+    JoinKey,
+    Projection,
+    SelectKey,
+    StreamFilter,
+)
+from kalam_jupyter.ksql.operators.tables import DropNullKeys, TableFilter, TableStore
+from kalam_jupyter.ksql.operators.windows import SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.runtime.reports import Reporter
+
+Stage = Callable[[list[Record]], list[Record]]
+
+
+@dataclass
+class Path:
+    """The way of one source's records to the root: one stage after the other."""
+
+    step: steps.SourceStep
+    stages: list[Stage] = field(default_factory=list)
+
+
+@dataclass
+class Operators:
+    """The operators of one query.
+
+    Attributes
+    ----------
+    paths : list of Path
+        One for each source step.
+    stateful : list
+        All operators in a fixed order, for checkpoints.
+    """
+
+    paths: list[Path]
+    stateful: list[Any]
+
+
+def build(root: steps.Step, reporter: Reporter) -> Operators:
+    """Build the operators of a plan."""
+    builder = _Builder(reporter)
+    paths = builder.build(root)
+    return Operators(paths, builder.operators)
+
+
+class _Builder:
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._report: Report = reporter.expression
+        self.operators: list[Any] = []
+
+    def build(self, step: steps.Step) -> list[Path]:
+        if isinstance(step, steps.SourceStep):
+            return [self._source(step)]
+        if isinstance(step, steps.JoinStep):
+            return self._join(step)
+        assert isinstance(step, steps.Unary)
+        paths = self.build(step.input)
+        operator = _OPERATORS[type(step)](self, step)
+        self._append(paths, operator)
+        return paths
+
+    def _append(self, paths: Sequence[Path], operator: Any) -> None:
+        self.operators.append(operator)
+        for path in paths:
+            path.stages.append(operator.process)
+
+    def _source(self, step: steps.SourceStep) -> Path:
+        path = Path(step)
+        if step.table:
+            topic = step.source.topic
+            self._append([path], DropNullKeys(lambda why, r: self._reporter.record_error(topic, why)))
+            if step.materialize:
+                self._append([path], TableStore())
+        return path
+
+    def _join(self, step: steps.JoinStep) -> list[Path]:
+        left, right = self.build(step.left), self.build(step.right)
+        shape = JoinShape(step.kind, len(step.left.layout), len(step.right.layout), len(step.key))
+        operator: Any
+        if step.join_type == "STREAM_STREAM":
+            operator = StreamStreamJoin(shape, step.before_ms, step.after_ms, step.grace_ms)
+        elif step.join_type == "STREAM_TABLE":
+            operator = StreamTableJoin(shape)
+        elif step.join_type == "TABLE_TABLE":
+            operator = TableTableJoin(shape)
+        else:
+            assert step.foreign_key is not None
+            operator = ForeignKeyJoin(shape, _key_or_none([step.foreign_key], self._report))
+        self.operators.append(operator)
+        for side, paths in ((LEFT, left), (RIGHT, right)):
+            for path in paths:
+                path.stages.append(_side(operator, side))
+        return left + right
+
+    def _filter(self, step: steps.FilterStep) -> Any:
+        predicate = compile_predicate(step.predicate, self._report)
+        return TableFilter(predicate) if step.table else StreamFilter(predicate)
+
+    def _select_key(self, step: steps.SelectKeyStep) -> Any:
+        source = next(s for s in step.walk() if isinstance(s, steps.SourceStep))
+        make_key = compile_projection(step.expressions, self._report) if step.expressions else None
+        num_keys = len(source.source.schema.key)
+        return SelectKey(make_key, len(step.layout) - num_keys - 3, num_keys)
+
+    def _join_key(self, step: steps.JoinKeyStep) -> Any:
+        return JoinKey(compile_projection([step.expression], self._report))
+
+    def _flat_map(self, step: steps.FlatMapStep) -> Any:
+        return FlatMap([compile_value(f, self._report) for f in step.functions])
+
+    def _group_by(self, step: steps.GroupByStep) -> Any:
+        if step.table:
+            return _Nothing()
+        return GroupStream(_key_or_none(step.expressions, self._report))
+
+    def _aggregate(self, step: steps.AggregateStep) -> Any:
+        aggregator = Aggregator([_aggregate_call(a) for a in step.aggregates])
+        grouped = step.input
+        assert isinstance(grouped, steps.GroupByStep)
+        if grouped.table:
+            return TableAggregate(aggregator, _key_or_none(grouped.expressions, self._report))
+        window = step.window
+        if window is None:
+            return StreamAggregate(aggregator)
+        if window.info.type == "SESSION":
+            return SessionAggregate(aggregator, window.size_ms, window.grace_ms, emit_final=step.emit_final)
+        return TimeWindowAggregate(
+            aggregator, window.size_ms, window.advance_ms, window.grace_ms, emit_final=step.emit_final
+        )
+
+    def _project(self, step: steps.ProjectStep) -> Any:
+        project = compile_projection([e for _, e in step.select], self._report)
+        positions = step.key_positions
+        same = positions == tuple(range(len(step.input.key)))
+        return Projection(project, None if same else positions)
+
+
+def _side(operator: Any, side: int) -> Stage:
+    return lambda records: operator.process(side, records)
+
+
+class _Nothing:
+    """GROUP BY of a table: the aggregation computes the groups of old and new rows itself."""
+
+    def process(self, records: list[Record]) -> list[Record]:
+        return records
+
+    def checkpoint(self) -> Any:
+        return None
+
+    def restore(self, state: Any) -> None:
+        pass
+
+
+def _key_or_none(expressions: Sequence[b.Bound], report: Report) -> Callable[[Row], Key | None]:
+    """Return a function to a complete key; None if a part is NULL or fails."""
+    if all(isinstance(e, b.ColumnValue) for e in expressions):
+        plain = compile_projection(expressions, report)
+
+        def complete(row: Row) -> Key | None:
+            key = plain(row)
+            return None if None in key else key
+
+        return complete
+    parts = [compile_raising(e) for e in expressions]
+
+    def make(row: Row) -> Key | None:
+        try:
+            key = tuple([part(row) for part in parts])
+        except Exception as error:  # containment: whatever an expression raises leaves out this record only
+            report(error)
+            return None
+        return None if any(v is None for v in key) else key
+
+    return make
+
+
+def _aggregate_call(aggregate: steps.AggregateFunction) -> AggregateCall:
+    function = aggregate.function
+    return AggregateCall(
+        arguments=compile_projection(aggregate.arguments),
+        initial=function.initial,
+        add=function.add,
+        result=function.result,
+        undo=function.undo,
+        merge=function.merge,
+    )
+
+
+_OPERATORS: dict[type[steps.Step], Callable[[_Builder, Any], Any]] = {
+    steps.FilterStep: _Builder._filter,
+    steps.SelectKeyStep: _Builder._select_key,
+    steps.JoinKeyStep: _Builder._join_key,
+    steps.FlatMapStep: _Builder._flat_map,
+    steps.GroupByStep: _Builder._group_by,
+    steps.AggregateStep: _Builder._aggregate,
+    steps.ProjectStep: _Builder._project,
+}

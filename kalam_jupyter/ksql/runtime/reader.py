@@ -1,0 +1,148 @@
+"""Reads a source's topic: stored batches to records with flat rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kalam_jupyter.engine.batch import Codec, Headers, StoredBatch
+from kalam_jupyter.engine.types import TIMESTAMP
+from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.operators.record import Record, Row
+from kalam_jupyter.ksql.runtime.reports import Reporter
+from kalam_jupyter.ksql.values.errors import EvaluationError
+
+
+class SourceReader:
+    """Makes the records of one source of one query.
+
+    Parameters
+    ----------
+    source : Source
+    codec : Codec
+    reporter : Reporter
+        Hears of records that cannot be read.
+    parse_timestamp : callable or None
+        From the text of a TIMESTAMP column to milliseconds, where the source has a TIMESTAMP_FORMAT.
+    fatal_timestamps : bool
+        Whether a record without a valid event time ends the query (``ksql.timestamp.throw.on.invalid``).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        codec: Codec,
+        reporter: Reporter,
+        parse_timestamp: Callable[[str], int] | None = None,
+        *,
+        fatal_timestamps: bool = False,
+    ) -> None:
+        self.source = source
+        self._codec = codec
+        self._reporter = reporter
+        self._extract = _timestamp_extractor(source, parse_timestamp)
+        self._fatal = fatal_timestamps
+        self._no_key = (None,) * len(source.schema.key)
+        self._headers = [_header_reader(key) for _, key in source.headers]
+
+    def read(self, stored: StoredBatch) -> list[Record]:
+        """Return the records of a batch; those that cannot be read are reported and left out."""
+        batch = stored.batch
+        decoded = batch.typed(self._codec)
+        for error in decoded.errors:
+            self._reporter.deserialization(stored, self.source.topic, error)
+        payload = decoded.payload
+        timestamps = batch.timestamp_list()
+        offsets = stored.offset_array().tolist()
+        partitions = batch.partitions
+        parts = [partitions] * len(timestamps) if isinstance(partitions, int) else partitions.tolist()
+        headers = batch.headers
+        if decoded.kept is not None:
+            kept = decoded.kept.tolist()
+            timestamps = [timestamps[i] for i in kept]
+            offsets = [offsets[i] for i in kept]
+            parts = [parts[i] for i in kept]
+            headers = None if headers is None else [headers[i] for i in kept]
+        windows = payload.windows
+        if windows is None and headers is None and self._extract is None and not self._headers:
+            return self._plain(payload.keys, payload.values, timestamps, parts, offsets)
+        return self._full(payload.keys, payload.values, timestamps, parts, offsets, windows, headers)
+
+    def _plain(self, keys: Any, values: Any, timestamps: Any, parts: Any, offsets: Any) -> list[Record]:
+        no_key = self._no_key
+        return [
+            Record(k, None if v is None else (*v, *(no_key if k is None else k), ts, p, o), ts)
+            for k, v, ts, p, o in zip(keys, values, timestamps, parts, offsets, strict=True)
+        ]
+
+    def _full(
+        self,
+        keys: Any,
+        values: Any,
+        timestamps: Any,
+        parts: Any,
+        offsets: Any,
+        windows: Any,
+        headers: Any,
+    ) -> list[Record]:
+        out = []
+        for i, (k, v, ts) in enumerate(zip(keys, values, timestamps, strict=True)):
+            header: Headers = () if headers is None else headers[i]
+            window = None if windows is None or self.source.window is None else windows[i]
+            if self._extract is not None and v is not None:
+                try:
+                    ts = self._extract(k, v)
+                except (EvaluationError, KsqlError, ValueError, TypeError) as error:
+                    if self._fatal:
+                        raise RuntimeError(
+                            f"Fatal user code error in TimestampExtractor callback for record: {error}"
+                        ) from error
+                    self._reporter.record_error(self.source.topic, str(error), offset=offsets[i])
+                    continue
+            row: Row | None = None
+            if v is not None:
+                extra = tuple([read(header) for read in self._headers])
+                row = (*v, *extra, *(self._no_key if k is None else k), ts, parts[i], offsets[i])
+                if window is not None:
+                    row = (*row, *window)
+            out.append(Record(k, row, ts, window, header))
+        return out
+
+
+def _header_reader(key: str | None) -> Callable[[Headers], Any]:
+    if key is None:
+        return lambda headers: [(name, value) for name, value in headers]
+
+    def last(headers: Headers) -> Any:
+        for name, value in reversed(headers):
+            if name == key:
+                return value
+        return None
+
+    return last
+
+
+def _timestamp_extractor(
+    source: Source, parse: Callable[[str], int] | None
+) -> Callable[[Row | None, Row], int] | None:
+    if source.timestamp is None:
+        return None
+    name = source.timestamp.name
+    column = source.schema.column(name)
+    stored = source.stored_schema
+    columns = stored.key if column.key else stored.value
+    position = [c.name for c in columns].index(name)
+    is_text = column.type != TIMESTAMP and parse is not None
+
+    def extract(key: Row | None, value: Row) -> int:
+        row = key if column.key else value
+        moment = None if row is None else row[position]
+        if moment is None:
+            raise EvaluationError(f"the timestamp column {name} is null")
+        ms = parse(moment) if is_text else moment  # type: ignore[misc]
+        if ms < 0:
+            raise EvaluationError(f"the timestamp column {name} is negative: {ms}")
+        return ms  # type: ignore[no-any-return]
+
+    return extract

@@ -1,0 +1,96 @@
+"""A plan at work: readers, operators, and what comes out at the root."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kalam_jupyter.engine.batch import StoredBatch
+from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.operators.record import Record
+from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.runtime import state
+from kalam_jupyter.ksql.runtime.build import Operators, Path, build
+from kalam_jupyter.ksql.runtime.reader import SourceReader
+from kalam_jupyter.ksql.runtime.reports import Reporter
+
+ReaderFactory = Callable[[steps.SourceStep, Reporter], SourceReader]
+
+
+class Topology:
+    """The operators of one query, fed with stored batches.
+
+    Parameters
+    ----------
+    root : Step
+    context : EvaluationContext
+        The one that the plan's expressions were bound with.
+    reporter : Reporter
+    reader : callable
+        Makes the reader of a source step.
+    """
+
+    def __init__(
+        self, root: steps.Step, context: EvaluationContext, reporter: Reporter, reader: ReaderFactory
+    ) -> None:
+        self.root = root
+        self.context = context
+        self.reporter = reporter
+        self._reader = reader
+        self.stream_time = -1
+        self._build()
+        self.topics = tuple(dict.fromkeys(p.step.source.topic for p in self._operators.paths))
+
+    def _build(self) -> None:
+        self._operators: Operators = build(self.root, self.reporter)
+        self._by_topic: dict[str, list[tuple[SourceReader, Path]]] = {}
+        for path in self._operators.paths:
+            reader = self._reader(path.step, self.reporter)
+            self._by_topic.setdefault(path.step.source.topic, []).append((reader, path))
+
+    def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record]:
+        """Feed one batch and return the records that reach the root, in order."""
+        self.context.now_ms = now_ms
+        self.context.random = random.Random(seed)
+        out: list[Record] = []
+        for reader, path in self._by_topic.get(topic, ()):
+            records = reader.read(batch)
+            if records:
+                self.stream_time = max(self.stream_time, max(r.ts for r in records))
+            for stage in path.stages:
+                if not records:
+                    break
+                records = stage(records)
+            out.extend(records)
+        return out
+
+    def checkpoint(self) -> bytes:
+        """Return all operators' state."""
+        parts = [operator.checkpoint() for operator in self._operators.stateful]
+        return state.dumps((self.stream_time, self.context.sequence, parts))
+
+    def restore(self, data: bytes) -> None:
+        """Continue from `checkpoint`."""
+        self.stream_time, self.context.sequence, parts = state.loads(data)
+        for operator, part in zip(self._operators.stateful, parts, strict=True):
+            if part is not None:
+                operator.restore(part)
+
+    def reset(self) -> None:
+        """Go back to the beginning."""
+        self.stream_time = -1
+        self.context.sequence = 0
+        self._build()
+
+    def take_state(self, other: Topology) -> None:
+        """Continue from another topology's state, operator by operator of the same kind: a replaced query."""
+        mine: Sequence[Any] = self._operators.stateful
+        theirs = [o for o in other._operators.stateful if o.checkpoint() is not None]
+        for operator in mine:
+            match = next((o for o in theirs if type(o) is type(operator)), None)
+            if match is not None:
+                theirs.remove(match)
+                operator.restore(match.checkpoint())
+        self.stream_time = other.stream_time
+        self.context.sequence = other.context.sequence

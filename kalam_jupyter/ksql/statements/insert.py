@@ -1,0 +1,136 @@
+"""INSERT INTO .. VALUES: one record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kalam_jupyter.engine.batch import Batch, Payload
+from kalam_jupyter.engine.types import BIGINT, Column, DataType
+from kalam_jupyter.ksql.analysis.layout import Layout
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.expressions.codegen import compile_raising
+from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION, ROWTIME, Source
+from kalam_jupyter.ksql.runtime.partitioner import partitions_of
+from kalam_jupyter.ksql.statements.insert_types import coerce
+from kalam_jupyter.ksql.statements.run import Run
+
+
+def insert_values(run: Run, s: ast.InsertValues, text: str) -> None:
+    """Append one record to a source's topic."""
+    if not run.config.flag("ksql.insert.into.values.enabled"):
+        raise KsqlError("The server has disabled INSERT INTO ... VALUES functionality.")
+    source = insertable(run, s.target)
+    columns = _columns(source, s)
+    context = EvaluationContext(seed=run.sequence, now_ms=run.ksql.engine.clock.now_ms())
+    values = {
+        column.name: _evaluate(run, context, source, column, e)
+        for column, e in zip(columns, s.values, strict=True)
+    }
+    timestamp = values.pop(ROWTIME, None)
+    if timestamp is None:
+        timestamp = context.now_ms
+    if timestamp < 0:
+        raise _failed(source, f"Invalid timestamp: {timestamp}. Timestamps cannot be negative.")
+    key = _key(source, values)
+    value = tuple(values.get(c.name) for c in source.stored_schema.value)
+    if run.dry:
+        return
+    append_rows(run, source, [key], [value], [timestamp])
+
+
+def insertable(run: Run, name: str) -> Source:
+    """Return the source called `name`; KsqlError if records cannot be inserted into it."""
+    source = run.source(name)
+    if source is None:
+        raise KsqlError(
+            f"Cannot insert values into an unknown stream/table: `{name}`{run.metastore.hint(name)}"
+        )
+    if source.read_only:
+        raise KsqlError(f"Cannot insert values into read-only {source.kind.lower()}: {name}")
+    if source.topic == run.ksql.processing_log_topic:
+        raise KsqlError(f"Cannot insert values into read-only topic: {source.topic}")
+    if source.window is not None:
+        raise StatementError("Cannot insert values into windowed stream/table!")
+    return source
+
+
+def _columns(source: Source, s: ast.InsertValues) -> list[Column]:
+    if s.columns:
+        found = []
+        for name in s.columns:
+            if name in (ROWPARTITION, ROWOFFSET):
+                raise StatementError(f"Inserting into column `{name}` is not allowed.")
+            if name == ROWTIME:
+                found.append(Column(ROWTIME, BIGINT))
+            elif name in source.schema.index:
+                found.append(source.schema.column(name))
+            else:
+                raise _failed(source, f"Column name `{name}` does not exist.")
+    else:
+        found = list(source.schema.columns)
+    headers = [c.name for c in found if c.name in source.header_names]
+    if headers:
+        raise KsqlError(f"Cannot insert into HEADER columns: {', '.join(headers)}")
+    if len(found) != len(s.values):
+        raise StatementError(
+            f"Failed to prepare statement: Expected number columns and values to match: {len(found)}, {len(s.values)}"
+        )
+    return found
+
+
+def _failed(source: Source, reason: str) -> StatementError:
+    return StatementError(f"Failed to insert values into '{source.name}'. {reason}")
+
+
+def _evaluate(run: Run, context: EvaluationContext, source: Source, column: Column, e: ast.Expression) -> Any:
+    binder = run.planner(context).binder(Layout(()))
+    try:
+        bound = binder.bind(e)
+    except KsqlError as error:
+        raise _failed(source, error.message) from None
+    try:
+        value = compile_raising(bound)(())
+        return _converted(value, bound.type, column, e)
+    except KsqlError as error:
+        raise _failed(source, error.message) from None
+    except (
+        Exception
+    ) as error:  # boundary: whatever the user's expression raises is told as this statement's failure
+        raise _failed(source, f"Could not evaluate {e}: {error}") from None
+
+
+def _converted(value: Any, type_: DataType | None, column: Column, e: ast.Expression) -> Any:
+    if value is None or type_ is None:
+        return None
+    target = column.type
+    if type_ == target:
+        return value
+    return coerce(value, type_, target, column, e)
+
+
+def _key(source: Source, values: dict[str, Any]) -> tuple[Any, ...] | None:
+    key = tuple(values.get(c.name) for c in source.schema.key)
+    if not source.is_stream and any(v is None for v in key):
+        names = ", ".join(c.name for c in source.schema.key)
+        raise _failed(source, f"Value for primary key column(s) {names} is required for tables")
+    return None if not key or all(v is None for v in key) else key
+
+
+def append_rows(
+    run: Run,
+    source: Source,
+    keys: Sequence[tuple[Any, ...] | None],
+    values: Sequence[tuple[Any, ...] | None],
+    timestamps: list[int],
+) -> None:
+    """Append records to a source's topic, durably."""
+    ksql = run.ksql
+    codec = ksql.codec(source)
+    batch = Batch(timestamps, payload=Payload.from_rows(codec.schema, keys, values), codec=codec)
+    partitions = run.partitions(source.topic)
+    if partitions > 1:
+        batch.partitions = partitions_of(batch, partitions)
+    ksql.engine.transact(lambda tx: tx.append(source.topic, batch))

@@ -1,0 +1,158 @@
+"""Pull queries: the current rows of a table, filtered and projected once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kalam_jupyter.engine.types import Column, Schema
+from kalam_jupyter.ksql.analysis.layout import source_layout
+from kalam_jupyter.ksql.analysis.scope import PSEUDO_NAMES, NamedItem, Scope
+from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.expressions import bound as b
+from kalam_jupyter.ksql.expressions.codegen import compile_predicate, compile_projection
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.metastore import ROWTIME, WINDOW_BOUNDS, Source
+from kalam_jupyter.ksql.plan.predicates import bind_predicate
+from kalam_jupyter.ksql.plan.projection import check_columns
+from kalam_jupyter.ksql.runtime.materialization import Entry, Materialization
+from kalam_jupyter.ksql.runtime.transient import PullQuery, result_columns
+from kalam_jupyter.ksql.statements.run import Run
+
+_SUFFIX = (
+    " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
+)
+
+
+def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
+    """Run a pull query of a table."""
+    scope = Scope.of(query, run.metastore)
+    source = scope.sources[0].source
+    _check_queryable(source)
+    _check_pseudo_columns(query)
+    layout = source_layout(source)
+    binder = run.planner().binder(layout)
+    items = _items(scope, query, source)
+    select = [binder.bind(scope.internal(i.expression)) for i in items]
+    for e in select:
+        if e.type is None:
+            raise StatementError(
+                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null AS VARCHAR)."
+            )
+    key_names = {c.name for c in source.schema.key} | (
+        {c.name for c in WINDOW_BOUNDS} if source.window is not None else set()
+    )
+    columns = [
+        Column(i.name, e.type, isinstance(i.expression, ast.ColumnRef) and i.expression.name in key_names)  # type: ignore[arg-type]
+        for i, e in zip(items, select, strict=True)
+    ]
+    check_columns([c for c in columns if c.key], [c for c in columns if not c.key])
+    predicate, where = None, None
+    if query.where is not None:
+        where = bind_predicate(binder, scope.internal(scope.qualify(query.where, "WHERE")), "WHERE")
+        predicate = compile_predicate(where)
+    if query.limit is not None and query.limit < 0:
+        raise StatementError("Pull queries don't support negative integers in the LIMIT clause.")
+    run.ksql.settle(source)
+    materialization = run.ksql.materialization(source)
+    entries = _entries(materialization, where, layout.index, source)
+    rows = _rows(entries, source, predicate, compile_projection(select))
+    schema = Schema(tuple(columns))
+    keys = {i: i for i, c in enumerate(columns) if c.key}
+    return PullQuery(
+        f"query_{time.time_ns() // 1_000_000}", result_columns(schema, keys), text, rows, query.limit
+    )
+
+
+def _check_queryable(source: Source) -> None:
+    if source.query_id is None and not source.read_only:
+        raise StatementError(
+            f"The `{source.name}` table isn't queryable. To derive a queryable table, you can do "
+            f"'CREATE TABLE QUERYABLE_{source.name} AS SELECT * FROM {source.name}'.{_SUFFIX}"
+        )
+
+
+def _check_pseudo_columns(query: ast.Query) -> None:
+    for clause, nodes in (
+        ("SELECT", query.select),
+        ("WHERE", (query.where,) if query.where is not None else ()),
+    ):
+        used = {
+            n.name
+            for top in nodes
+            for n in ast.walk(top)
+            if isinstance(n, ast.ColumnRef) and n.name in PSEUDO_NAMES - {ROWTIME}
+        }
+        if used:
+            names = ", ".join(f"`{n}`" for n in sorted(used))
+            raise StatementError(
+                f"Pull queries don't support the following columns in {clause} clauses: {names}{_SUFFIX}"
+            )
+
+
+def _items(scope: Scope, query: ast.Query, source: Source) -> list[NamedItem]:
+    """Expand the SELECT list; ``*`` of a windowed table has the window bounds after the key."""
+
+    def struct_type(e: ast.Expression) -> Any:
+        raise StatementError(f"Cannot expand `{e}` in a pull query.")
+
+    return scope.expand(query.select, struct_type, window_bounds=True)
+
+
+def _entries(
+    materialization: Materialization, where: b.Bound | None, index: dict[str, int], source: Source
+) -> Iterable[Entry]:
+    """Return the rows that can match: those of the keys that WHERE names, or all."""
+    keys = None if where is None else _key_lookups(where, [index[c.name] for c in source.schema.key])
+    if keys is None:
+        return materialization.rows()
+    return [e for key in dict.fromkeys(keys) for e in materialization.get(key)]
+
+
+def _key_lookups(where: b.Bound, positions: Sequence[int]) -> list[tuple[Any, ...]] | None:
+    """Return the keys that a conjunction pins down by ``=`` or IN; None if it does not."""
+    found: dict[int, list[Any]] = {}
+    for e in _conjuncts(where):
+        match e:
+            case b.CompareOp(
+                operator="=", left=b.ColumnValue() as column, right=b.Constant(value=value), function=None
+            ):
+                found.setdefault(column.index, [value])
+            case b.CompareOp(
+                operator="=", left=b.Constant(value=value), right=b.ColumnValue() as column, function=None
+            ):
+                found.setdefault(column.index, [value])
+            case b.Membership(operand=b.ColumnValue() as column, items=items) if all(
+                isinstance(i, b.Constant) for i in items
+            ):
+                found.setdefault(column.index, [i.value for i in items if isinstance(i, b.Constant)])
+    if not positions or any(p not in found for p in positions):
+        return None
+    keys: list[tuple[Any, ...]] = [()]
+    for p in positions:
+        keys = [(*key, value) for key in keys for value in found[p] if value is not None]
+    return keys
+
+
+def _conjuncts(e: b.Bound) -> Iterable[b.Bound]:
+    if isinstance(e, b.Logic) and e.operator == "AND":
+        yield from _conjuncts(e.left)
+        yield from _conjuncts(e.right)
+    else:
+        yield e
+
+
+def _rows(
+    entries: Iterable[Entry],
+    source: Source,
+    predicate: Callable[[tuple[Any, ...]], bool] | None,
+    project: Callable[[tuple[Any, ...]], tuple[Any, ...]],
+) -> list[tuple[Any, ...]]:
+    no_headers = (None,) * len(source.headers)
+    rows = []
+    for key, value, ts, window in entries:
+        flat = (*value, *no_headers, *key, ts, None, None, *(window or ()))
+        if predicate is None or predicate(flat):
+            rows.append(project(flat))
+    return rows

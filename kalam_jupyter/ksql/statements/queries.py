@@ -1,0 +1,246 @@
+"""CREATE .. AS SELECT, INSERT INTO .. SELECT, TERMINATE, PAUSE, RESUME: persistent queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.engine.types import Column, Decimal
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.format import format_schema
+from kalam_jupyter.ksql.lang.properties import typed_properties
+from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.statements.ddl import (
+    check_existing,
+    check_upgrade,
+    store_statement,
+    topic_config,
+)
+from kalam_jupyter.ksql.statements.definitions import sink_definition
+from kalam_jupyter.ksql.statements.entities import Entity, command, entity
+from kalam_jupyter.ksql.statements.run import QueryInfo, Run
+
+_RESERVED_IDS = re.compile(r"(CSAS|CTAS|INSERTQUERY|CST|TRANSIENT)_", re.IGNORECASE)
+
+
+def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
+    """CREATE STREAM AS SELECT, CREATE TABLE AS SELECT."""
+    existing = run.source(s.name)
+    found = check_existing(existing, s.kind, s.name, s.or_replace, s.if_not_exists, False, text)
+    if found is not None:
+        return found
+    if s.query.limit is not None:
+        raise StatementError(f"CREATE {s.kind} AS SELECT statements don't support LIMIT clause.")
+    context = EvaluationContext()
+    plan = run.planner(context).plan(s.query, s.name)
+    if plan.is_table != (s.kind == "TABLE"):
+        got = "TABLE" if plan.is_table else "STREAM"
+        raise StatementError(
+            f"Invalid result type. Your SELECT query produces a {got}. Please use CREATE {got} AS SELECT statement "
+            "instead."
+        )
+    check_window_sources(plan)
+    definition = sink_definition(s.name, s.kind, plan, s.properties, text, run.config)
+    check_states(plan, definition.source)
+    replaced = None
+    if existing is not None:
+        check_upgrade(existing, definition.source)
+        replaced = existing.query_id
+    prefix = "CSAS" if s.kind == "STREAM" else "CTAS"
+    sequence = run.next_sequence()
+    query_id = _restored_id(run) or replaced or f"{prefix}_{s.name}_{sequence}"
+    source = replace(definition.source, query_id=query_id)
+    info = QueryInfo(query_id, text, _names(plan), s.name, creates=True)
+    partitions = run.partitions(plan.sources[0].topic)
+
+    def change(tx: Transaction) -> None:
+        if run.ksql.engine.find_topic(source.topic) is None:
+            config = topic_config(source, definition.properties)
+            tx.create_topic(source.topic, int(definition.properties.get("PARTITIONS", partitions)), config)
+        store_statement(tx, sequence, text, s.name, run, query_id)
+        run.ksql.start_query(tx, info, plan, source, context, run.config, replaces=replaced is not None)
+
+    run.change(change)
+    if run.restored is not None and run.restored.query_id is None:
+        run.metastore.put(replace(source, query_id=None))
+        return command(text, "", "", sequence)
+    if run.restored is not None:
+        run.ksql.restore_query(info, plan, source, context, run.config)
+    run.state.topics.setdefault(source.topic, int(definition.properties.get("PARTITIONS", partitions)))
+    run.state.queries[query_id] = info
+    run.metastore.put(source)
+    return command(
+        text,
+        f"{s.kind.lower()}/`{s.name}`/create",
+        f"Created query with ID {query_id}",
+        sequence,
+        query_id,
+    )
+
+
+def _restored_id(run: Run) -> str | None:
+    return None if run.restored is None else run.restored.query_id
+
+
+def _names(plan: QueryPlan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s.name for s in plan.sources))
+
+
+def check_window_sources(plan: QueryPlan) -> None:
+    """Refuse persistent queries that read a windowed table and do not aggregate or join it."""
+    if len(plan.sources) == 1 and plan.aggregation is None:
+        source = plan.sources[0]
+        if not source.is_stream and source.window is not None:
+            raise KsqlError("KSQL does not support persistent queries on windowed tables.")
+
+
+def check_states(plan: QueryPlan, sink: Source) -> None:
+    """Refuse aggregates whose intermediate state the value format cannot hold."""
+    if plan.aggregation is None:
+        return
+    value_format = plan.sources[0].value_format.info
+    for aggregate in plan.aggregation.aggregates:
+        type_ = aggregate.function.state_type
+        if type_ is None:
+            continue
+        try:
+            value_format.format.check([Column("STATE", type_)], value_format)
+        except KsqlError:
+            raise KsqlError(
+                "One of the functions used in the statement has an intermediate type that the value format can not "
+                "handle. Please remove the function or change the format."
+            ) from None
+
+
+def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
+    """INSERT INTO .. SELECT."""
+    sink = run.source(s.target)
+    if sink is None:
+        raise StatementError(f"Source `{s.target}` does not exist.{run.metastore.hint(s.target)}")
+    if not sink.is_stream:
+        raise StatementError(f"INSERT INTO can only be used to insert into a stream. {s.target} is a table.")
+    if sink.read_only:
+        raise KsqlError(f"Cannot insert into read-only stream: {s.target}")
+    if sink.headers:
+        raise KsqlError(f"Cannot insert into {s.target} because it has header columns")
+    if s.query.limit is not None:
+        raise StatementError("INSERT INTO statements don't support LIMIT clause.")
+    context = EvaluationContext()
+    plan = run.planner(context).plan(s.query, s.target)
+    if plan.is_table:
+        raise StatementError(
+            "Incompatible data sink and query result. Data sink ("
+            f"{s.target}) type is STREAM but select query result is TABLE."
+        )
+    _check_insert(plan, sink)
+    sequence = run.next_sequence()
+    query_id = _restored_id(run) or _query_id(s.properties, run) or f"INSERTQUERY_{sequence}"
+    info = QueryInfo(query_id, text, _names(plan), s.target, creates=False)
+
+    def change(tx: Transaction) -> None:
+        store_statement(tx, sequence, text, s.target, run, query_id)
+        run.ksql.start_query(tx, info, plan, sink, context, run.config)
+
+    run.change(change)
+    if run.restored is not None:
+        run.ksql.restore_query(info, plan, sink, context, run.config)
+    run.state.queries[query_id] = info
+    return command(
+        text, f"stream/`{s.target}`/create", f"Created query with ID {query_id}", sequence, query_id
+    )
+
+
+def _query_id(properties: ast.Properties, run: Run) -> str | None:
+    given: Mapping[str, Any] = typed_properties(properties)
+    name = given.get("QUERY_ID")
+    if name is None:
+        return None
+    name = name.upper()
+    if not re.fullmatch(r"[A-Z0-9_]+", name) or _RESERVED_IDS.match(name):
+        raise StatementError(
+            f"Invalid query id: {name}. It must be of letters, digits and '_', without a reserved prefix."
+        )
+    if name in run.state.queries:
+        raise StatementError(f"Query ID '{name}' already exists.")
+    return name
+
+
+def _check_insert(plan: QueryPlan, sink: Source) -> None:
+    result, target = plan.schema.columns, sink.schema.columns
+    fits = len(result) == len(target) and all(
+        r.name == t.name and r.key == t.key and _fits(r, t) for r, t in zip(result, target, strict=True)
+    )
+    if not fits:
+        raise StatementError(
+            "Incompatible schema between results and sink.\n"
+            f"Result schema is {format_schema(result)}\nSink schema is {format_schema(target)}"
+        )
+
+
+def _fits(result: Column, target: Column) -> bool:
+    if result.type == target.type:
+        return True
+    match result.type, target.type:
+        case Decimal(p, s), Decimal(tp, ts):
+            return s <= ts and p - s <= tp - ts
+    return False
+
+
+def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
+    """TERMINATE: ends persistent queries for good, or a push query."""
+    if s.query_id is not None and s.query_id not in run.state.queries:
+        transient = run.ksql.find_transient(s.query_id)
+        if transient is not None:
+            if not run.dry:
+                transient.close()
+            return entity("terminate_query", text, queryId=transient.id, wasTerminated=True)
+        raise StatementError(f"Unknown queryId: {s.query_id}")
+    chosen = [s.query_id] if s.query_id is not None else list(run.state.queries)
+    sequence = run.next_sequence()
+
+    def change(tx: Transaction) -> None:
+        for query_id in chosen:
+            tx.remove_processor(query_id)
+            run.ksql.note_terminated(tx, query_id)
+
+    run.change(change)
+    for query_id in chosen:
+        info = run.state.queries.pop(query_id)
+        run.ksql.forget_query(query_id, dry=run.dry)
+        if info.creates and run.source(info.sink) is not None:
+            run.metastore.set_query(info.sink, None)
+    return command(text, f"terminate/{s.query_id or 'ALL'}/execute", "Query terminated.", sequence)
+
+
+def pause(run: Run, s: ast.Pause, text: str) -> Entity:
+    """PAUSE: stop feeding persistent queries."""
+    return _switch(run, s.query_id, text, "pause", "Query paused.")
+
+
+def resume(run: Run, s: ast.Resume, text: str) -> Entity:
+    """RESUME: feed paused persistent queries again."""
+    return _switch(run, s.query_id, text, "resume", "Query resumed.")
+
+
+def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) -> Entity:
+    if query_id is not None and query_id not in run.state.queries:
+        raise StatementError(f"Unknown queryId: {query_id}")
+    chosen = [query_id] if query_id is not None else list(run.state.queries)
+    sequence = run.next_sequence()
+
+    def change(tx: Transaction) -> None:
+        for each in chosen:
+            if verb == "pause":
+                run.ksql.engine.pause_processor(each)
+            else:
+                run.ksql.engine.resume_processor(each)
+
+    run.change(change)
+    run.ksql.switched(chosen, paused=verb == "pause", dry=run.dry)
+    return command(text, f"{verb}/{query_id or 'ALL'}/execute", message, sequence)

@@ -1,0 +1,161 @@
+"""What statements run in: the state that they see, the session that they share, and whether it is for real.
+
+A request runs twice: first dry, against a copy of the state, so that a mistake anywhere means that nothing was done; then for real.
+Handlers are the same both times; only `Run.change` knows the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.ksql.config import Config, canonical
+from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.metastore import Metastore, Source
+from kalam_jupyter.ksql.plan.planner import QueryPlanner
+
+if TYPE_CHECKING:
+    from kalam_jupyter.ksql.dialect import Ksql
+
+
+@dataclass(frozen=True)
+class QueryInfo:
+    """What is known of a persistent query by its statement.
+
+    Attributes
+    ----------
+    id : str
+    text : str
+    sources : tuple of str
+        The streams and tables that it reads.
+    sink : str
+        The stream or table that it writes.
+    creates : bool
+        Whether its statement made the sink (CREATE .. AS), as against INSERT INTO.
+    """
+
+    id: str
+    text: str
+    sources: tuple[str, ...]
+    sink: str
+    creates: bool
+
+
+@dataclass
+class State:
+    """Everything that statements define."""
+
+    metastore: Metastore = field(default_factory=Metastore)
+    queries: dict[str, QueryInfo] = field(default_factory=dict)
+    #: Topics that a dry run would have made, with their partitions.
+    topics: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> State:
+        """Return an independent copy."""
+        return State(self.metastore.copy(), dict(self.queries), dict(self.topics))
+
+    def readers(self, name: str) -> list[QueryInfo]:
+        """Return the queries that read a source."""
+        return [q for q in self.queries.values() if name in q.sources]
+
+    def writers(self, name: str) -> list[QueryInfo]:
+        """Return the queries that write a source."""
+        return [q for q in self.queries.values() if q.sink == name]
+
+
+@dataclass
+class Session:
+    """Settings and variables that one request's statements share."""
+
+    properties: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A stored definition that is made again as the engine is opened.
+
+    Attributes
+    ----------
+    query_id : str or None
+        Of the query that it started; None if that was terminated since.
+    """
+
+    query_id: str | None
+
+
+class Run:
+    """One pass over a request's statements, or (`restored`) one stored definition."""
+
+    def __init__(
+        self, ksql: Ksql, state: State, session: Session, *, dry: bool, restored: Restored | None = None
+    ) -> None:
+        self.ksql = ksql
+        self.restored = restored
+        self.state = state
+        self.session = session
+        self.dry = dry
+        self.sequence = ksql.next_sequence
+
+    @property
+    def metastore(self) -> Metastore:
+        """Sources and types as of this statement."""
+        return self.state.metastore
+
+    @property
+    def config(self) -> Config:
+        """Properties in force."""
+        return self.ksql.config.with_layer(self.session.properties)
+
+    def planner(self, context: EvaluationContext | None = None) -> QueryPlanner:
+        """Return a planner over the sources of this run."""
+        return QueryPlanner(
+            self.metastore,
+            self.ksql.functions,
+            context or EvaluationContext(),
+            self.partitions,
+            self.config,
+        )
+
+    def partitions(self, topic: str) -> int:
+        """Return a topic's number of partitions; 1 for one that does not exist."""
+        found = self.ksql.engine.find_topic(topic)
+        return self.state.topics.get(topic, 1) if found is None else found.partitions
+
+    def topic_exists(self, topic: str) -> bool:
+        """Whether the topic exists, or would by now."""
+        return topic in self.state.topics or self.ksql.engine.find_topic(topic) is not None
+
+    def next_sequence(self) -> int:
+        """Return the command sequence number of the statement under way."""
+        self.sequence += 1
+        return self.sequence - 1
+
+    def change(self, function: Callable[[Transaction], None]) -> None:
+        """Make a change for real, together with the new sequence number; nothing in a dry or restoring run."""
+        if self.dry or self.restored is not None:
+            return
+
+        def transaction(tx: Transaction) -> None:
+            function(tx)
+            tx.put("ksql.meta", "sequence", self.sequence)
+
+        self.ksql.engine.transact(transaction)
+        self.ksql.next_sequence = self.sequence
+
+    def override(self, name: str, value: Any) -> None:
+        """SET: override a property for the rest of the session."""
+        self.session.properties[canonical(name)] = value
+
+    def source(self, name: str) -> Source | None:
+        """Return a source by its name."""
+        return self.metastore.get(name)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a `StatementError` unless `condition` holds."""
+    if not condition:
+        raise StatementError(message)

@@ -1,0 +1,114 @@
+"""SELECT and PRINT: which kind of query it is, and how it starts."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.runtime.reports import Reporter
+from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery, result_columns
+from kalam_jupyter.ksql.statements.print_topic import print_query
+from kalam_jupyter.ksql.statements.pull import pull_query
+from kalam_jupyter.ksql.statements.run import Run
+
+PULL_SUFFIX = (
+    " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
+)
+
+
+def start_transient(run: Run, statement: ast.Statement, text: str) -> TransientQuery:
+    """Start a SELECT or PRINT.
+
+    Raises
+    ------
+    KsqlError
+        If it is neither, or cannot be planned.
+    """
+    if isinstance(statement, ast.Print):
+        return print_query(run, statement, text)
+    if not isinstance(statement, ast.Query):
+        raise StatementError("Neither a query nor a print statement")
+    if statement.emit is not None:
+        return _push(run, statement, text)
+    return _pull(run, statement, text)
+
+
+def _push(run: Run, query: ast.Query, text: str) -> TransientQuery:
+    config = run.config
+    limit = int(config["ksql.max.push.queries"])
+    running = len(run.ksql.transient_queries())
+    if running >= limit:
+        raise StatementError(
+            "Not executing statement(s) as it would cause the number of active, push queries to exceed the configured "
+            f"limit. Current push query count: {running}. Configured limit: {limit}."
+        )
+    return _streaming(run, query, text, until_end=False)
+
+
+def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
+    if not run.config.flag("ksql.pull.queries.enable"):
+        raise StatementError(
+            "Pull queries are disabled. See https://cnfl.io/queries for more info.\n"
+            "Add EMIT CHANGES if you intended to issue a push query.\n"
+            "Please set ksql.pull.queries.enable=true to enable this feature."
+        )
+    for clause, used in (
+        ("JOIN", isinstance(query.relation, ast.Join)),
+        ("WINDOW", query.window is not None),
+        ("GROUP BY", query.group_by is not None),
+        ("PARTITION BY", query.partition_by is not None),
+        ("HAVING", query.having is not None),
+    ):
+        if used:
+            raise StatementError(f"Pull queries don't support {clause} clauses.{PULL_SUFFIX}")
+    if query.limit is not None and not run.config.flag("ksql.query.pull.limit.clause.enabled"):
+        raise StatementError(
+            "LIMIT clause in pull queries is currently disabled. You can enable them by setting "
+            "ksql.query.pull.limit.clause.enabled=true."
+        )
+    ref = query.sources[0]
+    source = run.source(ref.name)
+    if source is not None and source.is_stream:
+        if not run.config.flag("ksql.query.pull.stream.enabled"):
+            raise StatementError(
+                "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the end. "
+                "To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'."
+            )
+        run.ksql.settle(source)
+        return _streaming(run, query, text, until_end=True)
+    return pull_query(run, query, text)
+
+
+def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> TransientQuery:
+    ksql = run.ksql
+    context = EvaluationContext()
+    plan = run.planner(context).plan(query, None)
+    topology = ksql.topology(plan, context, Reporter("transient"), run.config)
+    topics = {name: ksql.engine.topic(name) for name in topology.topics}
+    return StreamingQuery(
+        f"transient_{query.sources[0].label}_{random.SystemRandom().getrandbits(62)}",
+        "stream_pull" if until_end else "push",
+        result_columns(plan.schema),
+        text,
+        query.limit,
+        topology,
+        topics,
+        _starts(run, plan, until_end),
+        ksql.engine.clock.now_ms,
+        until_end=until_end,
+        key_items=plan.key_items,
+        bound_items=plan.bound_items,
+    )
+
+
+def _starts(run: Run, plan: QueryPlan, until_end: bool) -> dict[str, Any]:
+    """Tables are read from their beginning, streams from where ``auto.offset.reset`` says."""
+    earliest = until_end or str(run.config["ksql.streams.auto.offset.reset"]).lower() == "earliest"
+    return {s.topic: "earliest" if earliest or not s.is_stream else "latest" for s in plan.sources}
+
+
+__all__ = ["PULL_SUFFIX", "KsqlError", "start_transient"]
