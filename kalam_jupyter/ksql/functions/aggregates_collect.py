@@ -13,6 +13,9 @@ from kalam_jupyter.ksql.functions.registry import AggregateCall, AggregateParts,
 
 functions = Library("AGGREGATE")
 
+#: State of ATTR: values and how often they are there.
+Entries = dict[Any, tuple[Any, int]]
+
 #: HISTOGRAM counts no more keys than this.
 MAX_HISTOGRAM_KEYS = 1000
 
@@ -103,9 +106,8 @@ def histogram(call: AggregateCall) -> AggregateParts:
 @functions.aggregate("attr(value T) -> T")
 def attr(call: AggregateCall) -> AggregateParts:
     """The value, if all records have the same one (NULL is a value); else NULL."""
-    State = dict[Any, tuple[Any, int]]
 
-    def change(state: State, value: Any, by: int) -> State:
+    def change(state: Entries, value: Any, by: int) -> Entries:
         key = freeze(value)
         count = state.get(key, (None, 0))[1] + by
         if count > 0:
@@ -114,12 +116,12 @@ def attr(call: AggregateCall) -> AggregateParts:
             state.pop(key, None)
         return state
 
-    def merge(a: State, b: State) -> State:
+    def merge(a: Entries, b: Entries) -> Entries:
         for value, count in b.values():
             change(a, value, count)
         return a
 
-    def result(state: State) -> Any:
+    def result(state: Entries) -> Any:
         return next(iter(state.values()))[0] if len(state) == 1 else None
 
     entry = t.Struct((("ENTRY", call.types[0] or t.STRING), ("COUNT", t.BIGINT)))
@@ -175,10 +177,10 @@ class _HyperLogLog:
 
     @staticmethod
     def estimate(state: list[Any]) -> int:
-        raw: float = 0.7213 / (1 + 1.079 / _REGISTERS) * _REGISTERS * _REGISTERS / state[1]
+        raw = 0.7213 / (1 + 1.079 / _REGISTERS) * _REGISTERS * _REGISTERS / state[1]
         if raw <= 2.5 * _REGISTERS and state[2]:
             raw = _REGISTERS * math.log(_REGISTERS / state[2])
-        return int(round(raw))
+        return round(float(raw))
 
 
 @functions.aggregate("count_distinct(value ANY) -> BIGINT")
