@@ -89,6 +89,8 @@ class Cursor:
 
     def at_words(self, *keys: str) -> bool:
         """Whether the next tokens are these, in this order."""
+        if len(keys) == 1:
+            return self.at(keys[0])
         for i, key in enumerate(keys):
             token = self.peek(i)
             if token.key != key:
@@ -99,7 +101,7 @@ class Cursor:
 
     def accept(self, *keys: str) -> bool:
         """Skip these tokens if all of them come next."""
-        if not self.at_words(*keys):
+        if self.token.key != keys[0] and self.token.kind != "cursor" or not self.at_words(*keys):
             return False
         for _ in keys:
             self.advance()

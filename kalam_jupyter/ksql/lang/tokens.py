@@ -108,6 +108,7 @@ _GRAMMAR: dict[Kind, str] = {
 }
 _TOKEN = re.compile("|".join(f"(?P<{k.replace(' ', '_')}>{v})" for k, v in _GRAMMAR.items()), re.DOTALL)
 _KIND: dict[str | None, Kind] = {k.replace(" ", "_"): k for k in _GRAMMAR}
+_MULTILINE = ("space", "comment", "string", "quoted")
 _BAD_START = {
     "'": "Unterminated string: the closing ' is missing",
     "`": "Unterminated identifier: the closing ` is missing",
@@ -136,18 +137,18 @@ def scan(text: str) -> Iterator[Token]:
     """Yield every token of `text`, white space and comments included."""
     position, line, line_start = 0, 1, 0
     size = len(text)
+    match_at = _TOKEN.match
     while position < size:
-        match = _TOKEN.match(text, position)
+        match = match_at(text, position)
         column = position - line_start + 1
-        if match is None or (text.startswith("/*", position) and match.lastgroup == "symbol"):
+        if match is None or match.lastgroup == "symbol" and text.startswith("/*", position):
             raise _bad_character(text, position, line, column)
-        kind, found = _KIND[match.lastgroup], match.group()
-        yield Token(kind, _key(kind, found), found, _value(kind, found), position, match.end(), line, column)
-        newlines = found.count("\n")
-        if newlines:
-            line += newlines
+        kind, found, end = _KIND[match.lastgroup], match.group(), match.end()
+        yield Token(kind, _key(kind, found), found, _value(kind, found), position, end, line, column)
+        if kind in _MULTILINE and "\n" in found:
+            line += found.count("\n")
             line_start = position + found.rindex("\n") + 1
-        position = match.end()
+        position = end
     yield Token("end", "<EOF>", "<EOF>", "", size, size, line, size - line_start + 1)
 
 
