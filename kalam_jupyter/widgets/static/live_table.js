@@ -446,7 +446,7 @@ class View {
     const last = Math.min(rows.length, first + Math.ceil(height / ROW_HEIGHT) + 8);
     this.setPool(last - first);
     const now = performance.now();
-    for (let i = first; i < last; i++) this.paintRow(this.pool[i - first], rows[i], now);
+    for (let i = first; i < last; i++) this.paintRow(this.pool[i - first], rows[i], now, i);
     this.above.style.height = `${first * ROW_HEIGHT}px`;
     this.below.style.height = `${(rows.length - last) * ROW_HEIGHT}px`;
     [...this.cols.children].forEach((col, i) => {
@@ -478,10 +478,12 @@ class View {
     }
   }
 
-  paintRow(slot, row, now) {
+  paintRow(slot, row, now, index) {
     const { live } = this;
     const age = now - row.at;
-    slot.tr.classList.toggle("klt-odd", row.order % 2 === 1);
+    // The stripes of a tail move with its rows; elsewhere they stand still.
+    const stripe = this.tails && !live.filter ? row.order : index;
+    slot.tr.classList.toggle("klt-odd", stripe % 2 === 1);
     slot.cells.forEach((cell, i) => {
       const value = row.values[i];
       if (cell.value !== value || slot.order !== row.order) {
