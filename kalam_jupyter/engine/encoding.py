@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal as PyDecimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from kalam_jupyter.engine.errors import LogCorruptError, RowError
 from kalam_jupyter.engine.types import (
@@ -32,6 +32,7 @@ from kalam_jupyter.engine.types import (
 
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Any]
+Part = Literal["all", "key", "value"]
 
 
 # Values
@@ -88,24 +89,39 @@ def _optional(f: Convert | None) -> Convert | None:
 # Rows
 
 
-def rows_to_json(columns: Sequence[Column], rows: Sequence[Row | None]) -> Sequence[Any]:
-    """Return rows of `columns` as JSON values; a row of None stays None."""
-    todo = [(i, f) for i, c in enumerate(columns) for f in (json_converters(c.type)[0],) if f is not None]
-    return _convert(rows, todo, list) if todo else rows
+@lru_cache(maxsize=4096)
+def _plan(schema: Schema, part: Part, back: bool) -> list[tuple[int, Convert]]:
+    """Return (position, converter) of the columns whose values are not their own JSON."""
+    columns = {"all": schema.columns, "key": schema.key, "value": schema.value}[part]
+    converters = ((i, json_converters(c.type)[back]) for i, c in enumerate(columns))
+    return [(i, f) for i, f in converters if f is not None]
 
 
-def rows_from_json(columns: Sequence[Column], rows: Sequence[Any]) -> list[Any]:
+def rows_to_json(schema: Schema, rows: Sequence[Row | None], part: Part = "all") -> Sequence[Any]:
+    """Return rows as JSON values; a row of None stays None.
+
+    Parameters
+    ----------
+    schema : Schema
+    rows : sequence of tuple or None
+    part : "all", "key" or "value"
+        Which of the schema's columns the rows have.
+    """
+    plan = _plan(schema, part, False)
+    return _convert(rows, plan, list) if plan else rows
+
+
+def rows_from_json(schema: Schema, rows: Sequence[Any], part: Part = "all") -> list[Any]:
     """Return the rows that `rows_to_json` was given."""
-    todo = [(i, f) for i, c in enumerate(columns) for f in (json_converters(c.type)[1],) if f is not None]
-    return _convert(rows, todo, tuple)
+    return _convert(rows, _plan(schema, part, True), tuple)
 
 
-def _convert(rows: Iterable[Any], todo: list[tuple[int, Convert]], kind: type) -> list[Any]:
+def _convert(rows: Iterable[Any], plan: list[tuple[int, Convert]], kind: type) -> list[Any]:
     done: list[Any] = []
     for row in rows:
-        if row is not None and todo:
+        if row is not None and plan:
             row = list(row)
-            for i, f in todo:
+            for i, f in plan:
                 if row[i] is not None:
                     row[i] = f(row[i])
         done.append(None if row is None else kind(row))

@@ -27,7 +27,7 @@ from kalam_jupyter.engine.stored import (
     to_ipc,
 )
 from kalam_jupyter.engine.topic import MAX_BATCH
-from kalam_jupyter.engine.types import Column, Schema
+from kalam_jupyter.engine.types import Schema
 
 if TYPE_CHECKING:
     from kalam_jupyter.engine.transaction import Transaction
@@ -64,10 +64,13 @@ class EntryWriter:
     def _alter_relation(
         self, name: str, schema: Schema, plan: Sequence[int | None], constants: Sequence[Any]
     ) -> Sequence[Any]:
-        return name, schema_to_json(schema), plan, rows_to_json(schema.columns, [tuple(constants)])[0]
+        return name, schema_to_json(schema), plan, rows_to_json(schema, [tuple(constants)])[0]
 
-    def _rows(self, name: str, owner: str, columns: Sequence[Column], rows: Sequence[Any]) -> Sequence[Any]:
-        return name, owner, rows_to_json(columns, rows)
+    def _rows(self, name: str, owner: str, schema: Schema, rows: Sequence[Any]) -> Sequence[Any]:
+        return name, owner, rows_to_json(schema, rows)
+
+    def _keys(self, name: str, owner: str, schema: Schema, keys: Sequence[Any]) -> Sequence[Any]:
+        return name, owner, rows_to_json(schema, keys, "key")
 
     def _insert_batches(self, name: str, owner: str, table: pa.Table) -> Sequence[Any]:
         batches = table.to_batches(max_chunksize=CHUNK_ROWS)
@@ -85,7 +88,7 @@ _ENCODE: dict[str, Callable[..., Sequence[Any]]] = {
     "alter_relation": EntryWriter._alter_relation,
     "insert": EntryWriter._rows,
     "upsert": EntryWriter._rows,
-    "delete": EntryWriter._rows,
+    "delete": EntryWriter._keys,
     "insert_batches": EntryWriter._insert_batches,
     "append": EntryWriter._append,
 }
@@ -126,7 +129,7 @@ class EntryReader:
 
     def _alter_relation(self, name: str, schema: Any, plan: Sequence[int | None], constants: Any) -> None:
         new = schema_from_json(schema)
-        values = rows_from_json(new.columns, [constants])[0]
+        values = rows_from_json(new, [constants])[0]
         sources = [Constant(v) if i is None else i for i, v in zip(plan, values, strict=True)]
         self._tx.alter_relation(name, new, sources)
 
@@ -134,17 +137,17 @@ class EntryReader:
         return self._tx.engine.relation(name).schema
 
     def _insert(self, name: str, owner: str, rows: Any) -> None:
-        self._tx.insert(name, rows_from_json(self._schema(name).columns, rows), owner=owner)
+        self._tx.insert(name, rows_from_json(self._schema(name), rows), owner=owner)
 
     def _insert_batches(self, name: str, owner: str, blobs: Sequence[int]) -> None:
         table = pa.Table.from_batches([from_ipc(self._blobs[i]) for i in blobs])
         self._tx.insert(name, table, owner=owner)
 
     def _upsert(self, name: str, owner: str, rows: Any) -> None:
-        self._tx.upsert(name, rows_from_json(self._schema(name).columns, rows), owner=owner)
+        self._tx.upsert(name, rows_from_json(self._schema(name), rows), owner=owner)
 
     def _delete(self, name: str, owner: str, keys: Any) -> None:
-        self._tx.delete(name, rows_from_json(self._schema(name).key, keys), owner=owner)
+        self._tx.delete(name, rows_from_json(self._schema(name), keys, "key"), owner=owner)
 
     def _delete_rows(self, name: str, owner: str, row_ids: Sequence[int]) -> None:
         self._tx.delete_rows(name, row_ids, owner=owner)

@@ -310,7 +310,7 @@ class Scheduler:
     def _commit(self) -> None:
         steps = self._unwritten
         try:
-            rejected = self._engine.commit_steps(steps)
+            rejected = self._engine.writer.commit_steps(steps)
         except LogWriteError as error:
             _log.warning("steps of %d processors wait for the log: %s", len(steps), error)
             return

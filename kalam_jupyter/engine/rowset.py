@@ -5,7 +5,7 @@ Vocabulary
 row id
     Arrival number of a row version in its row set. Ids only grow; an update gives the row a new one.
 chunk
-    An immutable record batch of at most 64k rows, and which of them are dead.
+    An immutable record batch of at most 32k rows, and which of them are dead.
 tail
     Recent rows as tuples, None where dead. `maintain` seals it into a chunk and merges small chunks.
 index
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -26,10 +27,12 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Bools, Int64s, Row
 from kalam_jupyter.engine.errors import DuplicateKeyError
-from kalam_jupyter.engine.types import Schema, from_arrow, to_arrow
+from kalam_jupyter.engine.types import DataType, Schema, from_arrow, physical_type, to_arrow
 
 TAIL_ROWS: Final = 1_024
-CHUNK_ROWS: Final = 65_536
+CHUNK_ROWS: Final = 32_768
+#: Up to so many dead rows, live rows are copied as the runs between them, which is twice as fast.
+FEW_DEAD: Final = 32
 Undo = Callable[[], None]
 
 
@@ -59,7 +62,7 @@ class Live:
             elif self._dead is None:
                 batch = self._source
             else:
-                batch = self._source.filter(pa.array(~self._dead))
+                batch = _without(self._source, self._dead)
             self._batch = batch
         return batch
 
@@ -83,7 +86,7 @@ class Live:
 class Chunk:
     """An immutable record batch and its dead rows."""
 
-    __slots__ = ("_live", "batch", "dead", "dead_count", "ids")
+    __slots__ = ("_live", "_readers", "batch", "dead", "dead_count", "ids")
 
     def __init__(self, batch: pa.RecordBatch, ids: int | Int64s) -> None:
         self.batch = batch
@@ -91,6 +94,7 @@ class Chunk:
         self.dead: Bools | None = None
         self.dead_count = 0
         self._live: Live | None = None
+        self._readers: list[Callable[[int], Any]] | None = None
 
     @property
     def first_id(self) -> int:
@@ -131,8 +135,11 @@ class Chunk:
 
     def row(self, schema: Schema, position: int) -> Row:
         """Return one row as a tuple."""
-        part = self.batch.slice(position, 1)
-        return tuple(from_arrow(part.column(i), c.type)[0] for i, c in enumerate(schema.columns))
+        if self._readers is None:
+            self._readers = [
+                _reader(a, c.type) for a, c in zip(self.batch.columns, schema.columns, strict=True)
+            ]
+        return tuple([read(position) for read in self._readers])
 
 
 class RowSet:
@@ -257,7 +264,7 @@ class RowSet:
                 del self.index[key]
 
     def insert_batches(self, batches: Sequence[pa.RecordBatch]) -> Undo:
-        """Append record batches of at most 64k rows without making Python rows.
+        """Append record batches of at most 32k rows without making Python rows.
 
         Raises
         ------
@@ -315,7 +322,7 @@ class RowSet:
 
     def _keys(self, batches: Sequence[pa.RecordBatch]) -> list[Any]:
         columns = [
-            [v for b in batches for v in physical(b.column(i), self.schema.columns[i].type)]
+            list(chain.from_iterable(physical(b.column(i), self.schema.columns[i].type) for b in batches))
             for i in self._key_positions
         ]
         return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
@@ -458,6 +465,30 @@ class RowSet:
         self._untidy = True
         self.chunks.append(chunk)
         self._starts.append(chunk.first_id)
+
+
+def _without(batch: pa.RecordBatch, dead: Bools) -> pa.RecordBatch:
+    """Return a batch without its dead rows."""
+    gaps = np.flatnonzero(dead).tolist()
+    if len(gaps) > FEW_DEAD:
+        live = pa.array(~dead)
+        # column by column: RecordBatch.filter takes three times as long
+        return pa.RecordBatch.from_arrays([c.filter(live) for c in batch.columns], schema=batch.schema)
+    starts, stops = [0, *(gap + 1 for gap in gaps)], [*gaps, batch.num_rows]
+    runs = [batch.slice(a, b - a) for a, b in zip(starts, stops, strict=True) if b > a]
+    return pa.concat_batches(runs) if runs else batch.slice(0, 0)
+
+
+def _reader(array: pa.Array, type_: DataType) -> Callable[[int], Any]:
+    """Return what reads one physical value of a column by position, fast for plain columns."""
+    plain = array.view(physical_type(type_)) if physical_type(type_) is not None else array
+    if pa.types.is_string(plain.type) or pa.types.is_binary(plain.type):
+        return lambda position: plain[position].as_py()
+    number = pa.types.is_integer(plain.type) or pa.types.is_floating(plain.type)
+    if plain.null_count == 0 and (number or pa.types.is_boolean(plain.type)):
+        item: Callable[[int], Any] = plain.to_numpy(zero_copy_only=False).item
+        return item
+    return lambda position: from_arrow(array.slice(position, 1), type_)[0]
 
 
 def _mergeable(left: Chunk, right: Chunk) -> bool:

@@ -63,7 +63,7 @@ class Storage:
             log.size += len(entry.data) + sum(map(len, entry.blobs))
             log.count += 1
             try:
-                engine.replay(entry.position, now_ms, self._applying(entry, operations))
+                engine.writer.replay(entry.position, now_ms, self._applying(entry, operations))
             except Exception as error:  # whatever is wrong with it, the log cannot be trusted past it
                 raise LogCorruptError(f"log entry {entry.position} cannot be applied: {error}") from error
 
@@ -92,15 +92,21 @@ class Storage:
 
     # Checkpoints: captured in the writer, written beside it, finished in the writer again
 
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is to be made."""
+        log = self._log
+        if self._worker is not None or self._engine.scheduler.retrying:
+            return False
+        return log.size - self._retry_size > CHECKPOINT_BYTES or log.count > CHECKPOINT_ENTRIES
+
     def tend(self) -> None:
         """Start a checkpoint when the log is long, finish one that is written. For the writer."""
         finished = self._finished
         if finished is not None:
             self._worker = self._finished = None
             finished()
-        log = self._log
-        due = log.size - self._retry_size > CHECKPOINT_BYTES or log.count > CHECKPOINT_ENTRIES
-        if due and self._worker is None and not self._engine.scheduler.retrying:
+        if self.due:
             taken = self._capture()
             self._worker = threading.Thread(
                 target=self._write_beside, args=(taken,), name="kalam-engine-checkpoint", daemon=True
@@ -119,7 +125,7 @@ class Storage:
             self._finished = self._give_up
         else:
             self._finished = lambda: self._finish(taken, written)
-        self._engine.poke()
+        self._engine.writer.poke()
 
     def _give_up(self) -> None:
         self._retry_size = self._log.size

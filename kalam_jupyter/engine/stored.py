@@ -127,8 +127,8 @@ def batch_to_json(batch: Batch, descriptors: Descriptors) -> dict[str, Any]:
     codec = batch.codec_source
     assert codec is not None
     found["c"] = descriptors.number(codec, payload.schema)
-    found["k"] = rows_to_json(payload.schema.key, payload.keys)
-    found["v"] = rows_to_json(payload.schema.value, payload.values)
+    found["k"] = rows_to_json(payload.schema, payload.keys, "key")
+    found["v"] = rows_to_json(payload.schema, payload.values, "value")
     if payload.windows is not None:
         found["w"] = payload.windows
     return found
@@ -149,8 +149,8 @@ def batch_from_json(found: Mapping[str, Any], descriptors: Descriptors) -> Batch
     windows = found.get("w")
     payload = Payload.from_rows(
         schema,
-        rows_from_json(schema.key, found["k"]),
-        rows_from_json(schema.value, found["v"]),
+        rows_from_json(schema, found["k"], "key"),
+        rows_from_json(schema, found["v"], "value"),
         None if windows is None else [(start, end) for start, end in windows],
     )
     return Batch(found["t"], payload, codec, headers=headers, partitions=partitions)

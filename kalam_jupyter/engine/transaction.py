@@ -205,7 +205,7 @@ class Transaction:
         if rows:
             row_set = self._row_set(relation, owner)
             undo = row_set.insert(rows)
-            self._did(undo, "insert", name, owner, relation.schema.columns, rows)
+            self._did(undo, "insert", name, owner, relation.schema, rows)
             changes = self._changes(relation, owner)
             if changes is not None:
                 changes.add(Change("insert", None, row) for row in rows)
@@ -232,7 +232,7 @@ class Transaction:
         relation = self._keyed(name)
         row_checker(relation.schema)(rows)
         replaced, undo = self._row_set(relation, owner).upsert(rows)
-        self._did(undo, "upsert", name, owner, relation.schema.columns, rows)
+        self._did(undo, "upsert", name, owner, relation.schema, rows)
         changes = self._changes(relation, owner)
         if changes is not None:
             changes.add(
@@ -247,7 +247,7 @@ class Transaction:
         relation = self._keyed(name)
         removed, undo = self._row_set(relation, owner).delete(keys)
         if any(row is not None for row in removed):
-            self._did(undo, "delete", name, owner, relation.schema.key, keys)
+            self._did(undo, "delete", name, owner, relation.schema, keys)
             self._deleted(relation, owner, removed)
         return removed
 

@@ -231,6 +231,13 @@ class Schema:
 
     columns: tuple[Column, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.columns)
+
     @classmethod
     def of(cls, columns: Sequence[Column]) -> Schema:
         """Build a schema from any sequence of columns."""
@@ -294,7 +301,7 @@ def to_arrow(values: Sequence[Any], type_: DataType) -> pa.Array:
 
 def from_arrow(array: pa.Array | pa.ChunkedArray, type_: DataType) -> list[Any]:
     """Return the physical Python values of an Arrow array of `type_`."""
-    plain = _physical_arrow(type_)
+    plain = physical_type(type_)
     if plain is not None and array.type != plain:
         array = array.view(plain) if isinstance(array, pa.Array) else array.cast(plain)
     values: list[Any] = array.to_pylist()
@@ -304,7 +311,7 @@ def from_arrow(array: pa.Array | pa.ChunkedArray, type_: DataType) -> list[Any]:
     return values
 
 
-def _physical_arrow(type_: DataType) -> pa.DataType | None:
+def physical_type(type_: DataType) -> pa.DataType | None:
     """Integer Arrow type with the same bits as a temporal type: no datetime objects are made."""
     match storage_type(type_):
         case Primitive("DATE"):
