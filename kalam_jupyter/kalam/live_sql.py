@@ -142,6 +142,8 @@ def _columns(s: TokenStream) -> tuple[str, ...] | None:
     while True:
         if s.accept_op("*"):
             everything = True
+        elif s.at_word("FROM"):
+            raise s.error("Expected: an expression, found: FROM")
         else:
             name = s.identifier("column name")
             while s.accept_op("."):

@@ -1,0 +1,302 @@
+"""Live queries: initial rows plus changes equal a fresh SELECT, and messages have the contract's shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kalam_jupyter.engine import Clock, Engine
+from kalam_jupyter.kalam import Kalam, KalamError, LiveQuery
+from tests.kalam.conftest import CONFIG, START_MS, Client
+
+FILTERS = [
+    None,
+    "n > 2",
+    "n IS NULL OR s LIKE 'a%'",
+    "n IN (1, 3, 5) AND NOT (s = 'b')",
+    "n BETWEEN 2 AND 4",
+    "abs(n) = 3",
+    "CASE WHEN n > 3 THEN s ELSE 'a' END = 'a'",
+]
+
+values = st.tuples(st.integers(0, 6), st.one_of(st.none(), st.integers(-4, 6)), st.sampled_from(["a", "ab", "b"]))
+writes = st.one_of(
+    st.tuples(st.just("insert"), values),
+    st.tuples(st.just("update"), values),
+    st.tuples(st.just("delete"), values),
+    st.tuples(st.just("batch"), st.lists(values, min_size=1, max_size=4)),
+    st.tuples(st.just("poll"), st.none()),
+    st.tuples(st.just("reconnect"), st.none()),
+)
+
+
+def write(client: Client, op: str, value: Any) -> None:
+    if op == "batch":
+        statements = "; ".join(f"UPDATE app.t SET n = {n or 'NULL'}, s = '{s}' WHERE id = {i}" for i, n, s in value)
+        client.run(f"BEGIN; {statements}; DELETE FROM app.t WHERE id = {value[0][0]}; COMMIT")
+        return
+    i, n, s = value
+    if op == "insert" and not client.rows("SELECT id FROM app.t WHERE id = $1", i):
+        client.run("INSERT INTO app.t (id, n, s) VALUES ($1, $2, $3)", i, n, s)
+    elif op == "update":
+        client.run("UPDATE app.t SET n = $1, s = $2 WHERE id = $3", n, s, i)
+    elif op == "delete":
+        client.run("DELETE FROM app.t WHERE id = $1", i)
+
+
+class Replica:
+    """What a client that applies rows and changes in order ends up with, by primary key."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.seq: int | None = None
+
+    def apply(self, message: dict[str, Any]) -> None:
+        kind = message.get("change_type", "initial")
+        for row in message.get("rows", []):
+            if kind == "update":
+                known = dict(self.rows.get(row["id"], {}))
+                known.update(dict.fromkeys(message["old_values"][0]))
+                row = {**known, **row}
+            self.rows[row["id"]] = {"n": row.get("n"), "s": row.get("s")}
+            self._saw(row)
+        if kind == "delete":
+            for row in message["old_values"]:
+                self.rows.pop(row["id"], None)
+                self._saw(row)
+
+    def _saw(self, row: dict[str, Any]) -> None:
+        self.seq = max(self.seq or 0, int(row["_seq"]))
+
+
+def follow(live: LiveQuery, replica: Replica) -> None:
+    message = live.initial()
+    while message is not None:
+        replica.apply(message)
+        message = live.next_batch() if message["batch_control"]["has_more"] else None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(writes, max_size=14), where=st.sampled_from(FILTERS), before=st.lists(values, max_size=5))
+def test_initial_rows_plus_changes_equal_a_fresh_select(steps: Any, where: str | None, before: Any) -> None:
+    with Engine.open(clock=Clock(START_MS)) as engine:
+        kalam = Kalam(engine, CONFIG)
+        client = Client(kalam, kalam.session("root"))
+        client.run("CREATE NAMESPACE app; CREATE SHARED TABLE app.t (id INT PRIMARY KEY, n INT, s TEXT)")
+        for value in before:
+            write(client, "insert", value)
+        sql = "SELECT * FROM app.t" + (f" WHERE {where}" if where else "")
+        live, replica = kalam.subscribe(client.session, sql, {"batch_size": 2}), Replica()
+        follow(live, replica)
+        for op, value in steps:
+            if op == "poll":
+                for change in live.poll():
+                    replica.apply(change.message("s"))
+            elif op == "reconnect":
+                live.close()
+                options = {"batch_size": 2} if replica.seq is None else {"batch_size": 2, "from": replica.seq}
+                live = kalam.subscribe(client.session, sql, options)
+                follow(live, replica)
+            else:
+                write(client, op, value)
+        for change in live.poll():
+            replica.apply(change.message("s"))
+        fresh = client.rows(f"SELECT id, n, s FROM app.t{f' WHERE {where}' if where else ''}")
+        found = {int(k): (v["n"], v["s"]) for k, v in replica.rows.items()}
+        assert found == {i: (n, s) for i, n, s in fresh}
+        kalam.close()
+
+
+@pytest.fixture
+def todo(root: Client) -> Client:
+    root.run("CREATE TABLE app.todo (id BIGINT PRIMARY KEY, title TEXT, done BOOLEAN) WITH (TYPE='USER')")
+    return root
+
+
+def test_worked_session_of_the_contract(todo: Client) -> None:
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false), (2, 'b', false), (3, 'c', false)")
+    live = todo.kalam.subscribe(
+        todo.session, "SELECT * FROM app.todo WHERE done = false", {"batch_size": 2}, subscription_id="t"
+    )
+    ack, first = live.ack(), live.initial()
+    assert first is not None
+    assert [c["name"] for c in ack["schema"]] == ["id", "title", "done", "_seq", "_deleted"]
+    assert ack["total_rows"] == 0
+    assert ack["batch_control"] == first["batch_control"]
+    assert first["batch_control"] == {
+        "batch_num": 0,
+        "has_more": True,
+        "status": "loading",
+        "last_seq_id": int(first["rows"][1]["_seq"]),
+    }
+    assert [r["id"] for r in first["rows"]] == ["1", "2"]
+    todo.run("INSERT INTO app.todo VALUES (4, 'd', false)")
+    assert live.poll() == []  # still loading
+    second = live.next_batch(first["batch_control"]["last_seq_id"])
+    assert [r["id"] for r in second["rows"]] == ["3"]
+    assert second["batch_control"]["status"] == "ready"
+    todo.run("UPDATE app.todo SET title = 'd2' WHERE id = 4")
+    todo.run("UPDATE app.todo SET done = true WHERE id = 4; DELETE FROM app.todo WHERE id = 1")
+    messages = [orjson.loads(c.encode("t")) for c in live.poll()]
+    assert [m["change_type"] for m in messages] == ["insert", "update", "delete", "delete"]
+    assert list(messages[1]) == ["type", "subscription_id", "change_type", "rows", "old_values"]
+    insert = messages[0]["rows"][0]
+    assert insert == {"id": "4", "title": "d", "done": False, "_seq": insert["_seq"], "_deleted": False}
+    update = messages[1]
+    assert set(update["rows"][0]) == {"id", "title", "done", "_seq"}
+    assert update["old_values"] == [{"id": "4", "title": "d", "_seq": insert["_seq"]}]
+    assert messages[3]["old_values"][0]["_deleted"] is True
+    assert messages[3]["old_values"][0]["title"] == "a"
+    assert messages[0] == live_message(messages[0])
+
+
+def live_message(message: dict[str, Any]) -> dict[str, Any]:
+    """A change holds nothing but its own keys."""
+    return {k: message[k] for k in ("type", "subscription_id", "change_type", "rows")}
+
+
+def test_column_set_to_null_is_absent_from_rows_and_present_in_old_values(todo: Client) -> None:
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false)")
+    live = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {"last_rows": 0})
+    todo.run("UPDATE app.todo SET title = NULL WHERE id = 1")
+    (change,) = live.poll()
+    assert change.rows is not None and "title" not in change.rows
+    assert change.old_values is not None and change.old_values["title"] == "a"
+
+
+def test_projection_carries_key_and_seq(todo: Client) -> None:
+    live = todo.kalam.subscribe(todo.session, "SELECT title FROM app.todo", {})
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false); UPDATE app.todo SET title = 'b' WHERE id = 1")
+    insert, update = live.poll()
+    assert insert.rows == {"title": "a", "_seq": str(insert.seq)}
+    assert update.rows == {"id": "1", "title": "b", "_seq": str(update.seq)}
+    assert update.old_values == {"id": "1", "title": "a", "_seq": str(insert.seq)}
+
+
+def test_without_options_there_are_no_initial_rows(todo: Client) -> None:
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false)")
+    live = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", None)
+    assert live.initial() is None
+    assert live.ack()["batch_control"] == {
+        "batch_num": 0,
+        "has_more": False,
+        "status": "ready",
+        "last_seq_id": None,
+    }
+    todo.run("INSERT INTO app.todo VALUES (2, 'b', false)")
+    assert [c.change_type for c in live.poll()] == ["insert"]
+
+
+def test_last_rows_are_the_newest_in_ascending_order(todo: Client) -> None:
+    todo.run("INSERT INTO app.todo (id) VALUES (1), (2), (3)")
+    live = todo.kalam.subscribe(todo.session, "SELECT id FROM app.todo", {"last_rows": 2})
+    message = live.initial()
+    assert message is not None
+    assert [r["id"] for r in message["rows"]] == ["2", "3"]
+
+
+def test_rolled_back_work_is_never_sent(todo: Client) -> None:
+    live = todo.kalam.subscribe(todo.session, "SELECT id FROM app.todo", {})
+    todo.run("BEGIN; INSERT INTO app.todo (id) VALUES (1); ROLLBACK")
+    assert live.poll() == []
+
+
+def test_changes_of_another_owner_are_not_seen(todo: Client, user: Any) -> None:
+    alice, bob = user("alice"), user("bob")
+    live = alice.kalam.subscribe(alice.session, "SELECT * FROM app.todo", {})
+    bob.run("INSERT INTO app.todo (id) VALUES (1)")
+    assert live.poll() == []
+    todo.run("EXECUTE AS USER 'alice' (INSERT INTO app.todo (id) VALUES (2))")
+    assert [c.rows["id"] for c in live.poll() if c.rows] == ["2"]
+
+
+def test_one_change_is_encoded_once_for_all_subscribers_of_a_query(todo: Client) -> None:
+    sql = "SELECT * FROM app.todo WHERE done = false"
+    first = todo.kalam.subscribe(todo.session, sql, {})
+    second = todo.kalam.subscribe(todo.session, "select * from app.todo where  done=false", {})
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false)")
+    assert first.poll()[0] is second.poll()[0]
+
+
+def test_killed_live_query_stops_and_leaves_system_live(todo: Client) -> None:
+    live = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {}, subscription_id="x")
+    rows = todo.rows("SELECT live_id, subscription_id, table_name, status FROM system.live")
+    assert rows == [(live.live_id, "x", "todo", "active")]
+    assert todo.say(f"KILL LIVE QUERY '{live.live_id}'") == f"Live query killed: {live.live_id}"
+    todo.run("INSERT INTO app.todo (id) VALUES (1)")
+    assert live.poll() == []
+    assert todo.rows("SELECT live_id FROM system.live") == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "text"),
+    [
+        ("SELECT id FROM app.todo; SELECT 1", "INVALID_SQL", "must contain exactly one SELECT statement"),
+        ("DELETE FROM app.todo", "INVALID_SQL", "Only SELECT queries are supported for subscriptions"),
+        ("SELECT id FROM app.todo GROUP BY id", "INVALID_SQL", "does not support GROUP BY. Only SELECT"),
+        ("SELECT DISTINCT id FROM app.todo", "INVALID_SQL", "supports only SELECT ... FROM ... [WHERE ...]."),
+        ("SELECT * FROM app.todo a JOIN app.todo b", "INVALID_SQL", "does not support JOIN clauses."),
+        ("SELECT * FROM app.todo, app.x", "INVALID_SQL", "requires exactly one table in the FROM clause."),
+        ("SELECT * FROM (SELECT 1)", "INVALID_SQL", "requires a direct table reference in FROM."),
+        ("SELECT _seq FROM app.todo", "INVALID_SQL", "cannot project system columns '_seq' or '_deleted'."),
+        ("SELECT * FROM todo", "INVALID_SQL", "Invalid SQL: Query must use namespace.table format"),
+        ("SELECT * FROM app.nope", "NOT_FOUND", "Not found: Table not found: app:nope"),
+        ("SELECT * FROM app.todo WHERE nope = 1", "SUBSCRIPTION_FAILED", "No field named nope"),
+        ("SELECT FROM", "INVALID_SQL", "Invalid SQL: Parse error: Failed to parse SQL"),
+    ],
+)
+def test_refused_live_queries(todo: Client, sql: str, code: str, text: str) -> None:
+    with pytest.raises(KalamError) as caught:
+        todo.kalam.subscribe(todo.session, sql, {})
+    assert caught.value.code == code
+    assert text in caught.value.message
+
+
+def test_limits_of_a_remote_connection(todo: Client) -> None:
+    for i in range(CONFIG.max_subscriptions_per_user):
+        todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {}, subscription_id=f"s{i}", connection_id="c")
+    with pytest.raises(KalamError) as caught:
+        todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {}, subscription_id="more", connection_id="c")
+    assert caught.value.code == "SUBSCRIPTION_LIMIT_EXCEEDED"
+    todo.kalam.subscribe(todo.session, "SELECT id FROM app.todo", {}, subscription_id="s1", connection_id="c")
+
+
+def test_reader_that_fell_behind_catches_up_without_loss_or_repetition(
+    todo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kalam_jupyter.engine.relation.CHANGES_RETAINED", 3)
+    live, replica = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo WHERE done = false", {}), {}
+    for i in range(6):
+        todo.run("INSERT INTO app.todo VALUES ($1, 'a', false)", i)
+    for change in live.poll():
+        replica[change.new[0]] = change.new
+    for i in range(6, 12):
+        todo.run("INSERT INTO app.todo VALUES ($1, 'a', false)", i)
+    todo.run("DELETE FROM app.todo WHERE id = 1; UPDATE app.todo SET done = true WHERE id = 2")
+    changes = live.poll()
+    for change in changes:
+        if change.new is None:
+            replica.pop(change.old[0], None)
+        else:
+            replica[change.new[0]] = change.new
+    assert sorted(replica) == [i for i in range(12) if i not in (1, 2)]
+    assert len({c.seq for c in changes}) == len(changes)
+    assert live.poll() == []
+
+
+def test_stream_rows_expire_silently_and_deletes_carry_the_row_id(root: Client, clock: Clock) -> None:
+    root.run("CREATE STREAM TABLE app.ev (id TEXT, v INT) WITH (TTL_SECONDS = 10)")
+    live = root.kalam.subscribe(root.session, "SELECT * FROM app.ev", {})
+    root.run("INSERT INTO app.ev VALUES ('a', 1), ('b', 2)")
+    first, second = live.poll()
+    assert first.rows == {"id": "a", "v": 1, "_seq": str(first.seq)}
+    root.run("DELETE FROM app.ev WHERE id = 'b'")
+    assert [c.old_values for c in live.poll()] == [{"row_id": f"root:{second.seq}"}]
+    clock.advance(11_000)
+    assert root.rows("SELECT id FROM app.ev") == []
+    root.run("INSERT INTO app.ev VALUES ('c', 3)")
+    assert [c.change_type for c in live.poll()] == ["insert"]
