@@ -4,7 +4,7 @@
 `validation` are what statements are refused by.
 """
 
-from kalam_jupyter.ksql.formats import delimited, json_format, kafka, none
+from kalam_jupyter.ksql.formats import avro, delimited, json_format, json_sr, kafka, none, protobuf
 from kalam_jupyter.ksql.formats.base import (
     NO_FEATURES,
     UNWRAP_SINGLES,
@@ -17,7 +17,6 @@ from kalam_jupyter.ksql.formats.base import (
 )
 from kalam_jupyter.ksql.formats.codec import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
 from kalam_jupyter.ksql.formats.validation import (
-    check_delimiter,
     check_key_types,
     check_side,
     key_features,
@@ -34,7 +33,7 @@ __all__ = [
     "KeyWindow",
     "KsqlCodec",
     "SerdeFormat",
-    "check_delimiter",
+    "avro",
     "check_key_types",
     "check_side",
     "codec_from_descriptor",
@@ -42,8 +41,10 @@ __all__ = [
     "format_names",
     "format_of",
     "json_format",
+    "json_sr",
     "kafka",
     "key_features",
     "none",
+    "protobuf",
     "value_features",
 ]

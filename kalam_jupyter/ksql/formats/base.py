@@ -66,7 +66,13 @@ class FormatInfo:
             ``Unknown format: FOO``, ``JSON does not support the following configs: [delimiter]``.
         """
         format_ = format_of(name)
-        info = cls(format_.name, tuple(sorted((properties or {}).items())))
+        given = dict(properties or {})
+        if format_.schema_type == "PROTOBUF":
+            # What the reference's Protobuf formats always carry: it shows in descriptions.
+            given = {"unwrapPrimitives": "true", **given}
+        if "nullableRepresentation" in given:
+            given["nullableRepresentation"] = given["nullableRepresentation"].lower()
+        info = cls(format_.name, tuple(sorted(given.items())))
         unsupported = [key for key, _ in info.properties if key not in format_.properties]
         if unsupported:
             names = ", ".join(unsupported)
@@ -140,9 +146,12 @@ class Format(Protocol):
         The properties it takes.
     uses_registry : bool
         Its schemas are kept in the schema registry, and columns can be inferred from there.
+    schema_type : str or None
+        What the registry calls its schemas: AVRO, JSON or PROTOBUF. None for formats without schemas.
     """
 
     name: str
+    schema_type: str | None
     features: frozenset[str]
     properties: frozenset[str]
     uses_registry: bool

@@ -19,9 +19,9 @@ from kalam_jupyter.ksql.formats.base import (
     register,
 )
 from kalam_jupyter.ksql.formats.text import text_reader, text_writer
-from kalam_jupyter.ksql.formats.validation import parse_delimiter
 
 QUOTE = '"'
+NAMED_DELIMITERS = {"TAB": "\t", "SPACE": " "}
 
 
 def _is_alphanumeric(char: str) -> bool:
@@ -106,6 +106,7 @@ class DelimitedFormat:
     features = frozenset({UNWRAP_SINGLES})
     properties = frozenset({"delimiter"})
     uses_registry = False
+    schema_type: str | None = None
 
     def check(self, columns: Sequence[Column], info: FormatInfo) -> None:
         for column in columns:
@@ -152,7 +153,8 @@ class DelimitedFormat:
         return not texts and (len(side.columns) > 1 or (side.is_key and len(side.columns) == 1))
 
     def _delimiter(self, side: Side) -> str:
-        return parse_delimiter(side.info.get("delimiter") or ",")
+        text = side.info.get("delimiter") or ","
+        return NAMED_DELIMITERS.get(text.upper(), text)
 
 
 DELIMITED = register(DelimitedFormat())

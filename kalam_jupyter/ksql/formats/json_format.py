@@ -32,6 +32,7 @@ class JsonFormat:
     features = frozenset({WRAP_SINGLES, UNWRAP_SINGLES})
     properties: frozenset[str] = frozenset()
     uses_registry = False
+    schema_type: str | None = None
 
     def check(self, columns: Sequence[Column], info: FormatInfo) -> None:
         if any(find_type(c.type, is_unwritable_map) for c in columns):

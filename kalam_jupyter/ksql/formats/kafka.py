@@ -58,6 +58,7 @@ class KafkaFormat:
     features = frozenset({UNWRAP_SINGLES})
     properties: frozenset[str] = frozenset()
     uses_registry = False
+    schema_type: str | None = None
 
     def check(self, columns: Sequence[Column], info: FormatInfo) -> None:
         if len(columns) > 1:

@@ -24,6 +24,7 @@ class NoneFormat:
     features = NO_FEATURES
     properties: frozenset[str] = frozenset()
     uses_registry = False
+    schema_type: str | None = None
 
     def check(self, columns: Sequence[Column], info: FormatInfo) -> None:
         if columns:

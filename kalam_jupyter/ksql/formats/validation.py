@@ -15,43 +15,6 @@ from kalam_jupyter.ksql.formats.base import (
     find_type,
 )
 
-NAMED_DELIMITERS = {"TAB": "\t", "SPACE": " "}
-_DELIMITER_EXAMPLE = "\nExample valid value: ';'"
-
-
-def parse_delimiter(text: str) -> str:
-    """Return the delimiter that a KEY_DELIMITER or VALUE_DELIMITER property names.
-
-    Raises
-    ------
-    KsqlError
-        If `text` is blank, or neither one character nor TAB nor SPACE. The message is the reason; see
-        `check_delimiter` for the full sentence.
-    """
-    if not text.strip():
-        raise KsqlError(
-            "Delimiter cannot be empty, if you meant to have a tab or space for delimiter, "
-            "please use the special values 'TAB' or 'SPACE'"
-        )
-    if len(text) == 1:
-        return text
-    try:
-        return NAMED_DELIMITERS[text.upper()]
-    except KeyError:
-        raise KsqlError(
-            f"Invalid delimiter value: '{text}'. Delimiter must be a single character or TAB,SPACE"
-        ) from None
-
-
-def check_delimiter(property_name: str, text: str) -> None:
-    """Refuse a bad delimiter: ``Configuration VALUE_DELIMITER is invalid: ...``."""
-    try:
-        parse_delimiter(text)
-    except KsqlError as error:
-        raise KsqlError(
-            f"Configuration {property_name} is invalid: {error.message}{_DELIMITER_EXAMPLE}"
-        ) from None
-
 
 def key_features(info: FormatInfo, columns: Sequence[Column]) -> frozenset[str]:
     """Return the serde features of a key: one column is unwrapped where the format could do both."""

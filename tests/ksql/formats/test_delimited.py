@@ -108,7 +108,7 @@ def test_a_field_of_another_kind_is_an_error(type_: t.DataType, text: str) -> No
     assert isinstance(read(codec_of("DELIMITED", {"V": type_}), text.encode())[0], str)
 
 
-@pytest.mark.parametrize(("name", "char"), [("|", "|"), ("TAB", "\t"), ("SPACE", " ")])
+@pytest.mark.parametrize(("name", "char"), [("|", "|"), ("TAB", "\t"), ("SPACE", " "), (" ", " ")])
 def test_the_delimiter_is_a_property(name: str, char: str) -> None:
     codec = codec_of("DELIMITED", TWO, delimiter=name)
     assert write(codec, ("a,b", "c")) == [f"a,b{char}c".encode()]

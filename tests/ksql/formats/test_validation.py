@@ -10,7 +10,6 @@ from kalam_jupyter.ksql.formats import (
     UNWRAP_SINGLES,
     WRAP_SINGLES,
     FormatInfo,
-    check_delimiter,
     check_key_types,
     check_side,
     key_features,
@@ -84,25 +83,6 @@ def test_keys_hold_no_maps() -> None:
         "See https://github.com/confluentinc/ksql/issues/6621 for more."
     )
     check_key_types(columns(True, K=t.Struct((("F", t.Array(t.STRING)),))))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            " ",
-            "Delimiter cannot be empty, if you meant to have a tab or space for delimiter, "
-            "please use the special values 'TAB' or 'SPACE'",
-        ),
-        ("<~>", "Invalid delimiter value: '<~>'. Delimiter must be a single character or TAB,SPACE"),
-    ],
-)
-def test_a_bad_delimiter_is_refused(text: str, message: str) -> None:
-    with pytest.raises(KsqlError) as caught:
-        check_delimiter("VALUE_DELIMITER", text)
-    assert caught.value.message == (
-        f"Configuration VALUE_DELIMITER is invalid: {message}\nExample valid value: ';'"
-    )
 
 
 def test_a_format_takes_only_its_own_properties() -> None:

@@ -1,0 +1,254 @@
+"""AVRO: data written with a registered schema, as Kafka Connect's converter writes it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import fastavro
+
+from kalam_jupyter.engine import types as t
+from kalam_jupyter.engine.batch import Row
+from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.formats.adapt import adapter, nullable
+from kalam_jupyter.ksql.formats.avro_schema import (
+    DEFAULT_NAME,
+    AvroSchema,
+    check_name,
+    is_map_entry,
+    record_schema,
+    value_schema,
+)
+from kalam_jupyter.ksql.formats.base import (
+    UNWRAP_SINGLES,
+    WRAP_SINGLES,
+    Deserializer,
+    FormatInfo,
+    SerdeError,
+    Serializer,
+    Side,
+    each,
+    find_type,
+    register,
+)
+from kalam_jupyter.ksql.formats.json_format import is_unwritable_map
+from kalam_jupyter.ksql.formats.registered import (
+    check_referenced,
+    field_names,
+    registry_of,
+    schema_id_to_write,
+    side_type,
+)
+from kalam_jupyter.ksql.formats.wire import PREFIX_BYTES, prefix, schema_id_of
+
+Convert = Callable[[Any], Any]
+
+
+class AvroFormat:
+    """Avro with the schema registry."""
+
+    name = "AVRO"
+    schema_type: str | None = "AVRO"
+    features = frozenset({WRAP_SINGLES, UNWRAP_SINGLES})
+    properties = frozenset({"fullSchemaName"})
+    uses_registry = True
+
+    def check(self, columns: Sequence[t.Column], info: FormatInfo) -> None:
+        if any(find_type(c.type, is_unwritable_map) for c in columns):
+            raise KsqlError("Avro only supports MAPs with STRING keys")
+        for name in field_names(columns):
+            check_name(name)
+
+    def schema_text(self, side: Side) -> str:
+        """Return the schema that the columns of `side` are written with."""
+        name = side.info.get("fullSchemaName") or DEFAULT_NAME
+        if side.unwrapped:
+            return json.dumps(value_schema(side.columns[0].type, name))
+        return json.dumps(record_schema([(c.name, c.type) for c in side.columns], name))
+
+    def schema_type_of(self, text: str, references: dict[str, str], info: FormatInfo) -> t.DataType | None:
+        """Return the type of the values that a schema describes, None where ksqlDB has none."""
+        return _parsed(text).type()
+
+    def serializer(self, side: Side) -> Serializer:
+        if not side.columns:
+            return lambda rows: [None] * len(rows)
+        schema_id = schema_id_to_write(side)
+        schema = _parsed(registry_of(side).schema(schema_id).text)
+        writer = fastavro.parse_schema(_without_logical_types(schema.root), {})
+        convert = _writer(schema, schema.root, side_type(side))
+        head = prefix(schema_id)
+
+        def write(row: Row) -> bytes | None:
+            value: Any = row[0] if side.unwrapped else row
+            if value is None:
+                return None
+            out = io.BytesIO()
+            out.write(head)
+            try:
+                fastavro.schemaless_writer(out, writer, convert(value))
+            except (SerdeError, ValueError, TypeError) as error:
+                raise SerdeError(f"Failed to serialize {side.serde.info.name}: {error}") from None
+            return out.getvalue()
+
+        return lambda rows: [None if r is None else write(r) for r in rows]
+
+    def deserializer(self, side: Side) -> Deserializer:
+        if not side.columns:
+            return lambda data: ([None] * len(data), [])
+        target = side_type(side)
+
+        @cache
+        def reader(schema_id: int) -> Callable[[bytes], Any]:
+            schema = _parsed(registry_of(side).schema(schema_id).text)
+            check_referenced(schema.type(), schema_id)
+            writer = fastavro.parse_schema(_without_logical_types(schema.root), {})
+            convert = _reader(schema, schema.root)
+            adapt = nullable(adapter(schema.type() or t.STRING, target))
+
+            def read(data: bytes) -> Any:
+                source = io.BytesIO(data)
+                source.seek(PREFIX_BYTES)
+                value: Any = fastavro.schemaless_reader(source, writer, None)
+                return None if value is None else adapt(convert(value))
+
+            return read
+
+        def read_row(data: bytes) -> Row | None:
+            try:
+                value = reader(schema_id_of(data))(data)
+            except KsqlError as error:
+                raise SerdeError(error.message) from None
+            except (ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
+                raise SerdeError(f"Not the data of its schema: {error or type(error).__name__}") from None
+            if value is None:
+                return None
+            return (value,) if side.unwrapped else value
+
+        return each(read_row)
+
+    def lossless(self, side: Side) -> bool:
+        """A bare null is a null value; with a schema of the user's, defaults take the place of nulls."""
+        return side.is_key or not side.unwrapped
+
+
+@cache
+def _parsed(text: str) -> AvroSchema:
+    try:
+        return AvroSchema(json.loads(text))
+    except ValueError:
+        return AvroSchema(text.strip())  # a bare type name, as some registries give it
+
+
+def _without_logical_types(schema: Any) -> Any:
+    """Return a schema whose dates, times and decimals are the integers and bytes they are written as."""
+    if isinstance(schema, list):
+        return [_without_logical_types(s) for s in schema]
+    if isinstance(schema, dict):
+        return {
+            k: [{**f, "type": _without_logical_types(f["type"])} for f in v]
+            if k == "fields"
+            else _without_logical_types(v)
+            if k in ("type", "items", "values")
+            else v
+            for k, v in schema.items()
+            if k != "logicalType"
+        }
+    return schema
+
+
+def _reader(schema: AvroSchema, node: Any) -> Convert:
+    """Return the conversion of what fastavro reads to physical values of `AvroSchema.type`."""
+    node = schema.resolve(node)
+    kind = node if isinstance(node, str) else node["type"]
+    if kind == "record":
+        fields = [
+            (f["name"], nullable(_reader(schema, f["type"])))
+            for f in node["fields"]
+            if schema.type(f["type"]) is not None
+        ]
+        return lambda v: tuple([read(v[name]) for name, read in fields])
+    if kind == "array":
+        if is_map_entry(schema.resolve(node["items"])):
+            entry = _reader(schema, node["items"])
+            return lambda v: dict(entry(e) for e in v)
+        element = nullable(_reader(schema, node["items"]))
+        return lambda v: [element(e) for e in v]
+    if kind == "map":
+        value = nullable(_reader(schema, node["values"]))
+        return lambda v: {k: value(e) for k, e in v.items()}
+    if not isinstance(node, str) and node.get("logicalType") == "decimal":
+        scale = node.get("scale", 0)
+        return lambda v: Decimal(int.from_bytes(v, "big", signed=True)).scaleb(-scale)
+    return lambda v: v
+
+
+def _writer(
+    schema: AvroSchema, node: Any, type_: t.DataType, default: Any = None, has_default: bool = False
+) -> Convert:
+    """Return the conversion of physical values of `type_` to what fastavro writes as `node`.
+
+    Null where the schema does not admit it becomes the field's default, if it has one.
+    """
+    optional = node == "null" or (isinstance(node, list) and "null" in node)
+    inner = _value_writer(schema, schema.resolve(node), type_)
+
+    def convert(value: Any) -> Any:
+        if value is not None:
+            return inner(value)
+        if optional:
+            return None
+        if has_default:
+            return default
+        raise SerdeError("null where the schema does not allow it")
+
+    return convert
+
+
+def _value_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
+    kind = node if isinstance(node, str) else node["type"]
+    match type_, kind:
+        case t.Struct(), "record":
+            return _record_writer(schema, node, type_)
+        case t.Array(element), "array":
+            item = _writer(schema, node["items"], element)
+            return lambda v: [item(x) for x in v]
+        case t.Map(_, value), "map":
+            item = _writer(schema, node["values"], value)
+            return lambda v: {k: item(x) for k, x in v.items()}
+        case t.Map(key, value), "array":
+            entry = _writer(schema, node["items"], t.Struct((("key", key), ("value", value))))
+            return lambda v: [entry(pair) for pair in v.items()]
+        case t.Decimal(), "bytes" | "fixed" if not isinstance(node, str) and "scale" in node:
+            return _decimal_writer(node["scale"], node.get("size") if kind == "fixed" else None)
+        case _, "record" | "array" | "map":
+            raise KsqlError(f"{type_} cannot be written as Avro {kind}")
+    return lambda v: v
+
+
+def _record_writer(schema: AvroSchema, node: dict[str, Any], type_: t.Struct) -> Convert:
+    folded = {name.upper(): i for name, i in type_.index.items()}
+    fields: list[tuple[str, int | None, Convert]] = []
+    for field in node["fields"]:
+        i = type_.index.get(field["name"], folded.get(field["name"].upper()))
+        inner = type_.fields[i][1] if i is not None else schema.type(field["type"]) or t.STRING
+        has_default = "default" in field
+        convert = _writer(schema, field["type"], inner, field.get("default"), has_default)
+        fields.append((field["name"], i, convert))
+    return lambda v: {name: convert(None if i is None else v[i]) for name, i, convert in fields}
+
+
+def _decimal_writer(scale: int, size: int | None) -> Convert:
+    def convert(value: Decimal) -> bytes:
+        unscaled = int(value.scaleb(scale).to_integral_value())
+        length = size or max(1, (unscaled.bit_length() + 8) // 8)
+        return unscaled.to_bytes(length, "big", signed=True)
+
+    return convert
+
+
+AVRO = register(AvroFormat())

@@ -1,0 +1,187 @@
+"""Avro schemas of ksqlDB columns, and columns of Avro schemas, both as Kafka Connect translates them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kalam_jupyter.engine import types as t
+from kalam_jupyter.ksql.errors import KsqlError
+
+DEFAULT_NAME = "io.confluent.ksql.avro_schemas.KsqlDataSourceSchema"
+MAP_ENTRY = "MapEntry"
+_INTERNAL_TYPE = "connect.internal.type"
+_CONNECT = "org.apache.kafka.connect.data."
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_PRIMITIVES: dict[str, Any] = {
+    "BOOLEAN": "boolean",
+    "INTEGER": "int",
+    "BIGINT": "long",
+    "DOUBLE": "double",
+    "STRING": "string",
+    "BYTES": "bytes",
+    "DATE": {"type": "int", "connect.version": 1, "connect.name": f"{_CONNECT}Date", "logicalType": "date"},
+    "TIME": {
+        "type": "int",
+        "connect.version": 1,
+        "connect.name": f"{_CONNECT}Time",
+        "logicalType": "time-millis",
+    },
+    "TIMESTAMP": {
+        "type": "long",
+        "connect.version": 1,
+        "connect.name": f"{_CONNECT}Timestamp",
+        "logicalType": "timestamp-millis",
+    },
+}
+
+#: (Avro type, logical type) or Avro type alone -> type
+_TYPES: dict[Any, t.DataType] = {
+    "boolean": t.BOOLEAN,
+    "int": t.INTEGER,
+    "long": t.BIGINT,
+    "float": t.DOUBLE,
+    "double": t.DOUBLE,
+    "string": t.STRING,
+    "enum": t.STRING,
+    "bytes": t.BYTES,
+    "fixed": t.BYTES,
+    ("int", "date"): t.DATE,
+    ("int", "time-millis"): t.TIME,
+    ("long", "timestamp-millis"): t.TIMESTAMP,
+}
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no Avro field can have."""
+    if not name or not (name[0].isalpha() or name[0] == "_") or not name[0].isascii():
+        raise KsqlError(f"Schema is not compatible with Avro: Illegal initial character: {name}")
+    if not _NAME.fullmatch(name):
+        raise KsqlError(f"Schema is not compatible with Avro: Illegal character in: {name}")
+
+
+def record_schema(fields: Sequence[tuple[str, t.DataType]], full_name: str) -> dict[str, Any]:
+    """Return the record of some fields, each of them optional."""
+    namespace, _, name = full_name.rpartition(".")
+    schema: dict[str, Any] = {"type": "record", "name": name}
+    if namespace:
+        schema["namespace"] = namespace
+    schema["fields"] = [
+        {"name": field, "type": ["null", value_schema(type_, f"{full_name}_{field}")], "default": None}
+        for field, type_ in fields
+    ]
+    schema["connect.name"] = full_name
+    return schema
+
+
+def value_schema(type_: t.DataType, full_name: str) -> Any:
+    """Return the schema of a type's non-null values; records inside are named after `full_name`."""
+    match t.storage_type(type_):
+        case t.Struct(fields):
+            return record_schema(fields, full_name)
+        case t.Array(element):
+            return {"type": "array", "items": ["null", value_schema(element, full_name)]}
+        case t.Map(key, value):
+            entry = record_schema([("key", key), ("value", value)], full_name)
+            del entry["connect.name"]
+            return {"type": "array", "items": {**entry, _INTERNAL_TYPE: MAP_ENTRY}}
+        case t.Decimal(precision, scale):
+            return {
+                "type": "bytes",
+                "scale": scale,
+                "precision": precision,
+                "connect.version": 1,
+                "connect.parameters": {"scale": str(scale), "connect.decimal.precision": str(precision)},
+                "connect.name": f"{_CONNECT}Decimal",
+                "logicalType": "decimal",
+            }
+        case scalar:
+            return _PRIMITIVES[str(scalar)]
+
+
+class AvroSchema:
+    """An Avro schema with its named types resolved.
+
+    Parameters
+    ----------
+    schema
+        Parsed JSON.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self.root = schema
+        self._named: dict[str, Any] = {}
+        self._collect(schema, "")
+
+    def _collect(self, schema: Any, namespace: str) -> None:
+        if isinstance(schema, list):
+            for branch in schema:
+                self._collect(branch, namespace)
+        elif isinstance(schema, dict):
+            if schema.get("type") in ("record", "enum", "fixed"):
+                full = schema["name"]
+                if "." not in full:
+                    namespace = schema.get("namespace", namespace)
+                    full = f"{namespace}.{full}" if namespace else full
+                else:
+                    namespace = full.rpartition(".")[0]
+                self._named[full] = self._named[full.rpartition(".")[2]] = schema
+            for field in schema.get("fields", ()):
+                self._collect(field["type"], namespace)
+            for inner in ("items", "values", "type"):
+                if isinstance(schema.get(inner), dict | list):
+                    self._collect(schema[inner], namespace)
+
+    def resolve(self, schema: Any) -> Any:
+        """Return a type by what it stands for: names by what they name, optional types by the type itself."""
+        if isinstance(schema, list):
+            branches = [b for b in schema if b != "null"]
+            if len(branches) == 1:
+                return self.resolve(branches[0])
+            return schema
+        if isinstance(schema, str) and schema in self._named:
+            return self._named[schema]
+        if isinstance(schema, dict) and isinstance(schema.get("type"), dict | list):
+            return self.resolve(schema["type"])
+        return schema
+
+    def type(self, schema: Any = None) -> t.DataType | None:
+        """Return the type of a schema's values; None where ksqlDB has none."""
+        schema = self.resolve(self.root if schema is None else schema)
+        if isinstance(schema, list):
+            return None
+        kind = schema if isinstance(schema, str) else schema["type"]
+        if kind == "record":
+            return self._record_type(schema)
+        if kind == "array":
+            if is_map_entry(self.resolve(schema["items"])):
+                value = self.type(_field(self.resolve(schema["items"]), "value")["type"])
+                return None if value is None else t.Map(t.STRING, value)
+            element = self.type(schema["items"])
+            return None if element is None else t.Array(element)
+        if kind == "map":
+            value = self.type(schema["values"])
+            return None if value is None else t.Map(t.STRING, value)
+        logical = None if isinstance(schema, str) else schema.get("logicalType")
+        if logical == "decimal" and kind in ("bytes", "fixed"):
+            return t.Decimal(schema.get("precision", 64), schema.get("scale", 0))
+        return _TYPES.get((kind, logical), _TYPES.get(kind))
+
+    def _record_type(self, schema: dict[str, Any]) -> t.DataType:
+        fields = [(f["name"], self.type(f["type"])) for f in schema["fields"]]
+        return t.Struct(tuple((name, type_) for name, type_ in fields if type_ is not None))
+
+
+def is_map_entry(schema: Any) -> bool:
+    """Whether a record is the entry of a map that Connect wrote as an array."""
+    return isinstance(schema, dict) and (
+        schema.get(_INTERNAL_TYPE) == MAP_ENTRY
+        or (schema.get("name") == MAP_ENTRY and schema.get("namespace") == "io.confluent.connect.avro")
+    )
+
+
+def _field(record: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(f for f in record["fields"] if f["name"] == name)
+    return found
