@@ -101,7 +101,7 @@ class Cursor:
 
     def accept(self, *keys: str) -> bool:
         """Skip these tokens if all of them come next."""
-        if self.token.key != keys[0] and self.token.kind != "cursor" or not self.at_words(*keys):
+        if (self.token.key != keys[0] and self.token.kind != "cursor") or not self.at_words(*keys):
             return False
         for _ in keys:
             self.advance()

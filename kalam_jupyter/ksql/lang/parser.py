@@ -10,8 +10,9 @@ from kalam_jupyter.engine.types import DataType
 from kalam_jupyter.ksql.errors import ParseError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.ast import Expression, Location, Statement
+from kalam_jupyter.ksql.lang.masking import masked, masked_broken
 from kalam_jupyter.ksql.lang.statements import StatementParser
-from kalam_jupyter.ksql.lang.tokens import Token, tokenize
+from kalam_jupyter.ksql.lang.tokens import Token, readable, tokenize
 
 T = TypeVar("T")
 
@@ -37,6 +38,11 @@ class ParsedStatement:
     location: Location
     tree: Statement
     error: ParseError | None = None
+
+    @property
+    def shown_text(self) -> str:
+        """The text as answers and logs show it: without data of INSERT and secrets of connectors."""
+        return masked(self.text, self.tree)
 
     @property
     def ast(self) -> Statement:
@@ -65,7 +71,11 @@ def parse_script(
     ParseError
         At the first syntax error. Positions are those in `text`.
     """
-    tokens = tokenize(text)
+    try:
+        tokens = tokenize(text)
+    except ParseError as error:
+        error.statement_text = masked_broken(_unreadable_statement(text))
+        raise
     parser = StatementParser(tokens, cli=cli, testing=testing)
     statements: list[ParsedStatement] = []
     while True:
@@ -87,12 +97,13 @@ def _parse_next(parser: StatementParser, text: str, terminated: bool) -> ParsedS
         if _depth(tree) > MAX_DEPTH:
             parser.fail(f"Nested more than {MAX_DEPTH} levels deep")
     except ParseError as error:
-        error.statement_text = _statement_text(parser.tokens, first, text)
+        error.statement_text = masked_broken(_statement_text(parser.tokens, first, text))
         raise
     statement_text = text[first.start : parser.tokens[parser.index - 1].end]
-    if parser.deferred is not None:
-        parser.deferred.statement_text = statement_text
-    return ParsedStatement(statement_text, first.location, tree, parser.deferred)
+    parsed = ParsedStatement(statement_text, first.location, tree, parser.deferred)
+    if parsed.error is not None:
+        parsed.error.statement_text = parsed.shown_text
+    return parsed
 
 
 def _terminated_statement(parser: StatementParser) -> None:
@@ -124,6 +135,16 @@ def _ends_with_query(tree: Statement) -> bool:
 def _statement_text(tokens: list[Token], first: Token, text: str) -> str:
     end = next(t for t in tokens if t.start >= first.start and t.key in (";", "<EOF>")).end
     return text[first.start : end].rstrip()
+
+
+def _unreadable_statement(text: str) -> str:
+    """The statement that holds the first character that starts no token, and all behind it."""
+    tokens, end = readable(text)
+    for token in reversed(tokens):
+        if token.key == ";":
+            break
+        end = token.start
+    return text[end:]
 
 
 def _depth(tree: ast.Node) -> int:

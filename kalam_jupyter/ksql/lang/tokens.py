@@ -108,6 +108,7 @@ _GRAMMAR: dict[Kind, str] = {
 }
 _TOKEN = re.compile("|".join(f"(?P<{k.replace(' ', '_')}>{v})" for k, v in _GRAMMAR.items()), re.DOTALL)
 _KIND: dict[str | None, Kind] = {k.replace(" ", "_"): k for k in _GRAMMAR}
+_IGNORED = ("space", "comment", "directive")
 _MULTILINE = ("space", "comment", "string", "quoted")
 _BAD_START = {
     "'": "Unterminated string: the closing ' is missing",
@@ -125,7 +126,21 @@ def tokenize(text: str) -> list[Token]:
     ParseError
         At a character that starts no token, or a quote or comment that does not end.
     """
-    return [t for t in scan(text) if t.kind not in ("space", "comment", "directive")]
+    return [t for t in scan(text) if t.kind not in _IGNORED]
+
+
+def readable(text: str) -> tuple[list[Token], int]:
+    """Return the tokens before the first character that starts none, and its offset; never raises."""
+    tokens: list[Token] = []
+    end = 0
+    try:
+        for token in scan(text):
+            end = token.end
+            if token.kind not in _IGNORED and token.kind != "end":
+                tokens.append(token)
+    except ParseError:
+        pass
+    return tokens, end
 
 
 def directives(text: str) -> list[Token]:
@@ -141,7 +156,7 @@ def scan(text: str) -> Iterator[Token]:
     while position < size:
         match = match_at(text, position)
         column = position - line_start + 1
-        if match is None or match.lastgroup == "symbol" and text.startswith("/*", position):
+        if match is None or (match.lastgroup == "symbol" and text.startswith("/*", position)):
             raise _bad_character(text, position, line, column)
         kind, found, end = _KIND[match.lastgroup], match.group(), match.end()
         yield Token(kind, _key(kind, found), found, _value(kind, found), position, end, line, column)
