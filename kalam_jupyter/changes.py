@@ -43,24 +43,30 @@ class Changes:
 
 
 class _Row(Protocol):
-    values: tuple[Any, ...]
-    tombstone: bool
+    @property
+    def values(self) -> tuple[Any, ...]: ...
+    @property
+    def tombstone(self) -> bool: ...
 
 
-class _Column(Protocol):
-    name: str
-    type: DataType
-    key: bool
-
-
-def from_result_rows(rows: Sequence[_Row], columns: Sequence[_Column], schema: pa.Schema) -> Changes:
+def from_result_rows(
+    rows: Sequence[_Row], types: Sequence[DataType], schema: pa.Schema, *, keyed: bool
+) -> Changes:
     """Build changes from rows of a ksqlDB query.
 
-    Rows of a query with key columns replace the row of the same key: they are updates, tombstones
-    deletes. Without key columns every row is an insert.
+    Parameters
+    ----------
+    rows : sequence
+        With `values` and `tombstone`.
+    types : sequence of DataType
+        Of the columns.
+    schema : pyarrow.Schema
+    keyed : bool
+        Whether a row replaces the row of the same key: then rows are updates and tombstones deletes;
+        otherwise every row is an insert.
     """
     values = zip(*(row.values for row in rows), strict=True)
-    arrays = [to_arrow(list(v), c.type) for v, c in zip(values, columns, strict=True)]
-    present = UPDATE if any(c.key for c in columns) else INSERT
+    arrays = [to_arrow(list(v), t) for v, t in zip(values, types, strict=True)]
+    present = UPDATE if keyed else INSERT
     kinds = np.fromiter((DELETE if r.tombstone else present for r in rows), np.int8, len(rows))
     return Changes(pa.RecordBatch.from_arrays(arrays, schema=schema), kinds)

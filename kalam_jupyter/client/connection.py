@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from kalam_jupyter.node import Node
 
+#: KalamDB's bookkeeping, which `table` leaves out and SELECT * shows.
+_SYSTEM_COLUMNS = ("_seq", "_deleted")
+
 
 class Connection:
     """Runs statements of both dialects. Made by `connect`.
@@ -188,7 +191,8 @@ class Connection:
         table = results[0].table
         if table is None:
             raise ClientError(f"'{name}' has no rows to read")
-        return table
+        hidden = [c for c in _SYSTEM_COLUMNS if c in table.column_names]
+        return table.drop_columns(hidden) if "." in name else table
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return `table` as a DataFrame with Arrow-backed columns."""

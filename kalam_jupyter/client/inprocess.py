@@ -7,19 +7,21 @@ byte codes. The main thread hands the work to a worker and waits, which can be i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.changes import from_result_rows
+from kalam_jupyter.changes import INSERT, KIND_NAMES, Changes, from_result_rows
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.result import Result
-from kalam_jupyter.client.stream import Changes, Stream
+from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
-from kalam_jupyter.kalam import KalamError
-from kalam_jupyter.ksql import KsqlError
+from kalam_jupyter.kalam import KalamError, LiveQuery
+from kalam_jupyter.kalam import Result as KalamResult
+from kalam_jupyter.ksql import KsqlError, TransientQuery
 
 if TYPE_CHECKING:
     from kalam_jupyter.node import Node
@@ -68,6 +70,21 @@ class InProcessTransport:
 
         return self._run(start, _close_stream)
 
+    def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
+        """See `Transport`."""
+        kalam = self.node.kalam
+        results = self._run(lambda: kalam.execute(self._session, text, params=params, namespace=namespace))
+        return [_kalam_result(result) for result in results]
+
+    def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
+        """See `Transport`."""
+
+        def start() -> Stream:
+            query = self.node.kalam.subscribe(self._session, sql, _live_options(options))
+            return KalamStream(self, query, sql.strip())
+
+        return self._run(start, lambda stream: stream.close())
+
     def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
         """See `Transport`."""
         return self._run(lambda: self.node.ksql.stream_frame(name, table, key=key, timestamp=timestamp))
@@ -102,7 +119,14 @@ def _translated(work: Callable[[], T]) -> T:
     except KsqlError as error:
         raise ksql_error(error) from error
     except KalamError as error:
-        raise ClientError(error.message, code=error.code, status=error.status) from error
+        raise ClientError(
+            error.message,
+            code=error.code,
+            status=error.status,
+            line=error.line,
+            column=error.column,
+            statement=error.details,
+        ) from error
     except EngineError as error:
         raise ClientError(str(error), code="ENGINE") from error
 
@@ -119,6 +143,33 @@ def ksql_error(error: KsqlError) -> ClientError:
     )
 
 
+def _kalam_result(result: KalamResult) -> Result:
+    if result.kind == "message":
+        return Result("message", "kalam", message=result.message or "", row_count=result.row_count)
+    return Result(
+        "rows",
+        "kalam",
+        table=result.table,
+        key=tuple(c.name for c in result.columns if "pk" in c.flags),
+        row_count=result.row_count,
+    )
+
+
+def _live_options(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a subscribe message's options; unknown ones are refused."""
+    known = {"initial", "batch_size", "last_rows", "from_seq"}
+    if unknown := sorted(set(options) - known):
+        raise ClientError(f"a live query has no option '{unknown[0]}'")
+    if not options.get("initial", True) and options.get("from_seq") is None:
+        return None
+    named = {
+        "batch_size": options.get("batch_size"),
+        "last_rows": options.get("last_rows"),
+        "from": options.get("from_seq"),
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def _close_stream(result: Result) -> None:
     if result.stream is not None:
         result.stream.close()
@@ -129,11 +180,11 @@ class KsqlStream(Stream):
 
     dialect = "ksql"
 
-    def __init__(self, transport: InProcessTransport, query: Any, sql: str) -> None:
+    def __init__(self, transport: InProcessTransport, query: TransientQuery, sql: str) -> None:
         self._transport, self._query = transport, query
         self.id, self.sql = query.id, sql
-        self._columns = query.columns
-        self.key = tuple(c.name for c in query.columns if c.key)
+        self._types = [c.type for c in query.columns]
+        self.key = query.key_names
         self.schema = pa.schema([pa.field(c.name, c.type.arrow) for c in query.columns])
 
     @property
@@ -150,7 +201,7 @@ class KsqlStream(Stream):
                 self.error = ksql_error(self._query.error)
         if not rows:
             return None
-        return from_result_rows(rows, self._columns, self.schema)
+        return from_result_rows(rows, self._types, self.schema, keyed=bool(self.key))
 
     def wait(self, timeout: float | None = None) -> bool:
         """See `Stream`."""
@@ -158,6 +209,64 @@ class KsqlStream(Stream):
 
     def close(self) -> None:
         """See `Stream`."""
+        self._query.close()
+
+    def on_wake(self, callback: Callable[[], None] | None) -> None:
+        """See `Stream`."""
+        self._query.on_wake = callback
+
+
+class KalamStream(Stream):
+    """A live query of the engine in this process: its snapshot, then its changes."""
+
+    dialect = "kalam"
+
+    def __init__(self, transport: InProcessTransport, query: LiveQuery, sql: str) -> None:
+        self._transport, self._query = transport, query
+        self.id, self.sql = query.live_id, sql
+        self.key = tuple(c.name for c in query.columns if "pk" in c.flags)
+        self._snapshot: pa.Table | None = query.snapshot() if query.options.initial else None
+        self.schema = (self._snapshot if self._snapshot is not None else query.to_arrow([])).schema
+        self._sent = 0
+        self._closed = False
+
+    @property
+    def finished(self) -> bool:
+        """See `Stream`."""
+        return self._closed or self._query.closed
+
+    def poll(self, max_rows: int = 1000) -> Changes | None:
+        """See `Stream`."""
+        if self._snapshot is not None and not self._closed:
+            if (initial := self._initial(max_rows)) is not None:
+                return initial
+            self._snapshot = None
+        changes = self._transport.call(lambda: self._query.poll(max_rows))
+        if not changes:
+            return None
+        rows = [c.old if c.change_type == "delete" else c.new for c in changes]
+        kinds = np.array([KIND_NAMES.index(c.change_type) for c in changes], np.int8)
+        # A row that its table no longer describes (a delete without values) cannot be shown.
+        known = [i for i, row in enumerate(rows) if row is not None]
+        table = self._query.to_arrow([row for row in rows if row is not None])
+        return Changes(table.combine_chunks().to_batches()[0], kinds[known]) if known else None
+
+    def _initial(self, max_rows: int) -> Changes | None:
+        assert self._snapshot is not None
+        part = self._snapshot.slice(self._sent, max_rows)
+        if not part.num_rows:
+            return None
+        self._sent += part.num_rows
+        batch = part.combine_chunks().to_batches()[0]
+        return Changes(batch, np.full(part.num_rows, INSERT, np.int8), initial=True)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See `Stream`."""
+        return self._snapshot is not None or self.finished or self._query.wait(timeout)
+
+    def close(self) -> None:
+        """See `Stream`."""
+        self._closed = True
         self._query.close()
 
     def on_wake(self, callback: Callable[[], None] | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
@@ -76,8 +76,6 @@ class Limits:
     auth: RateLimiter = field(default_factory=RateLimiter)
     requests: RateLimiter = field(default_factory=RateLimiter)
     clock: Callable[[], float] = time.monotonic
-    #: Subscriptions of each KalamDB user, over all connections.
-    subscriptions: Counter[str] = field(default_factory=Counter)
     _violations: OrderedDict[str, _Violations] = field(default_factory=OrderedDict)
 
     def violation(self, address: str, ban_seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""Transient queries: SELECT and PRINT. They run in the thread that polls them, and cost nothing while nobody does."""
+"""Transient queries: SELECT and PRINT. They run in the thread that polls them, and cost nothing while nobody
+does.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +53,8 @@ class TransientQuery:
     columns : tuple of ResultColumn
     text : str
         Its statement.
+    key_names : tuple of str
+        Columns by which rows replace each other; empty where rows only get added.
     finished : bool
         Whether no more rows will come; rows that were computed already are still polled.
     final_message : str or None
@@ -68,6 +72,7 @@ class TransientQuery:
         self.kind = kind
         self.columns = tuple(columns)
         self.text = text
+        self.key_names: tuple[str, ...] = ()
         self.final_message: str | None = None
         self.error: KsqlError | None = None
         self.on_wake: Callable[[], None] | None = None
@@ -172,7 +177,8 @@ class PullQuery(TransientQuery):
 
 
 class StreamingQuery(TransientQuery):
-    """A topology over subscriptions: push queries, and pull queries of streams (which stop at the end of their input).
+    """A topology over subscriptions: push queries, and pull queries of streams (which stop at the end of
+    their input).
 
     Parameters
     ----------

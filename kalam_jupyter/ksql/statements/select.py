@@ -43,7 +43,8 @@ def _push(run: Run, query: ast.Query, text: str) -> TransientQuery:
     running = len(run.ksql.transient_queries())
     if running >= limit:
         raise StatementError(
-            "Not executing statement(s) as it would cause the number of active, push queries to exceed the configured "
+            "Not executing statement(s) as it would cause the number of active, push queries to exceed the "
+            "configured "
             f"limit. Current push query count: {running}. Configured limit: {limit}."
         )
     return _streaming(run, query, text, until_end=False)
@@ -75,7 +76,8 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
     if source is not None and source.is_stream:
         if not run.config.flag("ksql.query.pull.stream.enabled"):
             raise StatementError(
-                "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the end. "
+                "Pull queries on streams are disabled. To create a push query on the stream, add EMIT "
+                "CHANGES to the end. "
                 "To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'."
             )
         run.ksql.settle(source)
@@ -89,7 +91,7 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     plan = run.planner(context).plan(query, None)
     topology = ksql.topology(plan, context, Reporter("transient"), run.config)
     topics = {name: ksql.engine.topic(name) for name in topology.topics}
-    return StreamingQuery(
+    started = StreamingQuery(
         f"transient_{query.sources[0].label}_{random.SystemRandom().getrandbits(62)}",
         "stream_pull" if until_end else "push",
         result_columns(plan.schema),
@@ -103,6 +105,11 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
         key_items=plan.key_items,
         bound_items=plan.bound_items,
     )
+    complete = set(plan.key_items.values()) == set(range(len(plan.root.key)))
+    if plan.is_table and complete and (plan.window is None or plan.bound_items):
+        keys = sorted((*plan.key_items, *plan.bound_items))
+        started.key_names = tuple(started.columns[i].name for i in keys)
+    return started
 
 
 def _starts(run: Run, plan: QueryPlan, until_end: bool) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from kalam_server.identity import is_loopback
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam.auth import LoginResult
+    from kalam_jupyter.kalam import LoginResult, Session, UserInfo
+    from kalam_jupyter.node import Node
 
 AUTH_COOKIE, REFRESH_COOKIE = "kalamdb_auth", "kalamdb_refresh"
 _MAX_LENGTH = {"user": 128, "password": 256, "root_password": 256, "email": 320}
@@ -20,7 +21,7 @@ class AuthRoute(KalamRoute):
 
     def refuse(self, status: int, code: str, message: str) -> None:
         """Raise an error of this API."""
-        from kalam_jupyter.kalam.auth import AuthError
+        from kalam_jupyter.kalam import AuthError
 
         raise AuthError(code, message, status)
 
@@ -151,6 +152,16 @@ class MeHandler(AuthRoute):
         elif not self.bearer:
             self.refuse(401, "unauthorized", "Bearer token missing")
         return self.bearer
+
+
+def _own_info(node: Node, session: Session) -> UserInfo:
+    auth = node.kalam.auth
+    record = auth.user(session.user_id)
+    if record is None:
+        from kalam_jupyter.kalam import AuthError
+
+        raise AuthError("unauthorized", "Invalid credentials", 401)
+    return auth.info(record)
 
 
 class SetupRoute(AuthRoute):

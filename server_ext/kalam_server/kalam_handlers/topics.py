@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import base64
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam import KalamError
+    from kalam_jupyter.kalam.errors import StatementError
+    from kalam_jupyter.kalam.topics import Consumed, Message
+    from kalam_jupyter.node import Node
 
 ROLES = ("service", "dba", "system")
 
@@ -57,19 +67,70 @@ class ConsumeHandler(TopicRoute):
     role_message = "Topic consumption requires service, dba, or system role"
 
     async def post(self) -> None:
-        """Return the next messages of a consumer group and claim them."""
+        """Return the next messages of a consumer group and claim them; wait for a first one if asked to."""
         session = await self.context.run_as(self.caller, lambda _, session: session)
         self.check_role(session.role)
         body = self.json_object()
         topic, group = self.text(body, "topic_id"), self.text(body, "group_id")
         start = _start(body.get("start", "Latest"))
         limit, partition = self.number(body, "limit", 100), self.number(body, "partition_id", 0)
-        answer = await self.context.service.run(
-            lambda node: node.kalam.consume(
-                session, topic, group, start=start, limit=limit, partition=partition
-            )
+        timeout = self.number(body, "timeout_seconds", 0) if body.get("timeout_seconds") is not None else 0
+
+        def take(node: Node) -> Consumed:
+            from kalam_jupyter.kalam.errors import StatementError
+
+            try:
+                return node.kalam.topics.consume(topic, group, start=start, limit=limit, partition=partition)
+            except StatementError as error:
+                raise _topic_error(error) from error
+
+        found = await self.context.service.run(take)
+        if not found.messages and timeout and limit:
+            config = await self.context.kalam_config()
+            found = await self._wait(topic, take, min(timeout, config.max_consume_wait)) or found
+        self.send_json(
+            {
+                "messages": [_message(m) for m in found.messages],
+                "next_offset": found.next_offset,
+                "has_more": found.has_more,
+            }
         )
-        self.send_json(answer)
+
+    async def _wait(self, topic: str, take: Callable[[Node], Consumed], timeout: float) -> Consumed | None:
+        """Try again whenever something arrives in the topic. Holds no worker thread meanwhile."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(arrived.set)
+
+        run = self.context.service.run
+        subscription = await run(lambda node: node.kalam.topics.topic(topic).subscribe("latest", wake))
+        self._arrived = arrived
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._gone:
+                    found = await run(take)
+                    if found.messages:
+                        return found
+                    await arrived.wait()
+                    arrived.clear()
+                    await run(lambda _: subscription.poll())
+        except TimeoutError:
+            pass
+        finally:
+            subscription.close()
+        return None
+
+    _gone = False
+    _arrived: asyncio.Event | None = None
+
+    def on_connection_close(self) -> None:
+        """Claim nothing for a client that is gone."""
+        self._gone = True
+        if self._arrived is not None:
+            self._arrived.set()
+        super().on_connection_close()
 
 
 class AckHandler(TopicRoute):
@@ -84,10 +145,40 @@ class AckHandler(TopicRoute):
         body = self.json_object()
         topic, group = self.text(body, "topic_id"), self.text(body, "group_id")
         partition, offset = self.number(body, "partition_id", 0), self.number(body, "upto_offset", None)
-        await self.context.service.run(
-            lambda node: node.kalam.ack(session, topic, group, partition=partition, upto_offset=offset)
-        )
-        self.send_json({"success": True, "acknowledged_offset": offset})
+
+        def commit(node: Node) -> int:
+            from kalam_jupyter.kalam.errors import StatementError
+
+            try:
+                return node.kalam.topics.acknowledge(topic, group, partition, offset)
+            except StatementError as error:
+                raise _topic_error(error) from error
+
+        acknowledged = await self.context.service.run(commit)
+        self.send_json({"success": True, "acknowledged_offset": acknowledged})
+
+
+def _topic_error(error: StatementError) -> KalamError:
+    from kalam_jupyter.kalam import KalamError
+
+    if error.kind == "not_found":
+        return KalamError("NOT_FOUND", error.text, 404)
+    return KalamError("INTERNAL_ERROR", error.text, 500)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "topic_id": message.topic,
+        "partition_id": message.partition,
+        "offset": message.offset,
+        "payload": base64.b64encode(message.payload).decode(),
+        "key": message.key,
+        "timestamp_ms": message.timestamp_ms,
+    }
+    if message.user is not None:
+        found["user"] = message.user
+    found["op"] = message.op.capitalize()
+    return found
 
 
 def _start(value: Any) -> str | int:

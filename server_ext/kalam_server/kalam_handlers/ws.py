@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import PeriodicCallback
@@ -65,7 +66,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._feeds: dict[str, LiveFeed] = {}
         self._rate = RateLimiter()
         self._opened = self._active = time.monotonic()
-        self._lock = asyncio.Lock()
+        self._connection_id = uuid.uuid4().hex
         self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
         self._tasks = {asyncio.ensure_future(self._work())}
         self._watch = PeriodicCallback(self._check_life, self.config.ws_heartbeat_interval * 1000)
@@ -175,16 +176,16 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         found = self._feeds.get(subscription_id)
         if found is not None:
             return found
-        return next((f for f in self._feeds.values() if f.query.id == subscription_id), None)
+        return next((f for f in self._feeds.values() if f.query.live_id == subscription_id), None)
 
     # ---- authentication
 
     async def _authenticate_upgrade(self) -> None:
-        serialization = self.get_query_argument("serialization", "json")
-        compression = "none" if self.get_query_argument("compression", "") == "none" else "gzip"
-        if serialization not in ("msgpack", "arrow"):
-            serialization = "json"
-        protocol = m.Protocol(serialization, compression)  # type: ignore[arg-type]
+        compression: m.Compression = "gzip"
+        if self.get_query_argument("compression", "") == "none":
+            compression = "none"
+        packed = self.get_query_argument("serialization", "") == "msgpack"
+        protocol = m.Protocol("msgpack" if packed else "json", compression)
         await self._log_in(lambda node: self.context.session(node, self.caller), protocol)
 
     async def _authenticate(self, message: m.Authenticate) -> None:
@@ -252,24 +253,16 @@ class LiveSocket(KalamRoute, WebSocketHandler):
             return
         if old := self._feeds.get(wanted.id):
             self._drop(old)
-        if len(self._feeds) >= self.config.max_subscriptions_per_connection:
-            limit = self.config.max_subscriptions_per_connection
-            text = f"Invalid operation: Maximum subscriptions ({limit}) per connection exceeded"
-            self._error(wanted.id, "UNSUPPORTED", text)
-            return
-        counts = self.context.limits.subscriptions
-        if counts[session.user_id] >= self.config.max_subscriptions_per_user:
-            self._error(wanted.id, "SUBSCRIPTION_LIMIT_EXCEEDED", "Maximum subscriptions reached")
-            return
         try:
-            feed = await LiveFeed.start(self.context.service, session, wanted, self._deliver)
+            feed = await LiveFeed.start(
+                self.context.service, session, wanted, self._connection_id, self._deliver
+            )
         except KalamError as error:
             self._error(wanted.id, error.code, error.message)
             return
         if self.ws_connection is None:
             feed.close()
             return
-        counts[session.user_id] += 1
         self._feeds[wanted.id] = feed
         await feed.greet(self._encoder)
         self._spawn(self._run_feed(feed))
@@ -302,8 +295,6 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     def _drop(self, feed: LiveFeed) -> None:
         if self._feeds.get(feed.id) is feed:
             del self._feeds[feed.id]
-            if self._session is not None:
-                self.context.limits.subscriptions[self._session.user_id] -= 1
         feed.close()
 
     # ---- sending

@@ -13,6 +13,8 @@ from kalam_server.service import Service
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import LiveQuery, Session
 
+#: Changes polled at a time; the next are polled when the client has taken these.
+BATCH = 1000
 Deliver = Callable[[str | bytes], Awaitable[None]]
 
 
@@ -29,7 +31,6 @@ class LiveFeed:
     def __init__(self, service: Service, query: LiveQuery, wanted: Subscription, deliver: Deliver) -> None:
         self.id, self.query = wanted.id, query
         self._service, self._deliver = service, deliver
-        self._initial = wanted.options is not None
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._closed = False
@@ -39,7 +40,12 @@ class LiveFeed:
 
     @classmethod
     async def start(
-        cls, service: Service, session: Session, wanted: Subscription, deliver: Deliver
+        cls,
+        service: Service,
+        session: Session,
+        wanted: Subscription,
+        connection_id: str,
+        deliver: Deliver,
     ) -> LiveFeed:
         """Start the live query.
 
@@ -48,7 +54,11 @@ class LiveFeed:
         KalamError
         """
         options = _options(wanted)
-        query = await service.run(lambda node: node.kalam.subscribe(session, wanted.sql, options))
+        query = await service.run(
+            lambda node: node.kalam.subscribe(
+                session, wanted.sql, options, subscription_id=wanted.id, connection_id=connection_id
+            )
+        )
         return cls(service, query, wanted, deliver)
 
     def _wake(self) -> None:
@@ -65,10 +75,9 @@ class LiveFeed:
     async def greet(self, encoder: FrameEncoder) -> None:
         """Send the ack and, if they were asked for, the first initial rows."""
         async with self._order:
-            ack = await self._service.run(lambda _: self.query.ack())
-            await self._send(encoder, {"type": "subscription_ack", "subscription_id": self.id, **ack})
-            if self._initial:
-                await self._send_batch(encoder, await self._service.run(lambda _: self.query.initial()))
+            for message in await self._service.run(lambda _: (self.query.ack(), self.query.initial())):
+                if message is not None:
+                    await self._deliver(encoder.data(message))
 
     async def next_batch(self, last_seq: int | None, encoder: FrameEncoder) -> None:
         """Send the initial rows after `last_seq`.
@@ -78,31 +87,20 @@ class LiveFeed:
         KalamError
         """
         async with self._order:
-            batch = await self._service.run(lambda _: self.query.next_batch(last_seq))
-            await self._send_batch(encoder, batch)
+            message = await self._service.run(lambda _: self.query.next_batch(last_seq))
+            await self._deliver(encoder.data(message))
         self._woken.set()
 
     async def run(self, encoder: FrameEncoder) -> None:
-        """Send changes until the query ends.
-
-        Raises
-        ------
-        KalamError
-        """
-        while not self._closed:
+        """Send changes until the query ends."""
+        while not (self._closed or self.query.closed):
             self._woken.clear()
             async with self._order:
-                changes = await self._service.run(lambda _: self.query.poll())
+                changes = await self._service.run(lambda _: self.query.poll(BATCH))
                 for change in changes:
-                    await self._send(encoder, {"type": "change", "subscription_id": self.id, **change.json()})
+                    await self._deliver(encoder.change(change, self.id))
             if not changes:
                 await self._woken.wait()
-
-    async def _send_batch(self, encoder: FrameEncoder, batch: Any) -> None:
-        await self._send(encoder, {"type": "initial_data_batch", "subscription_id": self.id, **batch.json()})
-
-    async def _send(self, encoder: FrameEncoder, message: dict[str, Any]) -> None:
-        await self._deliver(encoder.data(message))
 
 
 def _options(wanted: Subscription) -> dict[str, Any] | None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam import LiveChange
 
 #: Frames shorter than this are never compressed.
 COMPRESS_FROM = 512
 _GZIP_LEVEL = 1
 
-Serialization = Literal["json", "msgpack", "arrow"]
+Serialization = Literal["json", "msgpack"]
 Compression = Literal["gzip", "none"]
 
 
 class Protocol(msgspec.Struct, frozen=True):
-    """How the server's frames are written; ``arrow`` is ours, for our own client."""
+    """How the server's frames are written."""
 
     serialization: Serialization
     compression: Compression
@@ -153,6 +156,12 @@ class FrameEncoder:
         if self.protocol.serialization == "msgpack":
             return self._packed(self._msgpack.encode(message)) or self._msgpack.encode(message)
         return self.json(msgspec.json.encode(message))
+
+    def change(self, change: LiveChange, subscription_id: str) -> str | bytes:
+        """Encode a change; its JSON is made once for all subscribers."""
+        if self.protocol.serialization == "json":
+            return self.json(change.encode(subscription_id))
+        return self.data(change.message(subscription_id))
 
     def json(self, text: bytes) -> str | bytes:
         """Return a text frame, or a compressed binary one when that is smaller."""

@@ -125,12 +125,13 @@ class ArrowOutput:
 
         from kalam_server.frames import FrameWriter
 
-        self._columns = query.columns
+        self._types = [c.type for c in query.columns]
+        self._keyed = bool(query.key_names)
         self._schema = pa.schema([pa.field(c.name, c.type.arrow) for c in query.columns])
         info = {
             "id": query.id,
             "kind": query.kind,
-            "key": [c.name for c in query.columns if c.key],
+            "key": list(query.key_names or [c.name for c in query.columns if c.key]),
         }
         self._frames = FrameWriter(self._schema, info)
 
@@ -142,7 +143,7 @@ class ArrowOutput:
         """See `Output`."""
         from kalam_jupyter.changes import from_result_rows
 
-        changes = from_result_rows(rows, self._columns, self._schema)
+        changes = from_result_rows(rows, self._types, self._schema, keyed=self._keyed)
         return self._frames.batch(changes.batch, changes.kinds.tobytes())
 
     def end(self, message: str | None, error: Error | None) -> bytes:
