@@ -242,7 +242,7 @@ def _cut(records: Sequence[RecordSpec], size: int) -> Iterator[Sequence[RecordSp
 
 
 def _source_of(ksql: Ksql, topic: str) -> Source:
-    for source in ksql.metastore.sources.values():
+    for source in ksql.state.metastore.sources.values():
         if source.topic == topic:
             return source
     raise _FailedError(f"no source uses topic {topic}")

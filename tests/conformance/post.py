@@ -18,7 +18,7 @@ INTERNAL = "_confluent-ksql-"
 def check(ksql: Ksql, post: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is not as it must be."""
     for expected in post.get("sources") or ():
-        source = ksql.metastore.get(expected["name"])
+        source = ksql.state.metastore.get(expected["name"])
         if source is None:
             yield f"source {expected['name']} does not exist"
         else:
@@ -64,7 +64,7 @@ def _upper(text: str | None) -> str | None:
 def _topic(ksql: Ksql, expected: Mapping[str, Any]) -> Iterator[str]:
     name = expected["name"]
     topic = ksql.engine.find_topic(name)
-    source = next((s for s in ksql.metastore.sources.values() if s.topic == name), None)
+    source = next((s for s in ksql.state.metastore.sources.values() if s.topic == name), None)
     if topic is None or source is None:
         yield "does not exist"
         return
