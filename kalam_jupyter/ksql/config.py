@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kalam_jupyter.ksql.errors import KsqlError
+
 #: Prefixes under which one property may be written.
 PREFIXES = ("ksql.streams.consumer.", "ksql.streams.producer.", "ksql.streams.")
 
@@ -70,6 +72,31 @@ class Config(Mapping[str, Any]):
     def with_layer(self, layer: Mapping[str, Any]) -> Config:
         """Return these properties with `layer` on top."""
         return Config(self._values, layer)
+
+
+#: What may be set though it has no default: families of properties, by prefix.
+_OPEN_FAMILIES = (
+    "ksql.streams.",
+    "ksql.functions.",
+    "ksql.properties.",
+    "ksql.new.query.planner",
+    "ksql.sink.",
+)
+#: What clients may not override.
+DENIED = frozenset({"ksql.service.id"})
+
+
+def check_known(name: str) -> None:
+    """Refuse a property that nothing knows (KsqlError)."""
+    known = canonical(name)
+    if known in DENIED:
+        raise KsqlError(
+            "One or more properties overrides set locally are prohibited by the KSQL server denylist (use "
+            "UNSET to "
+            f"reset their default value): [{name}]"
+        )
+    if known not in DEFAULTS and not known.startswith(_OPEN_FAMILIES):
+        raise KsqlError(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'")
 
 
 def canonical(name: str) -> str:

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.ksql.config import Config, canonical
+from kalam_jupyter.ksql.bridge import KsqlSources
+from kalam_jupyter.ksql.config import Config, canonical, check_known
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.formats import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
+from kalam_jupyter.ksql.formats.schema_registry import (
+    EmbeddedRegistry,
+    RemoteRegistry,
+    SchemaRegistry,
+    subject_name,
+)
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.inserts import (
+    InsertTarget,
+    append_table,
+    column_name,
+    create_stream_text,
+    folded,
+    partitioned,
+)
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import ParsedStatement, parse_script
-from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.lang.variables import prepare
+from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.materialization import Materialization
@@ -27,11 +47,13 @@ from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 from kalam_jupyter.ksql.runtime.topology import Topology
 from kalam_jupyter.ksql.runtime.transient import TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
-from kalam_jupyter.ksql.statements.entities import Entity
+from kalam_jupyter.ksql.statements.entities import Entity, command
+from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 
-_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* PRINT\n\t* SELECT"
+_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
+"PRINT\n\t* SELECT"
 
 
 class Ksql:
@@ -50,6 +72,8 @@ class Ksql:
         self.config = Config(config)
         self.server_properties = {canonical(k): v for k, v in config.items()}
         self.functions = FunctionRegistry.builtin()
+        url = self.config.get("ksql.schema.registry.url")
+        self.schema_registry: SchemaRegistry = RemoteRegistry(url) if url else EmbeddedRegistry(engine)
         self.state = State()
         self.running: dict[str, PersistentQuery] = {}
         self.next_sequence = 0
@@ -58,8 +82,15 @@ class Ksql:
         self._restored: dict[str, PersistentQuery] = {}
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
-        engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=None)
+        self._statuses: dict[str, Entity] = {}
+        engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=self.schema_registry)
+        engine.sources["ksql"] = KsqlSources(self)
         self._restore()
+
+    @property
+    def metastore(self) -> Metastore:
+        """The streams, tables and types that there are."""
+        return self.state.metastore
 
     # Statements
 
@@ -68,7 +99,8 @@ class Ksql:
     ) -> list[Entity]:
         """Execute statements, as ``POST /ksql`` does.
 
-        All of them are first validated against a copy of the state; a mistake anywhere means that nothing was done.
+        All of them are first validated against a copy of the state; a mistake anywhere means that nothing was
+        done.
 
         Parameters
         ----------
@@ -108,9 +140,13 @@ class Ksql:
         run = Run(self, state, session, dry=dry)
         entities = []
         for parsed in statements:
+            if run.config.flag("ksql.variable.substitution.enable"):
+                parsed = prepare(parsed, session.variables)
             found = self._statement(run, parsed)
             if found is not None:
                 entities.append(found)
+                if not dry and found["@type"] == "currentStatus":
+                    self._statuses[found["commandId"]] = found["commandStatus"]
         return entities
 
     def _statement(self, run: Run, parsed: ParsedStatement) -> Entity | None:
@@ -127,6 +163,113 @@ class Ksql:
                 error.statement_text = parsed.text
             raise
 
+    def command_statuses(self) -> dict[str, Entity]:
+        """Return the status of each command by its id, as ``GET /status`` lists them."""
+        return dict(self._statuses)
+
+    def check_property(self, name: str) -> None:
+        """Refuse a property that nothing knows, or that clients may not override; KsqlError."""
+        check_known(name)
+
+    def terminate_cluster(self, delete_topics: Sequence[str] = ()) -> Entity:
+        """End all queries and forget all definitions, as ``POST /ksql/terminate`` does.
+
+        Parameters
+        ----------
+        delete_topics : sequence of str
+            Regular expressions: topics of sources whose whole name one of them matches go too.
+        """
+        try:
+            patterns = [re.compile(p) for p in delete_topics]
+        except re.error as error:
+            raise KsqlError(f"Invalid pattern: {error}") from None
+        with self._lock:
+            ids = list(self.running)
+            topics = {s.topic for s in self.metastore.sources.values() if not s.read_only}
+            doomed = [
+                t
+                for t in sorted(topics)
+                if any(p.fullmatch(t) for p in patterns) and self.engine.find_topic(t) is not None
+            ]
+
+            def change(tx: Transaction) -> None:
+                for query_id in ids:
+                    tx.remove_processor(query_id)
+                for key in self.engine.catalogue.names("ksql.statement"):
+                    tx.remove("ksql.statement", key)
+                for topic in doomed:
+                    tx.drop_topic(topic)
+
+            self.engine.transact(change)
+            self.running.clear()
+            self.state = State()
+            for query in self.transient_queries():
+                query.close()
+            sequence, self.next_sequence = self.next_sequence, self.next_sequence + 1
+        return command(
+            "TERMINATE CLUSTER;", "cluster/TerminateCluster/terminate", "Cluster terminated.", sequence
+        )
+
+    # Rows from outside SQL
+
+    def insert_target(self, target: str) -> InsertTarget:
+        """Return where rows for a stream or table go; `target` folds to upper case unless it is quoted.
+
+        Raises
+        ------
+        KsqlError
+            If there is no such source, or it takes no rows.
+        """
+        try:
+            name = folded(target)
+        except ValueError:
+            raise StatementError(f"Invalid target name: {target}") from None
+        if not self.config.flag("ksql.insert.into.values.enabled"):
+            raise KsqlError("The server has disabled INSERT INTO ... VALUES functionality.")
+        run = Run(self, self.state, Session(), dry=False)
+        try:
+            source = insertable(run, name)
+        except StatementError:
+            raise
+        except KsqlError as error:
+            raise StatementError(error.message) from None
+        return InsertTarget(self, source)
+
+    def stream_frame(
+        self, name: str, table: pa.Table, *, key: str | None = None, timestamp: str | None = None
+    ) -> int:
+        """Append the rows of an Arrow table to a stream, declaring it when it is not there.
+
+        No Python rows are made on the way.
+
+        Parameters
+        ----------
+        name : str
+            The stream. Names of it and of columns fold to upper case, unless they need quoting.
+        table : pyarrow.Table
+        key : str, optional
+            Column that becomes the key, when the stream is declared here.
+        timestamp : str, optional
+            Column (timestamp, date, or milliseconds) that gives the records' event time.
+
+        Returns
+        -------
+        int
+            Rows appended.
+        """
+        if key is not None and key not in table.column_names:
+            raise StatementError(f"The frame has no column {key}.")
+        if self.metastore.get(column_name(name)) is None:
+            self.execute(create_stream_text(name, table, key))
+        source = self.metastore.get(column_name(name))
+        assert source is not None
+        return append_table(self, source, table, timestamp, now_ms=self.engine.clock.now_ms())
+
+    def append(self, source: Source, batch: Batch) -> None:
+        """Append a batch to a source's topic, durably."""
+        partitioned(batch, self.engine.topic(source.topic).partitions)
+        self.engine.transact(lambda tx: tx.append(source.topic, batch))
+
     # Transient queries
 
     def query(
@@ -141,14 +284,19 @@ class Ksql:
         statements = parse_script(text)
         if len(statements) != 1:
             raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
-        session = Session({canonical(k): v for k, v in properties.items()}, dict(variables))
+        session = Session(
+            {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
+        )
         with self._lock:
             run = Run(self, self.state, session, dry=False)
+        parsed = statements[0]
+        if run.config.flag("ksql.variable.substitution.enable"):
+            parsed = prepare(parsed, session.variables)
         try:
-            query = start_transient(run, statements[0].ast, statements[0].text)
+            query = start_transient(run, parsed.ast, parsed.text)
         except KsqlError as error:
             if error.statement_text is None:
-                error.statement_text = statements[0].text
+                error.statement_text = parsed.text
             raise
         if not query.finished and query.kind != "pull":
             self._transient[query.id] = query
@@ -288,7 +436,9 @@ class Ksql:
         if source.window is not None:
             kind = "session" if source.window.type == "SESSION" else "time"
             window = KeyWindow(kind, source.window.size_ms)  # type: ignore[arg-type]
-        return KsqlCodec(source.stored_schema, source.key_format, source.value_format, window, None)
+        return KsqlCodec(
+            source.stored_schema, source.key_format, source.value_format, window, self.schema_registry
+        )
 
     def materialization(self, source: Source) -> Materialization:
         """Return the current rows of a table, up to date with what its query has emitted."""
@@ -321,6 +471,11 @@ class Ksql:
 
     def schema_deleted(self, source: Source) -> None:
         """Remove a dropped topic's schemas from the registry."""
+        subjects = self.schema_registry.subjects()
+        for is_key in (True, False):
+            subject = subject_name(source.topic, is_key=is_key)
+            if subject in subjects:
+                self.schema_registry.delete_subject(subject)
 
     @property
     def processing_log_topic(self) -> str:

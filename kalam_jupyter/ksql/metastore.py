@@ -117,15 +117,19 @@ class Metastore:
         return [s for s in self.sources.values() if s.name.upper() == name.upper() and s.name != name]
 
     def hint(self, name: str) -> str:
-        """Return the ``Did you mean`` line for an unknown name, with its newline; empty if there is nothing to suggest."""
+        """Return the ``Did you mean`` line for an unknown name, with its newline; empty if there is nothing
+        to suggest.
+        """
         found = self.similar(name)
         if not found:
             return ""
         if len(found) > 1:
             names = [f'"{s.name}" ({s.kind})' for s in found]
             listed = ", ".join(names[:-1]) + f", or {names[-1]}"
-            return f"\nDid you mean {listed}? Hint: wrap the source name in double quotes to make it case-sensitive."
+            return f"\nDid you mean {listed}? Hint: wrap the source name in double quotes to make it "
+            "case-sensitive."
         other = found[0].name
         if other == other.upper():
             return f"\nDid you mean {other}? Hint: try removing double quotes from the source name."
-        return f'\nDid you mean "{other}"? Hint: wrap the source name in double quotes to make it case-sensitive.'
+        hint = 'Hint: wrap the source name in double quotes to make it case-sensitive.'
+        return f'\nDid you mean "{other}"? {hint}'

@@ -9,7 +9,9 @@ from kalam_jupyter.ksql.lang import ast
 
 
 def key_names(scope: Scope, expressions: Sequence[ast.Expression], items: Sequence[NamedItem]) -> list[str]:
-    """Return the names of key columns made of expressions: as in the projection, else their own or a generated one."""
+    """Return the names of key columns made of expressions: as in the projection, else their own or a
+    generated one.
+    """
     by_expression = {i.expression: i.name for i in reversed(items)}
     taken = {c.name for s in scope.sources for c in s.source.schema} | {i.name for i in items}
     names, counter = [], 0

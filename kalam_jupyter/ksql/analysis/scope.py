@@ -62,7 +62,8 @@ class Scope:
             source = metastore.get(ref.name)
             if source is None:
                 raise StatementError(
-                    f"Exception while preparing statement: {ref.name} does not exist.{metastore.hint(ref.name)}",
+                    f"Exception while preparing statement: {ref.name} does not "
+                    f"exist.{metastore.hint(ref.name)}",
                     line=ref.location.line if ref.location else None,
                     column=ref.location.column if ref.location else None,
                 )
@@ -102,7 +103,8 @@ class Scope:
             source = self.by_alias(ref.qualifier)
             if source is None:
                 raise StatementError(
-                    f"Failed to prepare statement: '{ref.qualifier}' is not a valid stream/table name or alias.",
+                    f"Failed to prepare statement: '{ref.qualifier}' is not a valid stream/table name or "
+                    "alias.",
                     **position,
                 )
             if not source.has(ref.name):
@@ -126,13 +128,16 @@ class Scope:
             return ref
         extra = ""
         if clause == "PARTITION BY":
-            extra = f" '{ref.name}' must be a column in the source schema since PARTITION BY is applied on the input."
+            extra = f" '{ref.name}' must be a column in the source schema since PARTITION BY is applied on "
+            "the input."
         raise StatementError(
             f"{ref.prefix}{clause} column '{ref.name}' cannot be resolved.{extra}", **position
         )
 
     def internal(self, node: Any) -> Any:
-        """Return qualified `node` with columns under their names in the flat row: bare, or ``alias_name`` in joins."""
+        """Return qualified `node` with columns under their names in the flat row: bare, or ``alias_name`` in
+        joins.
+        """
 
         def change(e: ast.Expression) -> ast.Expression | None:
             if isinstance(e, ast.ColumnRef) and e.qualifier is not None:
@@ -175,7 +180,8 @@ class Scope:
                 case ast.SingleColumn(expression=expression, alias=alias):
                     if alias is not None and alias in RESERVED_NAMES:
                         raise StatementError(
-                            f"`{alias}` is a reserved column name. You cannot use it as an alias for a column."
+                            f"`{alias}` is a reserved column name. You cannot use it as an alias for a "
+                            "column."
                         )
                     expanded.append((self.qualify(expression, "SELECT"), alias))
         return list(self._named(expanded))

@@ -1,7 +1,9 @@
 """The binder: AST expressions to bound expressions, over one layout of the flat row.
 
-Names become positions, literals physical values, operators and functions Python callables, and every node gets its type. What is
-wrong is said here, in the reference's words; the clause that an expression is in puts its own words in front (see `bind_clause`).
+Names become positions, literals physical values, operators and functions Python callables, and every node
+gets its type. What is
+wrong is said here, in the reference's words; the clause that an expression is in puts its own words in front
+(see `bind_clause`).
 """
 
 from __future__ import annotations
@@ -12,16 +14,10 @@ from typing import Any
 from kalam_jupyter.engine.types import (
     BIGINT,
     BOOLEAN,
-    BYTES,
-    DATE,
-    DOUBLE,
     INTEGER,
     STRING,
-    TIME,
-    TIMESTAMP,
     Array,
     DataType,
-    Decimal,
     Map,
     Struct,
 )
@@ -209,7 +205,8 @@ class Binder:
                 raise StatementError(
                     f"Like condition must be between strings, got {type_text(side.type)}"
                     if side is pattern
-                    else f"The column type for Like condition must be VARCHAR. The column type is {type_text(side.type)}",
+                    else "The column type for Like condition must be VARCHAR. The column type is "
+                    f"{type_text(side.type)}",
                     **_position(e),
                 )
         escape = e.escape
@@ -245,7 +242,8 @@ class Binder:
         condition = self.bind(e)
         if condition.type != BOOLEAN:
             raise StatementError(
-                f"Invalid Case expression. WHEN operand type should be boolean.\nType for '{e}' is {condition.type}"
+                f"Invalid Case expression. WHEN operand type should be boolean.\nType for '{e}' is "
+                f"{condition.type}"
             )
         return condition
 
@@ -259,7 +257,8 @@ class Binder:
             raise StatementError("Invalid Case expression. Type for all 'THEN' clauses should be the same.")
         if other is not None and other.type is not None and types and other.type != types[0]:
             raise StatementError(
-                "Invalid Case expression. Type for the default clause should be the same as for 'THEN' clauses. "
+                "Invalid Case expression. Type for the default clause should be the same as for 'THEN' "
+                "clauses. "
                 f"THEN type: {types[0]}. DEFAULT type: {other.type}"
             )
         if not types and (other is None or other.type is None):
@@ -289,7 +288,8 @@ class Binder:
         items = [self.bind(i) for i in e.items]
         if all(i.type is None for i in items):
             raise StatementError(
-                "Cannot construct an array with all NULL elements (see https://github.com/confluentinc/ksql/issues/4239)."
+                "Cannot construct an array with all NULL elements (see "
+                "https://github.com/confluentinc/ksql/issues/4239)."
                 " As a workaround, you may cast a NULL value to the desired type."
             )
         type_, items = common_items(items, e.items)
@@ -308,7 +308,8 @@ class Binder:
             if all(i.type is None for i in items):
                 raise StatementError(
                     f"Cannot construct a map with all NULL {word} "
-                    "(see https://github.com/confluentinc/ksql/issues/4239). As a workaround, you may cast a NULL "
+                    "(see https://github.com/confluentinc/ksql/issues/4239). As a workaround, you may cast "
+                    "a NULL "
                     f"{word[:-1]} to the desired type."
                 )
             sides.append(common_items(items, expressions))
@@ -323,7 +324,8 @@ class Binder:
         for name, item in zip(names, items, strict=True):
             if item.type is None:
                 raise StatementError(
-                    f"Can't infer a type of null for field `{name}`. Please explicitly cast it to a required type, "
+                    f"Can't infer a type of null for field `{name}`. Please explicitly cast it to a "
+                    "required type, "
                     "e.g. CAST(null AS VARCHAR)."
                 )
         fields = tuple((name, item.type) for name, item in zip(names, items, strict=True))
@@ -424,7 +426,8 @@ class Binder:
         for name in e.params:
             if name in outer:
                 raise StatementError(
-                    f"Reusing lambda arguments inside of nested lambda is not allowed. Lambda argument: {name}",
+                    "Reusing lambda arguments inside of nested lambda is not allowed. Lambda argument: "
+                    f"{name}",
                     **_position(e),
                 )
             if self._layout.find(name) is not None:

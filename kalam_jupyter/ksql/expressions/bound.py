@@ -1,7 +1,9 @@
 """Bound expressions: what the binder makes of an AST expression once names, types and overloads are known.
 
-A bound expression refers to columns by their position in the flat row (see `kalam_jupyter.ksql.operators.record`),
-holds the function it calls, and knows its type. `type` is None for an untyped NULL. Two back ends read it: `codegen` (Python source, the
+A bound expression refers to columns by their position in the flat row (see
+`kalam_jupyter.ksql.operators.record`),
+holds the function it calls, and knows its type. `type` is None for an untyped NULL. Two back ends read it:
+`codegen` (Python source, the
 complete reference) and `columnar` (Arrow kernels for part of it).
 """
 

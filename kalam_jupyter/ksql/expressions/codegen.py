@@ -1,8 +1,11 @@
 """Bound expressions to Python functions over one flat row: the complete, reference evaluation.
 
-Failures are Python exceptions inside the generated code. They are contained where section 6 of the language contract says: at the
-nearest enclosing CAST, array item, map key or value, struct field, or function argument that is a call; otherwise they fail the whole
-column (NULL) or predicate (false). Every failure is reported once, to the `report` callback, which feeds the processing log.
+Failures are Python exceptions inside the generated code. They are contained where section 6 of the language
+contract says: at the
+nearest enclosing CAST, array item, map key or value, struct field, or function argument that is a call;
+otherwise they fail the whole
+column (NULL) or predicate (false). Every failure is reported once, to the `report` callback, which feeds the
+processing log.
 """
 
 from __future__ import annotations
@@ -83,7 +86,8 @@ class _Generator:
         name = self.fresh("n")
         parameters = ", ".join(("r", *self._lambda_names))
         self.helpers.append(
-            f"def {name}({parameters}):\n try:\n  return {body}\n except Exception as error:\n  _report(error)\n"
+            f"def {name}({parameters}):\n try:\n  return {body}\n except Exception as error:\n  "
+            "_report(error)\n"
             f"  return None\n"
         )
         return f"{name}({parameters})"
@@ -147,7 +151,7 @@ def _pair(g: _Generator, left: b.Bound, right: b.Bound) -> tuple[str, str, str]:
     """Names for two operands and code that evaluates both before anything is decided."""
     parts, names = [], []
     for side in (left, right):
-        if isinstance(side, b.Constant | b.LambdaParameter) or isinstance(side, b.ColumnValue):
+        if isinstance(side, b.Constant | b.LambdaParameter | b.ColumnValue):
             names.append(g.code(side))
         else:
             name = g.fresh("t")
@@ -258,7 +262,8 @@ def compile_value(expression: b.Bound, report: Report = ignore) -> Callable[[Row
     """Return a function of the flat row; a failure is reported and gives None."""
     g = _Generator()
     body = g.code(expression)
-    source = f"def main(r):\n try:\n  return {body}\n except Exception as error:\n  _report(error)\n  return None\n"
+    source = f"def main(r):\n try:\n  return {body}\n except Exception as error:\n  _report(error)\n  "
+    "return None\n"
     return _build(g, source, report)
 
 
@@ -267,7 +272,8 @@ def compile_predicate(expression: b.Bound, report: Report = ignore) -> Callable[
     g = _Generator()
     body = g.code(expression)
     test = body if expression.total else f"{body} is True"
-    source = f"def main(r):\n try:\n  return {test}\n except Exception as error:\n  _report(error)\n  return False\n"
+    source = f"def main(r):\n try:\n  return {test}\n except Exception as error:\n  _report(error)\n  "
+    "return False\n"
     return _build(g, source, report)
 
 

@@ -11,7 +11,9 @@ from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
 
 @dataclass(frozen=True)
 class AggregateCall:
-    """One aggregate function with its arguments bound: three functions on its state, and undo and merge where it has them."""
+    """One aggregate function with its arguments bound: three functions on its state, and undo and merge where
+    it has them.
+    """
 
     arguments: Callable[[Row], Row]
     initial: Callable[[], Any]
@@ -91,7 +93,8 @@ class StreamAggregate:
 class TableAggregate:
     """GROUP BY over a table: a change is taken out of the old row's group and into the new row's.
 
-    One output when both are the same group, else the old group's row first. A group that became empty still has a row.
+    One output when both are the same group, else the old group's row first. A group that became empty still
+    has a row.
     """
 
     def __init__(self, aggregator: Aggregator, make_key: Callable[[Row], Key | None]) -> None:

@@ -1,4 +1,6 @@
-"""Foreign-key join: every row of the left table subscribes to the row of the right table that its expression names."""
+"""Foreign-key join: every row of the left table subscribes to the row of the right table that its expression
+names.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from kalam_jupyter.ksql.operators.windows import key_order
 
 
 class ForeignKeyJoin:
-    """INNER or LEFT join of a left table's expression with the right table's primary key; keyed as the left table.
+    """INNER or LEFT join of a left table's expression with the right table's primary key; keyed as the left
+    table.
 
     Parameters
     ----------
@@ -22,7 +25,8 @@ class ForeignKeyJoin:
     def __init__(self, shape: JoinShape, foreign_key: Callable[[Row], Key | None]) -> None:
         self._shape = shape
         self._foreign_key = foreign_key
-        # left key -> (row, timestamp, foreign key, key); right key -> (row, timestamp); foreign key -> left keys
+        # left key -> (row, timestamp, foreign key, key); right key -> (row, timestamp); foreign key -> left
+        # keys
         self._left: dict[Any, tuple[Row, int, Any, Key]] = {}
         self._right: dict[Any, tuple[Row, int]] = {}
         self._subscribers: dict[Any, dict[Any, None]] = {}

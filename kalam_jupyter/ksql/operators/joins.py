@@ -1,6 +1,7 @@
 """Joins on equal keys: stream-stream, stream-table and table-table.
 
-The joined flat row is the left flat row, the right flat row, the key and the result's timestamp; a missing side is all NULL.
+The joined flat row is the left flat row, the right flat row, the key and the result's timestamp; a missing
+side is all NULL.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class _Entry:
 class StreamStreamJoin:
     """WITHIN join: a right record matches a left one when its timestamp is in [left - before, left + after].
 
-    Unmatched records of a preserved side are emitted padded: at once when there is no GRACE PERIOD, and when their window has closed
+    Unmatched records of a preserved side are emitted padded: at once when there is no GRACE PERIOD, and when
+    their window has closed
     when there is one.
 
     Parameters
@@ -239,7 +241,9 @@ class StreamTableJoin:
 
 
 class TableTableJoin:
-    """Primary-key join: every change of either side gives the new joined row of its key, or a tombstone when there is none any more."""
+    """Primary-key join: every change of either side gives the new joined row of its key, or a tombstone when
+    there is none any more.
+    """
 
     def __init__(self, shape: JoinShape) -> None:
         self._shape = shape

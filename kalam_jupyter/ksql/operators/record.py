@@ -3,13 +3,16 @@
 Vocabulary
 ----------
 flat row
-    One tuple that expressions read: the value columns, then the key columns, then ROWTIME, ROWPARTITION and ROWOFFSET, then
-    WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row, the right flat row and a ROWTIME of the result;
+    One tuple that expressions read: the value columns, then the key columns, then ROWTIME, ROWPARTITION and
+    ROWOFFSET, then
+    WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row, the right flat row
+    and a ROWTIME of the result;
     after an aggregation the aggregates, the key and the window bounds.
 record
     A key, a flat row (None: a null value, for a table a tombstone) and where it came from.
 change
-    A record of a table. `old` is the flat row it replaces where an operator upstream keeps the table's rows, else None.
+    A record of a table. `old` is the flat row it replaces where an operator upstream keeps the table's rows,
+    else None.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ Key = tuple[Any, ...]
 
 
 class Record:
-    """One record between operators. The operator that receives a record owns it and may change it in place."""
+    """One record between operators. Who receives it owns it, and may change it in place."""
 
     __slots__ = ("headers", "key", "old", "row", "ts", "window")
 

@@ -61,7 +61,8 @@ class Projection(Stateless):
 class SelectKey(Stateless):
     """PARTITION BY: computes a new key.
 
-    A null value still has key columns and pseudo columns, so a key made of those is computed. A key of one NULL is a null key.
+    A null value still has key columns and pseudo columns, so a key made of those is computed. A key of one
+    NULL is a null key.
 
     Parameters
     ----------
@@ -135,7 +136,9 @@ class FlatMap(Stateless):
 
 
 class GroupStream(Stateless):
-    """GROUP BY over a stream: the group's values become the key; null values and incomplete groups are dropped."""
+    """GROUP BY over a stream: the group's values become the key; null values and incomplete groups are
+    dropped.
+    """
 
     def __init__(self, make_key: Callable[[Row], Row | None]) -> None:
         self._make_key = make_key

@@ -40,7 +40,9 @@ class TableStore:
 
 
 class TableFilter:
-    """WHERE over a table, and HAVING: a row that stops matching becomes a tombstone, once; unseen keys emit nothing."""
+    """WHERE over a table, and HAVING: a row that stops matching becomes a tombstone, once; unseen keys emit
+    nothing.
+    """
 
     def __init__(self, predicate: Callable[[Row], bool]) -> None:
         self._predicate = predicate

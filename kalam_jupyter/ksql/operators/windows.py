@@ -1,7 +1,9 @@
 """Aggregation in time windows (tumbling, hopping) and in sessions.
 
-A record is accepted into a window while ``window end > stream time - grace``, stream time being the largest timestamp that this
-aggregation has seen over all keys, the record's included. Windows are [start, end); sessions are [first, last], both inclusive.
+A record is accepted into a window while ``window end > stream time - grace``, stream time being the largest
+timestamp that this
+aggregation has seen over all keys, the record's included. Windows are [start, end); sessions are [first,
+last], both inclusive.
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ class TimeWindowAggregate:
         return Record(key, self._aggregator.results(group[0]) + key + bounds, group[1], bounds, headers)
 
     def _expire(self) -> None:
-        """Forget windows that take no more records (emit changes only: a final window is forgotten when emitted)."""
+        """Forget windows that take no more records (emit changes only: a final window is forgotten when
+        emitted).
+        """
         if self._emit_final:
             return
         limit = self._stream_time - self._grace - self._size
@@ -92,7 +96,7 @@ class TimeWindowAggregate:
             self._oldest = limit
 
     def _lose(self, newest: int) -> None:
-        """The reference's store purges by the newest window it has stored: what it purges unemitted is lost."""
+        """Purge by the newest window stored, as the reference does: what goes unemitted is lost."""
         if self._emit_final:
             limit = max(self._windows) - (self._size + self._grace)
             for start in [s for s in self._windows if s < limit]:
@@ -123,7 +127,8 @@ def key_order(key: Any) -> Any:
 class SessionAggregate:
     """GROUP BY in sessions: bursts of records at most `gap` apart.
 
-    A record that joins stored sessions deletes them (a tombstone each, timestamp their old end) and emits the merged one, timestamp its end.
+    A record that joins stored sessions deletes them (a tombstone each, timestamp their old end) and emits the
+    merged one, timestamp its end.
     """
 
     def __init__(self, aggregator: Aggregator, gap: int, grace: int, *, emit_final: bool = False) -> None:

@@ -147,7 +147,8 @@ class AggregationPlanner:
                     raise _bounds_error(node.name)
                 if isinstance(node, ast.FunctionCall) and self._functions.is_aggregate(node.name):
                     raise StatementError(
-                        f"GROUP BY does not support aggregate functions: {node.name} is an aggregate function."
+                        f"GROUP BY does not support aggregate functions: {node.name} is an aggregate "
+                        "function."
                     )
             qualified = self._scope.qualify(e, "GROUP BY")
             if qualified in groups:
@@ -292,7 +293,8 @@ def _covered(e: ast.Node, known: set[Any], windowed: bool) -> bool:
 
 def _bounds_error(name: str) -> StatementError:
     return StatementError(
-        f"Window bounds column {name} can only be used in the SELECT clause of windowed aggregations and can not be "
+        f"Window bounds column {name} can only be used in the SELECT clause of windowed aggregations and "
+        "can not be "
         "passed to aggregate functions."
     )
 
@@ -317,7 +319,8 @@ def check_table_aggregates(aggregates: Sequence[steps.AggregateFunction]) -> Non
         return
     if len(names) == 1:
         raise StatementError(
-            f"The aggregation function {names[0]} cannot be applied to a table source, only to a stream source."
+            f"The aggregation function {names[0]} cannot be applied to a table source, only to a stream "
+            "source."
         )
     listed = f"{', '.join(names[:-1])} and {names[-1]}"
     raise StatementError(

@@ -13,7 +13,7 @@ from kalam_jupyter.ksql.expressions.bound import Bound
 from kalam_jupyter.ksql.formats import check_key_types
 from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.metastore import ROWTIME, PSEUDO_COLUMNS, WindowInfo
+from kalam_jupyter.ksql.metastore import PSEUDO_COLUMNS, ROWTIME, WindowInfo
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from kalam_jupyter.ksql.plan.planner import QueryPlanner
 
 _WORDS = {"INNER": "[INNER]", "LEFT": "LEFT [OUTER]", "RIGHT": "RIGHT [OUTER]", "FULL": "[FULL] OUTER"}
-_REPARTITION = "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385."
+_REPARTITION = "Implicit repartitioning of windowed sources is not supported. See "
+"https://github.com/confluentinc/ksql/issues/4385."
 _ONE_SOURCE = "Each side of the join comparision must contain references from exactly one source."
 
 
@@ -143,7 +144,7 @@ class _JoinPlanning:
         self._last = last
 
     def plan(self) -> JoinedRelation:
-        join, left, right = self._join, self._left, self._right
+        left, right = self._left, self._right
         left_e, right_e = self._criteria()
         self._check_order()
         left_key = self._bind(left, left_e)
@@ -214,13 +215,15 @@ class _JoinPlanning:
             )
         if new not in owners:
             raise KsqlError(
-                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, instead the right "
+                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, "
+                "instead the right "
                 f"source references `{owners[1]}` and the left source references `{owners[0]}`"
             )
         other = owners[0] if owners[1] == new else owners[1]
         if other not in self._left.aliases:
             raise KsqlError(
-                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, instead the right "
+                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, "
+                "instead the right "
                 f"source references `{owners[1]}` and the left source references `{owners[0]}`"
             )
         return sides if owners[1] == new else (sides[1], sides[0])
@@ -247,13 +250,15 @@ class _JoinPlanning:
         streams = not left.table and not right.table
         if streams and join.within is None:
             raise StatementError(
-                f"{self._left.name} {_WORDS[join.kind]} JOIN {self._right.name} must have a WITHIN clause specified. "
+                f"{self._left.name} {_WORDS[join.kind]} JOIN {self._right.name} must have a WITHIN clause "
+                "specified. "
                 "None was provided."
             )
         if not streams and join.within is not None:
             kind = "table-table" if left.table else "stream-table"
             raise StatementError(
-                f"A window definition was provided for a {kind.replace('-', '-')} join. These joins are not windowed."
+                f"A window definition was provided for a {kind.replace('-', '-')} join. These joins are "
+                "not windowed."
             )
 
     def _shown(self) -> str:
@@ -271,14 +276,16 @@ class _JoinPlanning:
         if not self._is_key(right, right_e):
             criteria = self._scope.qualify(self._join.criteria, "JOIN ON")
             raise StatementError(
-                "Invalid join condition: table-table joins require to join on the primary key of the right input "
+                "Invalid join condition: table-table joins require to join on the primary key of the right "
+                "input "
                 f"table. Got {_bare(str(criteria))}."
             )
         if self._is_key(left, left_e):
             return False
         if left.single is None or not self._last:
             raise StatementError(
-                "Invalid join condition: foreign-key table-table joins are not supported as part of n-way joins. "
+                "Invalid join condition: foreign-key table-table joins are not supported as part of n-way "
+                "joins. "
                 f"Got {left_e} = {right_e}."
             )
         if self._join.kind in ("RIGHT", "FULL"):
@@ -300,10 +307,13 @@ class _JoinPlanning:
             return
         if (left.window.type == "SESSION") != (right.window.type == "SESSION"):
             raise StatementError(
-                f"Incompatible windowed sources.\nLeft source: {left.window.type}\nRight source: {right.window.type}\n"
-                "Session windowed sources can only be joined to other session windowed sources, and may still not "
+                f"Incompatible windowed sources.\nLeft source: {left.window.type}\nRight source: "
+                f"{right.window.type}\n"
+                "Session windowed sources can only be joined to other session windowed sources, and may "
+                "still not "
                 "result in expected behaviour as session bounds must be an exact match for the join to work\n"
-                "Hopping and tumbling windowed sources can only be joined to other hopping and tumbling windowed sources"
+                "Hopping and tumbling windowed sources can only be joined to other hopping and tumbling "
+                "windowed sources"
             )
 
     def _check_moves(self, left_moves: bool, right_moves: bool) -> None:
@@ -316,7 +326,8 @@ class _JoinPlanning:
         if not left_moves and not right_moves and left.partitions != right.partitions:
             raise StatementError(
                 f"Can't join `{left.name}` with `{right.name}` since the number of partitions don't match. "
-                f"`{left.name}` partitions = {left.partitions}; `{right.name}` partitions = {right.partitions}. "
+                f"`{left.name}` partitions = {left.partitions}; `{right.name}` partitions = "
+                f"{right.partitions}. "
                 "Please repartition either one so that the number of partitions match."
             )
 

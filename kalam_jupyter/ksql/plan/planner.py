@@ -1,6 +1,7 @@
 """The planner: one SELECT to execution steps.
 
-Order of steps: sources and joins, WHERE, PARTITION BY, table functions, GROUP BY with windows and aggregation, HAVING, projection.
+Order of steps: sources and joins, WHERE, PARTITION BY, table functions, GROUP BY with windows and
+aggregation, HAVING, projection.
 """
 
 from __future__ import annotations
@@ -239,7 +240,8 @@ class _Planning:
             raise StatementError("PARTITION BY is not supported on tables.")
         if relation.window is not None:
             raise StatementError(
-                "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385."
+                "Implicit repartitioning of windowed sources is not supported. See "
+                "https://github.com/confluentinc/ksql/issues/4385."
             )
         nulls = [e for e in query.partition_by if isinstance(e, ast.Literal) and e.value is None]
         if nulls and len(query.partition_by) > 1:
@@ -378,7 +380,8 @@ class _Planning:
         bound = binder.bind(self._scope.internal(item.expression))
         if bound.type is None:
             raise StatementError(
-                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null AS VARCHAR)."
+                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
+                "AS VARCHAR)."
             )
         return bound
 

@@ -59,7 +59,8 @@ def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
     Raises
     ------
     StatementError
-        If a part of the key is missing, or is there twice, or a reserved name is used, or there are no values.
+        If a part of the key is missing, or is there twice, or a reserved name is used, or there are no
+        values.
     """
     for item in items:
         if not item.aliased and item.name in RESERVED_NAMES:
@@ -100,8 +101,10 @@ def _missing(key: ResultKey, missing: Sequence[KeyPart], sink: str) -> Statement
         names = [f"`{key.text(p.alternatives[0])}`" for p in missing]
         many = len(names) > 1
         return StatementError(
-            f"Primary key column{'s' if many else ''} missing in projection. For foreign-key table-table joins, the "
-            f"projection must include all primary key columns from the left input table (`{key.foreign_key_source}`). "
+            f"Primary key column{'s' if many else ''} missing in projection. For foreign-key table-table "
+            "joins, the "
+            "projection must include all primary key columns from the left input table "
+            f"(`{key.foreign_key_source}`). "
             f"Missing column{'s' if many else ''}: {', '.join(names)}."
         )
     several = len(listed) > 1
@@ -118,7 +121,8 @@ def _missing(key: ResultKey, missing: Sequence[KeyPart], sink: str) -> Statement
     synthetic = any(p.synthetic for p in listed)
     link = "See https://cnfl.io/2LV7ouS." if synthetic else ""
     tail = (
-        f"\n{listed[0].alternatives[0]} was added as a synthetic key column because the join criteria did not match "
+        f"\n{listed[0].alternatives[0]} was added as a synthetic key column because the join criteria did "
+        "not match "
         "any source column. This expression must be included in the projection and may be aliased."
         if synthetic
         else ""
@@ -140,7 +144,8 @@ def _repeated(key: ResultKey, found: Sequence[NamedItem]) -> StatementError:
     names = _and([i.name for i in found])
     return StatementError(
         f"The projection contains a key column (`{name}`) more than once, aliased as: {names}.\n"
-        "Each key column must only be in the projection once. If you intended to copy the key into the value, then "
+        "Each key column must only be in the projection once. If you intended to copy the key into the "
+        "value, then "
         "consider using the AS_VALUE function to indicate which key reference should be copied."
     )
 

@@ -1,6 +1,7 @@
 """Execution steps: the immutable plan of one query, a tree from the sink to its sources.
 
-Each step knows the layout of the flat row it emits. `operators` builds one operator per step; `explain` renders them.
+Each step knows the layout of the flat row it emits. `operators` builds one operator per step; `explain`
+renders them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceStep(Step):
-    """Reads a stream's or table's topic. `materialize`: keep the table's rows, so that changes know what they replace."""
+    """Reads a stream's or table's topic. `materialize`: keep the table's rows, so that changes know what they
+    replace.
+    """
 
     source: Source
     alias: str

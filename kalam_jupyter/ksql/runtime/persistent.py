@@ -30,7 +30,8 @@ class QueryError:
 class SinkWriter:
     """Makes batches of the sink's topic.
 
-    A TIMESTAMP property takes the records' time from a column; a row without a valid one is dropped, a tombstone takes stream time.
+    A TIMESTAMP property takes the records' time from a column; a row without a valid one is dropped, a
+    tombstone takes stream time.
     """
 
     def __init__(

@@ -9,7 +9,9 @@ from kalam_jupyter.ksql.metastore import Source
 
 
 def timestamp_parser(source: Source) -> Callable[[str], int] | None:
-    """Return the function from the text of a source's TIMESTAMP column to milliseconds; None where it has none."""
+    """Return the function from the text of a source's TIMESTAMP column to milliseconds; None where it has
+    none.
+    """
     if source.timestamp is None or source.timestamp.format is None:
         return None
     if source.schema.column(source.timestamp.name).type != STRING:

@@ -31,7 +31,8 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
     topic = source.topic
     if not run.topic_exists(topic) and "PARTITIONS" not in definition.properties:
         raise StatementError(
-            f"Topic '{topic}' does not exist. If you want to create a new topic for the {s.kind.lower()} please "
+            f"Topic '{topic}' does not exist. If you want to create a new topic for the {s.kind.lower()} "
+            "please "
             "re-run the statement providing the required 'PARTITIONS' configuration in the WITH clause (and "
             f"optionally 'REPLICAS'). For example: {_with_partitions(text)}"
         )
@@ -102,7 +103,8 @@ def check_upgrade(old: Source, new: Source) -> None:
     if old.schema.key != new.schema.key:
         changed = [c for c in old.schema.key if c not in new.schema.key] or list(old.schema.key)
         raise KsqlError(
-            f"{what} has incompatible schema. (Key columns must be identical. The following key columns are changed, "
+            f"{what} has incompatible schema. (Key columns must be identical. The following key columns "
+            "are changed, "
             f"missing or reordered: [{_columns_text(changed)}])"
         )
     before, after = old.schema.value, new.schema.value
@@ -129,7 +131,7 @@ def ensure_topic(run: Run, tx: Transaction, definition: Definition, partitions: 
 
 
 def topic_config(source: Source, properties: Mapping[str, Any], window_retention: int = 0) -> dict[str, Any]:
-    """Return the configuration of a new topic: how long it keeps records, how many replicas were asked for."""
+    """Return the configuration of a new topic: its retention, and how many replicas were asked for."""
     config: dict[str, Any] = {"replicas": int(properties.get("REPLICAS", 1))}
     retention = properties.get("RETENTION_MS")
     if retention is not None and source.is_stream and int(retention) >= 0:
@@ -201,12 +203,14 @@ def _check_unused(run: Run, name: str) -> None:
     sinks = [q.sink for q in readers if q.creates]
     if sinks:
         raise StatementError(
-            f"Cannot drop {name}.\nThe following streams and/or tables read from this source: [{', '.join(sinks)}].\n"
+            f"Cannot drop {name}.\nThe following streams and/or tables read from this source: "
+            f"[{', '.join(sinks)}].\n"
             f"You need to drop them before dropping {name}."
         )
     if readers or writers:
         raise StatementError(
-            f"Cannot drop {name}.\nThe following queries read from this source: [{', '.join(q.id for q in readers)}].\n"
+            f"Cannot drop {name}.\nThe following queries read from this source: "
+            f"[{', '.join(q.id for q in readers)}].\n"
             f"The following queries write into this source: [{', '.join(q.id for q in writers)}].\n"
             f"You need to terminate them before dropping {name}."
         )

@@ -168,7 +168,8 @@ def _create_formats(
 
 def _missing_value_format() -> StatementError:
     return StatementError(
-        "Statement is missing the 'VALUE_FORMAT' property from the WITH clause. Either provide one or set a default "
+        "Statement is missing the 'VALUE_FORMAT' property from the WITH clause. Either provide one or set "
+        "a default "
         "via the 'ksql.persistence.default.format.value' config."
     )
 
@@ -216,7 +217,8 @@ def timestamp_column(properties: Mapping[str, Any], schema: Schema) -> Timestamp
     type_ = schema.column(name).type
     if type_ not in (BIGINT, TIMESTAMP) and not (type_ == STRING and pattern is not None):
         raise StatementError(
-            f"Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a timestamp_format specified"
+            f"Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a "
+            "timestamp_format specified"
         )
     return TimestampColumn(name, pattern)
 
@@ -237,7 +239,8 @@ def sink_definition(
     text: str,
     config: Config,
 ) -> Definition:
-    """Return the source that a CREATE .. AS SELECT makes: what it does not say comes from the left-most source.
+    """Return the source that a CREATE .. AS SELECT makes: what it does not say comes from the left-most
+    source.
 
     Raises
     ------
@@ -259,7 +262,8 @@ def sink_definition(
     topic = properties.get("KAFKA_TOPIC") or f"{prefix}{name}"
     if kind == "TABLE" and plan.window is None and "RETENTION_MS" in properties:
         raise StatementError(
-            "Invalid config variable in the WITH clause: RETENTION_MS. Non-windowed tables do not support retention."
+            "Invalid config variable in the WITH clause: RETENTION_MS. Non-windowed tables do not support "
+            "retention."
         )
     key_serde, value_serde = _serdes(key, value, plan.schema.key, plan.schema.value, properties, config)
     source = Source(

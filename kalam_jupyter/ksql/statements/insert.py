@@ -13,7 +13,6 @@ from kalam_jupyter.ksql.expressions.codegen import compile_raising
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION, ROWTIME, Source
-from kalam_jupyter.ksql.runtime.partitioner import partitions_of
 from kalam_jupyter.ksql.statements.insert_types import coerce
 from kalam_jupyter.ksql.statements.run import Run
 
@@ -76,7 +75,8 @@ def _columns(source: Source, s: ast.InsertValues) -> list[Column]:
         raise KsqlError(f"Cannot insert into HEADER columns: {', '.join(headers)}")
     if len(found) != len(s.values):
         raise StatementError(
-            f"Failed to prepare statement: Expected number columns and values to match: {len(found)}, {len(s.values)}"
+            f"Failed to prepare statement: Expected number columns and values to match: {len(found)}, "
+            f"{len(s.values)}"
         )
     return found
 
@@ -130,7 +130,4 @@ def append_rows(
     ksql = run.ksql
     codec = ksql.codec(source)
     batch = Batch(timestamps, payload=Payload.from_rows(codec.schema, keys, values), codec=codec)
-    partitions = run.partitions(source.topic)
-    if partitions > 1:
-        batch.partitions = partitions_of(batch, partitions)
-    ksql.engine.transact(lambda tx: tx.append(source.topic, batch))
+    ksql.append(source, batch)

@@ -1,4 +1,6 @@
-"""Coercion of inserted values to the column's type: INT to BIGINT to DECIMAL to DOUBLE, text to temporal types and BYTES."""
+"""Coercion of inserted values to the column's type: INT to BIGINT to DECIMAL to DOUBLE, text to temporal
+types and BYTES.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ def _coerce(value: Any, type_: DataType | None, target: DataType) -> Any:
             return _struct(value, type_, target)
     ranks = numeric_rank(type_), numeric_rank(target)
     if None not in ranks:
-        if ranks[0] < ranks[1] or isinstance(target, Decimal) and isinstance(type_, Decimal):  # type: ignore[operator]
+        if ranks[0] < ranks[1] or (isinstance(target, Decimal) and isinstance(type_, Decimal)):  # type: ignore[operator]
             return cast_function(type_, target)(value)
         return _NO
     return cast_function(type_, target)(value) if widens_to(type_, target) else _NO

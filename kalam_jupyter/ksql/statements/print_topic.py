@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-
 
 import orjson
 
@@ -26,7 +24,8 @@ def print_query(run: Run, s: ast.Print, text: str) -> TransientQuery:
         similar = [t for t in engine.topics() if t.lower() == s.topic.lower()]
         hint = f"\nDid you mean:\n\tprint {similar[0]};" if similar else ""
         raise StatementError(
-            f"Could not find topic '{s.topic}', or the KSQL user does not have permissions to list the topic. "
+            f"Could not find topic '{s.topic}', or the KSQL user does not have permissions to list the "
+            "topic. "
             f"Topic names are case-sensitive.{hint}"
         )
     source = next((x for x in run.metastore.sources.values() if x.topic == s.topic), None)

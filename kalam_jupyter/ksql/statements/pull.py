@@ -38,7 +38,8 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     for e in select:
         if e.type is None:
             raise StatementError(
-                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null AS VARCHAR)."
+                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
+                "AS VARCHAR)."
             )
     key_names = {c.name for c in source.schema.key} | (
         {c.name for c in WINDOW_BOUNDS} if source.window is not None else set()

@@ -42,7 +42,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
     if plan.is_table != (s.kind == "TABLE"):
         got = "TABLE" if plan.is_table else "STREAM"
         raise StatementError(
-            f"Invalid result type. Your SELECT query produces a {got}. Please use CREATE {got} AS SELECT statement "
+            f"Invalid result type. Your SELECT query produces a {got}. Please use CREATE {got} AS SELECT "
+            "statement "
             "instead."
         )
     check_window_sources(plan)
@@ -113,7 +114,8 @@ def check_states(plan: QueryPlan, sink: Source) -> None:
             value_format.format.check([Column("STATE", type_)], value_format)
         except KsqlError:
             raise KsqlError(
-                "One of the functions used in the statement has an intermediate type that the value format can not "
+                "One of the functions used in the statement has an intermediate type that the value format "
+                "can not "
                 "handle. Please remove the function or change the format."
             ) from None
 

@@ -1,6 +1,7 @@
 """What statements run in: the state that they see, the session that they share, and whether it is for real.
 
-A request runs twice: first dry, against a copy of the state, so that a mistake anywhere means that nothing was done; then for real.
+A request runs twice: first dry, against a copy of the state, so that a mistake anywhere means that nothing
+was done; then for real.
 Handlers are the same both times; only `Run.change` knows the difference.
 """
 
@@ -135,7 +136,7 @@ class Run:
         return self.sequence - 1
 
     def change(self, function: Callable[[Transaction], None]) -> None:
-        """Make a change for real, together with the new sequence number; nothing in a dry or restoring run."""
+        """Make a change, and keep the new sequence number; nothing in a dry or restoring run."""
         if self.dry or self.restored is not None:
             return
 

@@ -19,7 +19,8 @@ def set_property(run: Run, s: ast.SetProperty, text: str) -> None:
     choices = _CHOICES.get(name)
     if choices is not None and s.value.lower() not in choices:
         raise StatementError(
-            f"Invalid value {s.value} for configuration {s.name}: String must be one of: {', '.join(choices)}, none"
+            f"Invalid value {s.value} for configuration {s.name}: String must be one of: "
+            f"{', '.join(choices)}, none"
         )
     run.override(name, s.value)
 

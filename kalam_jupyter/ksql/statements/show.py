@@ -157,7 +157,8 @@ def _no_connect(run: Run) -> Entity:
 def connector(run: Run, s: Any, text: str) -> Entity:
     """CREATE, DROP and DESCRIBE CONNECTOR: there is nothing that could run one."""
     raise StatementError(
-        "Connectors need a Kafka Connect cluster, and there is none. Set ksql.connect.url on a ksqlDB server that has "
+        "Connectors need a Kafka Connect cluster, and there is none. Set ksql.connect.url on a ksqlDB "
+        "server that has "
         "one; here, feed a stream with INSERT INTO or from a DataFrame."
     )
 
@@ -285,7 +286,8 @@ def explain(run: Run, s: ast.Explain, text: str) -> Entity:
         info = run.state.queries.get(s.query_id)
         if info is None:
             raise StatementError(
-                f"Query with id:{s.query_id} does not exist, use SHOW QUERIES to view the full set of queries."
+                f"Query with id:{s.query_id} does not exist, use SHOW QUERIES to view the full set of "
+                "queries."
             )
         return entity("queryDescription", text, queryDescription=_query_description(run, info, text))
     query, sink = _explained(s.statement)
