@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kalam_jupyter.client import Connection, connect
+    from kalam_jupyter.ksql.functions.python import udaf, udf, udtf
 
 __version__ = "0.1.0"
-__all__ = ["Connection", "connect", "frame", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = [
+    "Connection",
+    "connect",
+    "frame",
+    "load_ipython_extension",
+    "udaf",
+    "udf",
+    "udtf",
+    "unload_ipython_extension",
+]
 
 
 def frame(name: str) -> pd.DataFrame:
@@ -49,4 +59,8 @@ def __getattr__(name: str) -> Any:
         from kalam_jupyter import client
 
         return getattr(client, name)
+    if name in ("udaf", "udf", "udtf"):
+        from kalam_jupyter.ksql.functions import python
+
+        return getattr(python, name)
     raise AttributeError(f"module 'kalam_jupyter' has no attribute '{name}'")

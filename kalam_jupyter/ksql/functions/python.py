@@ -50,6 +50,7 @@ from kalam_jupyter.ksql.functions.registry import (
     Kind,
     Library,
     Overload,
+    describe,
     unsupported_merge,
 )
 from kalam_jupyter.ksql.functions.signature import Parameter, Signature, parse_signature, parse_type
@@ -229,10 +230,6 @@ def _register(kind: Kind, name: str, description: str, new: Overload | Aggregate
     function.description = description or function.description
 
 
-def _description(definition: Any) -> str:
-    return " ".join((inspect.getdoc(definition) or "").split("\n\n")[0].split())
-
-
 def _scalar(kind: Kind, given: Any, nulls: bool | None) -> Any:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(given, str):
@@ -247,7 +244,7 @@ def _scalar(kind: Kind, given: Any, nulls: bool | None) -> Any:
                 signature = Signature(signature.name, signature.parameters, signature.result.element)
         wrapped = _specialize(function, kind == "TABLE")
         takes_nulls = optional if nulls is None else nulls
-        text = _description(function)
+        text = describe(function)
         _register(
             kind,
             signature.name,
@@ -328,7 +325,7 @@ def udaf(signature: str, *, state: str | None = None, nulls: bool = False) -> Ca
         for method in ("initial", "add"):
             if not callable(getattr(definition, method, None)):
                 raise TypeError(f"{definition.__name__} needs a method {method}")
-        text = _description(definition)
+        text = describe(definition)
         factory = functools.partial(_aggregate_parts, definition, state_type, nulls)
         _register("AGGREGATE", parsed.name, text, AggregateOverload(parsed, factory, None, text))
         return definition

@@ -14,6 +14,7 @@ aggregation
 from __future__ import annotations
 
 import functools
+import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -375,7 +376,7 @@ class Library:
         """Register the decorated function under `signatures`; see `Overload` for the options."""
 
         def register(function: F) -> F:
-            text = _summary(function)
+            text = describe(function)
             for signature in map(parse_signature, signatures):
                 overload = Overload(signature, function, returns, nulls, context, specialize, columnar, text)
                 self._add(signature.name, kind, text, overload)
@@ -398,7 +399,7 @@ class Library:
         def register(
             factory: Callable[[AggregateCall], AggregateParts],
         ) -> Callable[[AggregateCall], AggregateParts]:
-            text = _summary(factory)
+            text = describe(factory)
             for signature in map(parse_signature, signatures):
                 overload = AggregateOverload(signature, factory, returns, text)
                 self._add(signature.name, "AGGREGATE", text, overload)
@@ -418,9 +419,9 @@ class Library:
         function.overloads.append(overload)
 
 
-def _summary(function: Callable[..., Any]) -> str:
-    doc = (function.__doc__ or "").strip()
-    return " ".join(line.strip() for line in doc.split("\n\n")[0].splitlines())
+def describe(definition: Any) -> str:
+    """Return a definition's docstring as one paragraph: what DESCRIBE FUNCTION shows."""
+    return " ".join((inspect.getdoc(definition) or "").split())
 
 
 class FunctionRegistry:
