@@ -50,6 +50,6 @@ def run(shell: InteractiveShell) -> Callable[[str], Cell]:
         with capture_output() as captured:
             result = shell.run_cell(text)
         result.raise_error()
-        return Cell(captured.outputs[: len(captured.outputs) - (result.result is not None)], result.result)
+        return Cell(captured.outputs, result.result)
 
     return run_cell
