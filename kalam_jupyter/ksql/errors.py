@@ -17,7 +17,7 @@ class KsqlError(Exception):
     Parameters
     ----------
     message : str
-        What a user reads. Never holds values of INSERT statements.
+        What a user reads.
     error_code : int, optional
         The API's five-digit code; its first three digits are the HTTP status.
     http_status : int, optional

@@ -35,8 +35,8 @@ Role = Literal[
 ]
 """What is named; ``name`` is a name that is being invented."""
 
-MAX_NESTING = 70
-"""Parentheses, calls and types may nest this deep: it keeps recursion away from Python's limit."""
+MAX_FRAMES = 700
+"""How much of Python's stack nested parentheses, calls and types may take: its limit is 1000."""
 
 
 class Cursor:
@@ -61,7 +61,7 @@ class Cursor:
         self.expected_words: set[str] = set()
         self.expected_roles: set[Role] = set()
         self.failed_at = -1
-        self._nesting = 0
+        self._frames = 0
         self._probing = probing
         self._production: tuple[int, Callable[[Any], object]] = (0, lambda cursor: None)
 
@@ -178,15 +178,15 @@ class Cursor:
 
     # Nesting
 
-    def enter(self) -> None:
-        """Go one level deeper; `leave` goes back. (No context manager: it would cost stack.)"""
-        if self._nesting >= MAX_NESTING:
-            self.fail(f"Nested more than {MAX_NESTING} levels deep")
-        self._nesting += 1
+    def enter(self, frames: int) -> None:
+        """Go one level deeper, which takes that much stack; `leave` goes back."""
+        self._frames += frames
+        if self._frames > MAX_FRAMES:
+            self.fail("Nested too deeply")
 
-    def leave(self) -> None:
+    def leave(self, frames: int) -> None:
         """Come back from `enter`."""
-        self._nesting -= 1
+        self._frames -= frames
 
     # Errors
 

@@ -13,12 +13,15 @@ from collections.abc import Callable
 
 from kalam_jupyter.engine.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, STRING, Decimal
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.lang.ast import Expression, Literal
+from kalam_jupyter.ksql.lang.ast import Expression, Literal, Location
 from kalam_jupyter.ksql.lang.tokens import RESERVED, Token
 from kalam_jupyter.ksql.lang.types import TypeParser
 
-_LOGIC_LEVEL = {"OR": 0, "AND": 1}
-_NOT_LEVEL = 2
+_FRAMES = 5
+_CALL_FRAMES = 3
+"""Calls between an expression and one in parentheses in it; and how many more if it is an argument."""
+
+_LONG_CHAIN = 50
 _VALUE_LEVEL = {"||": 0, "+": 1, "-": 1, "*": 2, "/": 2, "%": 2}
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 _NUMBERS = ("<integer>", "<decimal>", "<float>")
@@ -36,33 +39,36 @@ class ExpressionParser(TypeParser):
 
     def expression(self) -> Expression:
         """Parse any expression."""
-        self.enter()
-        result = self._logic(0)
-        self.leave()
-        return result
+        self.enter(_FRAMES)
+        alternatives: list[Expression] = []
+        conditions = [self._condition()]
+        while operator := self.accept_any("AND", "OR"):
+            if operator == "OR":
+                alternatives.append(_chain("AND", conditions))
+                conditions = []
+            conditions.append(self._condition())
+        alternatives.append(_chain("AND", conditions))
+        self.leave(_FRAMES)
+        return _chain("OR", alternatives)
 
     def value_expression(self) -> Expression:
         """Parse an expression without bare predicates: what GROUP BY and PARTITION BY take."""
-        self.enter()
+        self.enter(_FRAMES)
         result = self._value(0)
-        self.leave()
+        self.leave(_FRAMES)
         return result
 
     # Logic
 
-    def _logic(self, level: int) -> Expression:
-        start = self.token.location
-        left: Expression
-        if self.accept("NOT"):
-            self.enter()
-            left = ast.Not(self._logic(_NOT_LEVEL), location=start)
-            self.leave()
-        else:
-            left = self._predicate(self._value(0))
-        while self.at("OR", "AND") and _LOGIC_LEVEL[self.token.key] >= level:
-            operator = self.advance().key
-            left = ast.Logical(operator, left, self._logic(_LOGIC_LEVEL[operator] + 1), location=start)
-        return left
+    def _condition(self) -> Expression:
+        """What AND and OR join."""
+        nots: list[Location] = []
+        while self.at("NOT"):
+            nots.append(self.advance().location)
+        result = self._predicate(self._value(0))
+        for location in reversed(nots):
+            result = ast.Not(result, location=location)
+        return result
 
     def _predicate(self, value: Expression) -> Expression:
         at = value.location
@@ -134,9 +140,9 @@ class ExpressionParser(TypeParser):
             return self._postfix(self.number())
         operator = self.accept_any("+", "-")
         if operator:
-            self.enter()
+            self.enter(1)
             operand = self._unary()
-            self.leave()
+            self.leave(1)
             return ast.Unary(operator, operand, location=start.location)
         return self._postfix(self._primary())
 
@@ -354,12 +360,14 @@ class ExpressionParser(TypeParser):
             return ast.FunctionCall(name, star=True, location=token.location)
         if self.accept(")"):
             return ast.FunctionCall(name, location=token.location)
+        self.enter(_CALL_FRAMES)
         args = [self._argument(first=True)]
         while not self.accept(")"):
             if not self.at(","):
                 self.mismatch(",", ")")
             self.advance()
             args.append(self._argument(after=args[-1]))
+        self.leave(_CALL_FRAMES)
         return ast.FunctionCall(name, tuple(args), location=token.location)
 
     def _argument(self, *, first: bool = False, after: Expression | None = None) -> Expression:
@@ -400,6 +408,22 @@ class ExpressionParser(TypeParser):
         body = self.expression()
         self._parameters = outer
         return ast.Lambda(parameters, body, location=start.location)
+
+
+def _chain(operator: str, operands: list[Expression]) -> Expression:
+    """Join operands by AND or OR.
+
+    To the left, as it is written; but a long chain, which programs write, becomes a balanced tree, so that
+    it is not deep.
+    """
+    if len(operands) > _LONG_CHAIN:
+        half = len(operands) // 2
+        halves = [_chain(operator, operands[:half]), _chain(operator, operands[half:])]
+        return _chain(operator, halves)
+    result = operands[0]
+    for operand in operands[1:]:
+        result = ast.Logical(operator, result, operand, location=result.location)
+    return result
 
 
 def _folded(token: Token) -> str:

@@ -16,8 +16,8 @@ from kalam_jupyter.ksql.lang.tokens import Token, readable, tokenize
 
 T = TypeVar("T")
 
-MAX_DEPTH = 250
-"""How deep a tree may be. ``a OR b OR c ..`` is as deep as it has terms; IN is not."""
+MAX_DEPTH = 120
+"""How deep a tree may be. ``a + b + c ..`` is as deep as it has terms; AND, OR and IN are not."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _parse_next(parser: StatementParser, text: str, terminated: bool) -> ParsedS
         if terminated or parser.token.kind != "end":
             _expect_end(parser, tree)
         if _depth(tree) > MAX_DEPTH:
-            parser.fail(f"Nested more than {MAX_DEPTH} levels deep")
+            parser.fail(f"Nested too deeply: more than {MAX_DEPTH} operations in each other")
     except ParseError as error:
         error.statement_text = masked_broken(_statement_text(parser.tokens, first, text))
         raise
@@ -210,7 +210,7 @@ def _parse_whole(text: str, production: Callable[[StatementParser], T]) -> T:
     parser.begin(whole)
     result = whole(parser)
     if isinstance(result, ast.Node) and _depth(result) > MAX_DEPTH:
-        parser.fail(f"Nested more than {MAX_DEPTH} levels deep")
+        parser.fail(f"Nested too deeply: more than {MAX_DEPTH} operations in each other")
     if parser.deferred is not None:
         raise parser.deferred
     return result

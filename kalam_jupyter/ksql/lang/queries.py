@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.ast import Duration, Expression
+from kalam_jupyter.ksql.lang.cursor import Role
 from kalam_jupyter.ksql.lang.expressions import UNITS, ExpressionParser
 
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _JOIN_WORDS = ("JOIN", "INNER", "LEFT", "RIGHT", "FULL", "OUTER")
 
 
@@ -101,10 +104,22 @@ class QueryParser(ExpressionParser):
         self.expect("JOIN")
         return kind
 
+    def source_name(self, role: Role = "source") -> str:
+        """Parse the name or alias of a source, which is also part of topic names and query ids."""
+        token = self.token
+        name = self.name(role)
+        if token.kind == "quoted" and _SOURCE_NAME.fullmatch(name) is None:
+            self.defer(
+                f"Illegal argument at Line: {token.line}, Col: {token.column}. Source names may only contain "
+                f"alphanumeric values, '_' or '-'. Got: '{name}'",
+                token.location,
+            )
+        return name
+
     def _source(self) -> ast.SourceRef:
         start = self.token.location
-        name = self.name("source")
-        alias = self.name("name") if self.accept("AS") or self._at_bare_alias() else name
+        name = self.source_name()
+        alias = self.source_name("name") if self.accept("AS") or self._at_bare_alias() else name
         return ast.SourceRef(name, alias, location=start)
 
     def _at_bare_alias(self) -> bool:

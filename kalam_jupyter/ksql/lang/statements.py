@@ -52,9 +52,9 @@ class StatementParser(QueryParser):
             close = suggestion(token.text, starts)
             hint = f"\nDid you mean '{close}'?" if close else ""
             self.fail(f"Unknown statement '{token.text}'{hint}", starts)
-        self.enter()
+        self.enter(2)
         result = parse(self)
-        self.leave()
+        self.leave(2)
         return result
 
     # CREATE
@@ -80,7 +80,7 @@ class StatementParser(QueryParser):
         kind = self._kind()
         if_not_exists = self.accept("IF", "NOT", "EXISTS")
         at = self.token.location
-        name = self.name("name")
+        name = self.source_name("name")
         elements = self.list_of(self._element, ")") if self.accept("(") else ()
         properties = self._with()
         if not (elements or read_only or asserted) and self.accept("AS"):
@@ -204,7 +204,7 @@ class StatementParser(QueryParser):
         start = self.expect("INSERT").location
         self.expect("INTO")
         at = self.token.location
-        target = self.name("source")
+        target = self.source_name()
         if self.at("SELECT", "WITH"):
             properties = self._with()
             self._check(properties, "insert into")
@@ -234,7 +234,7 @@ class StatementParser(QueryParser):
         if what == "TYPE":
             return ast.DropType(self.name("type"), if_exists, location=start, name_location=at)
         kind: ast.SourceKind = "STREAM" if what == "STREAM" else "TABLE"
-        name = self.name("source")
+        name = self.source_name()
         delete_topic = self.accept("DELETE")
         if delete_topic:
             self.expect("TOPIC")
@@ -249,7 +249,7 @@ class StatementParser(QueryParser):
             self.mismatch("STREAM", "TABLE", "SYSTEM")
         kind = self._kind()
         at = self.token.location
-        name = self.name("source")
+        name = self.source_name()
         columns = self.items(self._added_column)
         return ast.AlterSource(kind, name, columns, location=start, name_location=at)
 
@@ -343,7 +343,7 @@ class StatementParser(QueryParser):
         if self.accept("TABLES"):
             return ast.DescribeAll("TABLES", self.accept("EXTENDED"), location=start)
         at = self.token.location
-        name = self.name("source")
+        name = self.source_name()
         return ast.Describe(name, self.accept("EXTENDED"), location=start, name_location=at)
 
     def _print(self) -> Statement:
@@ -407,7 +407,7 @@ class StatementParser(QueryParser):
         null = self.accept("NULL")
         self.expect("VALUES")
         at = self.token.location
-        name = self.name("source")
+        name = self.source_name()
         columns = self.list_of(lambda: self.name("column"), ")") if self.accept("(") else ()
         self.expect("KEY" if null else "VALUES")
         values = self._values()

@@ -38,16 +38,23 @@ TYPE_NAMES: dict[str, DataType] = {
 }
 
 
+_FRAMES = 4
+"""Calls between a type and the types inside it."""
+
+
 class TypeParser(Cursor):
     """``ARRAY<T>``, ``T ARRAY``, ``MAP<K, V>``, ``STRUCT<name T, ..>``, ``DECIMAL(p, s)``, and names."""
 
     def type(self) -> DataType:
         """Parse a type."""
-        self.enter()
+        levels = 1
+        self.enter(_FRAMES)
         result = self._type()
-        self.leave()
         while self.accept("ARRAY"):
+            levels += 1
+            self.enter(_FRAMES)
             result = Array(result)
+        self.leave(levels * _FRAMES)
         return result
 
     def _type(self) -> DataType:

@@ -58,9 +58,15 @@ SYNTAX_ERRORS = [
     ("SELECT `abc FROM s;", "line 1:8: Syntax Error\nUnterminated identifier: the closing ` is missing"),
     ("SELECT a /* b FROM s;", "line 1:10: Syntax Error\nUnterminated comment: the closing */ is missing"),
     ("SELECT a # b FROM s;", "line 1:10: Syntax Error\nUnrecognized character '#'"),
-    ("SELECT " + "(" * 200 + "1" + ")" * 200 + " FROM s;", "Nested more than"),
-    ("SELECT " + "1+" * 400 + "1 FROM s;", "Nested more than"),
-    ("EXPLAIN " * 200 + "SHOW STREAMS;", "Nested more than"),
+    ("SELECT " + "(" * 200 + "1" + ")" * 200 + " FROM s;", "Nested too deeply"),
+    ("SELECT " + "1+" * 400 + "1 FROM s;", "Nested too deeply"),
+    ("SELECT " + "f(" * 150 + "1" + ")" * 150 + " FROM s;", "Nested too deeply"),
+    ("SELECT " + "- " * 900 + "a FROM s;", "Nested too deeply"),
+    ("SELECT " + "NOT " * 900 + "a FROM s;", "Nested too deeply"),
+    ("SELECT CAST(a AS " + "ARRAY<" * 300 + "INT" + ">" * 300 + ") FROM s;", "Nested too deeply"),
+    ("SELECT CAST(a AS INT" + " ARRAY" * 3000 + ") FROM s;", "Nested too deeply"),
+    ("SELECT a" + "[1]" * 3000 + " FROM s;", "Nested too deeply"),
+    ("EXPLAIN " * 400 + "SHOW STREAMS;", "Nested too deeply"),
 ]
 
 
@@ -101,6 +107,8 @@ PREPARE_ERRORS = [
     ("SELECT CAST(a AS DECIMAL(0, 0)) FROM s;", "DECIMAL precision must be >= 1: DECIMAL(0, 0)"),
     ("SELECT CAST(a AS DECIMAL(2, 3)) FROM s;", "DECIMAL precision must be >= scale: DECIMAL(2, 3)"),
     ("SELECT ${x} FROM s;", "Variable 'x' is not defined"),
+    ("CREATE STREAM `a b` WITH (kafka_topic='t');", "Illegal argument at Line: 2, Col: 15. Source names may"),
+    ("SELECT * FROM `a.b`;", "alphanumeric values, '_' or '-'. Got: 'a.b'"),
     ("PRINT t INTERVAL 0;", "INTERVAL must be at least 1, got 0"),
     ("PRINT t LIMIT -1;", "LIMIT cannot be negative, got -1"),
     ("ASSERT SCHEMA;", "ASSERT SCHEMA needs a SUBJECT, an ID, or both"),

@@ -224,6 +224,23 @@ def test_rewriting_replaces_expressions_and_keeps_the_rest() -> None:
     assert ast.rewrite(tree, lambda e: None) is tree
 
 
+def test_deep_statements_are_handled_without_reaching_the_recursion_limit() -> None:
+    nested = parse_expression("f(a, " * 60 + "1" + ")" * 60)
+    sums = parse_expression("a" + " + 1" * 115)
+    parentheses = parse_expression("(" * 115 + "a" + " * 1)" * 115)
+    alternatives = parse_expression(" OR ".join(f"a = {i} AND b" for i in range(2000)))
+    nots = parse_expression("NOT " * 110 + "a")
+    for tree in (nested, sums, parentheses, alternatives, nots):
+        assert parse_expression(str(tree)) == tree
+        assert hash(parse_expression(str(tree))) == hash(tree)
+        assert len(list(ast.walk(tree))) > 110
+        assert ast.rewrite(tree, lambda e: ColumnRef("B") if e == ColumnRef("A") else None) != tree
+
+
+def test_source_names_may_hold_a_hyphen() -> None:
+    assert query("SELECT * FROM `my-stream`").sources[0].name == "my-stream"
+
+
 def test_source_objects_cannot_be_made_by_a_query() -> None:
     (statement,) = parse_script("CREATE SOURCE STREAM s (a INT KEY) WITH (kafka_topic='t');")
     assert isinstance(statement.ast, ast.CreateSource)
