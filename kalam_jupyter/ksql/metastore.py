@@ -21,6 +21,8 @@ ROWOFFSET = "ROWOFFSET"
 WINDOWSTART = "WINDOWSTART"
 WINDOWEND = "WINDOWEND"
 
+_QUOTE_IT = "Hint: wrap the source name in double quotes to make it case-sensitive."
+
 PSEUDO_COLUMNS = (Column(ROWTIME, BIGINT), Column(ROWPARTITION, INTEGER), Column(ROWOFFSET, BIGINT))
 WINDOW_BOUNDS = (Column(WINDOWSTART, BIGINT), Column(WINDOWEND, BIGINT))
 RESERVED_NAMES = frozenset(c.name for c in PSEUDO_COLUMNS + WINDOW_BOUNDS)
@@ -126,10 +128,8 @@ class Metastore:
         if len(found) > 1:
             names = [f'"{s.name}" ({s.kind})' for s in found]
             listed = ", ".join(names[:-1]) + f", or {names[-1]}"
-            return f"\nDid you mean {listed}? Hint: wrap the source name in double quotes to make it "
-            "case-sensitive."
+            return f"\nDid you mean {listed}? {_QUOTE_IT}"
         other = found[0].name
         if other == other.upper():
             return f"\nDid you mean {other}? Hint: try removing double quotes from the source name."
-        hint = 'Hint: wrap the source name in double quotes to make it case-sensitive.'
-        return f'\nDid you mean "{other}"? {hint}'
+        return f'\nDid you mean "{other}"? {_QUOTE_IT}'

@@ -128,8 +128,10 @@ class Scope:
             return ref
         extra = ""
         if clause == "PARTITION BY":
-            extra = f" '{ref.name}' must be a column in the source schema since PARTITION BY is applied on "
-            "the input."
+            extra = (
+                f" '{ref.name}' must be a column in the source schema since PARTITION BY is applied on "
+                "the input."
+            )
         raise StatementError(
             f"{ref.prefix}{clause} column '{ref.name}' cannot be resolved.{extra}", **position
         )
@@ -178,7 +180,8 @@ class Scope:
                     for name, _ in struct_type(qualified).fields:
                         expanded.append((ast.Dereference(qualified, name), None))
                 case ast.SingleColumn(expression=expression, alias=alias):
-                    if alias is not None and alias in RESERVED_NAMES:
+                    same = isinstance(expression, ast.ColumnRef) and expression.name == alias
+                    if alias is not None and alias in RESERVED_NAMES and not same:
                         raise StatementError(
                             f"`{alias}` is a reserved column name. You cannot use it as an alias for a "
                             "column."
@@ -233,7 +236,7 @@ class Scope:
     def column_name(self, ref: ast.ColumnRef) -> str:
         """Return the result name of an unaliased column."""
         if self.is_join and ref.qualifier is not None:
-            holders = sum(ref.name in s.source.schema.index for s in self.sources)
+            holders = sum(s.has(ref.name) for s in self.sources)
             if holders > 1:
                 return f"{ref.qualifier}_{ref.name}"
         return ref.name

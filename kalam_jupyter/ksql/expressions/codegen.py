@@ -252,6 +252,9 @@ def _build(g: _Generator, source: str, report: Report) -> Any:
     return g.names["main"]
 
 
+_GUARDED = "def main(r):\n try:\n  return {}\n except Exception as error:\n  _report(error)\n  return {}\n"
+
+
 def compile_raising(expression: b.Bound) -> Callable[[Row], Any]:
     """Return a function of the flat row that lets an uncontained failure through."""
     g = _Generator()
@@ -262,9 +265,7 @@ def compile_value(expression: b.Bound, report: Report = ignore) -> Callable[[Row
     """Return a function of the flat row; a failure is reported and gives None."""
     g = _Generator()
     body = g.code(expression)
-    source = f"def main(r):\n try:\n  return {body}\n except Exception as error:\n  _report(error)\n  "
-    "return None\n"
-    return _build(g, source, report)
+    return _build(g, _GUARDED.format(body, None), report)
 
 
 def compile_predicate(expression: b.Bound, report: Report = ignore) -> Callable[[Row], bool]:
@@ -272,9 +273,7 @@ def compile_predicate(expression: b.Bound, report: Report = ignore) -> Callable[
     g = _Generator()
     body = g.code(expression)
     test = body if expression.total else f"{body} is True"
-    source = f"def main(r):\n try:\n  return {test}\n except Exception as error:\n  _report(error)\n  "
-    "return False\n"
-    return _build(g, source, report)
+    return _build(g, _GUARDED.format(test, False), report)
 
 
 def compile_projection(expressions: Sequence[b.Bound], report: Report = ignore) -> Callable[[Row], Row]:

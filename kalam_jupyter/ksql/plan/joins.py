@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from kalam_jupyter.ksql.plan.planner import QueryPlanner
 
 _WORDS = {"INNER": "[INNER]", "LEFT": "LEFT [OUTER]", "RIGHT": "RIGHT [OUTER]", "FULL": "[FULL] OUTER"}
-_REPARTITION = "Implicit repartitioning of windowed sources is not supported. See "
-"https://github.com/confluentinc/ksql/issues/4385."
+_REPARTITION = (
+    "Implicit repartitioning of windowed sources is not supported. "
+    "See https://github.com/confluentinc/ksql/issues/4385."
+)
 _ONE_SOURCE = "Each side of the join comparision must contain references from exactly one source."
 
 
@@ -70,7 +72,7 @@ class JoinPlanner:
         """Return the joined relation; StatementError if the joins make no sense."""
         self._check_sources()
         assert isinstance(self._query.relation, ast.Join)
-        return self._plan(self._query.relation, last=True)
+        return self._plan(self._query.relation)
 
     def _check_sources(self) -> None:
         sources = self._scope.sources
@@ -93,12 +95,12 @@ class JoinPlanner:
                 "This format does not yet support JOIN."
             )
 
-    def _plan(self, relation: ast.Relation, *, last: bool = False) -> JoinedRelation:
+    def _plan(self, relation: ast.Relation) -> JoinedRelation:
         if isinstance(relation, ast.SourceRef):
             return self._source(relation)
         left = self._plan(relation.left)
         right = self._source(relation.right)
-        return _JoinPlanning(self._planner, self._scope, relation, left, right, last=last).plan()
+        return _JoinPlanning(self._planner, self._scope, relation, left, right).plan()
 
     def _source(self, ref: ast.SourceRef) -> JoinedRelation:
         aliased = self._scope.by_alias(ref.label)
@@ -134,14 +136,11 @@ class _JoinPlanning:
         join: ast.Join,
         left: JoinedRelation,
         right: JoinedRelation,
-        *,
-        last: bool,
     ) -> None:
         self._planner = planner
         self._scope = scope
         self._join = join
         self._left, self._right = left, right
-        self._last = last
 
     def plan(self) -> JoinedRelation:
         left, right = self._left, self._right
@@ -282,7 +281,7 @@ class _JoinPlanning:
             )
         if self._is_key(left, left_e):
             return False
-        if left.single is None or not self._last:
+        if left.single is None:
             raise StatementError(
                 "Invalid join condition: foreign-key table-table joins are not supported as part of n-way "
                 "joins. "
@@ -342,7 +341,9 @@ class _JoinPlanning:
             found = dict.fromkeys((*known, *(e for e in (left_e, right_e) if isinstance(e, ast.ColumnRef))))
             candidates = tuple(found)
         if candidates:
-            return ResultKey((KeyPart(candidates, type_),), "join expression"), None, candidates
+            parts = (KeyPart(candidates, type_),)
+            key = ResultKey(parts, "join expression", name_of=lambda e: str(self._scope.internal(e)))
+            return key, None, candidates
         synthetic = self._synthetic_name()
         part = KeyPart((ast.ColumnRef(synthetic),), type_, synthetic=True)
         return ResultKey((part,), "join expression"), synthetic, ()

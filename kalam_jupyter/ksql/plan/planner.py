@@ -100,7 +100,7 @@ class QueryPlanner:
         """Return a type with the names of custom types replaced."""
         return resolve_custom_types(type_, self.metastore.types)
 
-    def plan(self, query: ast.Query, sink: str | None) -> QueryPlan:
+    def plan(self, query: ast.Query, sink: str | None, timestamp: str | None = None) -> QueryPlan:
         """Plan a query.
 
         Parameters
@@ -108,19 +108,24 @@ class QueryPlanner:
         query : Query
         sink : str or None
             The stream or table that it fills; None for a transient query.
+        timestamp : str, optional
+            The result column that the sink's TIMESTAMP property names.
 
         Raises
         ------
         KsqlError
             If the query has no meaning; the message is the reference's.
         """
-        return _Planning(self, query, sink).run()
+        return _Planning(self, query, sink, timestamp).run()
 
 
 class _Planning:
     """The planning of one query."""
 
-    def __init__(self, planner: QueryPlanner, query: ast.Query, sink: str | None) -> None:
+    def __init__(
+        self, planner: QueryPlanner, query: ast.Query, sink: str | None, timestamp: str | None
+    ) -> None:
+        self._timestamp = timestamp
         self._planner = planner
         self._query = query
         self._sink = sink
@@ -130,6 +135,7 @@ class _Planning:
     def run(self) -> QueryPlan:
         query, scope = self._query, self._scope
         self._check_clauses()
+        self._check_functions()
         relation = self._relation()
         if relation.synthetic is not None:
             scope.synthetic.append(relation.synthetic)
@@ -163,6 +169,19 @@ class _Planning:
             raise StatementError("PARTITION BY requires at least one expression")
         if query.emit == "FINAL" and query.window is None:
             raise KsqlError("EMIT FINAL is only supported for windowed aggregations.")
+
+    def _check_functions(self) -> None:
+        query = self._query
+        for top in (
+            *query.select,
+            query.where,
+            query.having,
+            *(query.group_by or ()),
+            *(query.partition_by or ()),
+        ):
+            for node in () if top is None else ast.walk(top):
+                if isinstance(node, ast.FunctionCall):
+                    self._planner.functions.get(node.name)
 
     def _any_aggregate(self, node: Any) -> bool:
         nodes = node if isinstance(node, tuple) else (node,)
@@ -336,6 +355,9 @@ class _Planning:
         aggregation: AggregationPlan | None,
     ) -> QueryPlan:
         binder = self._planner.binder(step.layout, known)
+        bound_items = [(item, self._select(binder, item)) for item in items]
+        if self._timestamp is not None and self._timestamp not in {i.name for i in items}:
+            raise missing_timestamp(self._timestamp)
         if self._sink is not None:
             split_items = split(items, key, self._sink)
             key_columns = tuple(
@@ -345,7 +367,8 @@ class _Planning:
             chosen: Sequence[NamedItem] = split_items.values
         else:
             key_columns, positions, chosen = (), tuple(range(len(step.key))), items
-        select = tuple((item.name, self._select(binder, item)) for item in chosen)
+        chosen_ids = {id(item) for item in chosen}
+        select = tuple((item.name, e) for item, e in bound_items if id(item) in chosen_ids)
         values = tuple(Column(name, b.type) for name, b in select)  # type: ignore[arg-type]
         if self._sink is not None:
             check_columns(key_columns, values)
@@ -360,7 +383,7 @@ class _Planning:
             text=tuple(str(self._scope.internal(i.expression)) for i in chosen),
             key_positions=positions,
         )
-        key_items, bound_items = _transient_keys(items, key) if self._sink is None else ({}, {})
+        key_items, bounds = _transient_keys(items, key) if self._sink is None else ({}, {})
         return QueryPlan(
             root=root,
             schema=Schema((*key_columns, *values)),
@@ -372,7 +395,7 @@ class _Planning:
             rekeyed=rekeyed,
             without_key=without_key,
             key_items=key_items,
-            bound_items=bound_items,
+            bound_items=bounds,
             aggregation=aggregation,
         )
 
@@ -397,10 +420,22 @@ def _transient_keys(items: Sequence[NamedItem], key: ResultKey) -> tuple[dict[in
     return keys, bounds
 
 
+def missing_timestamp(name: str) -> StatementError:
+    """Return the error for a TIMESTAMP property that names no column."""
+    return StatementError(
+        f"The TIMESTAMP column set in the WITH clause does not exist in the schema: '{name}'"
+    )
+
+
+def bare_name(e: ast.Expression) -> str:
+    """Return a column's name without its source."""
+    return e.name if isinstance(e, ast.ColumnRef) else str(e)
+
+
 def source_key(aliased: AliasedSource) -> ResultKey:
     """Return the key of a source as the key of a query's result."""
     parts = tuple(KeyPart((ast.ColumnRef(c.name, aliased.alias),), c.type) for c in aliased.source.schema.key)
-    return ResultKey(parts, "key column", lambda e: e.name if isinstance(e, ast.ColumnRef) else str(e))
+    return ResultKey(parts, "key column", bare_name, bare_name)
 
 
 def resolve_custom_types(type_: DataType, types: Mapping[str, DataType]) -> DataType:

@@ -41,6 +41,8 @@ class ResultKey:
     role: KeyRole
     #: How an expression is shown when it is missing.
     text: Callable[[ast.Expression], str] = str
+    #: How a column is called when it is there twice.
+    name_of: Callable[[ast.Expression], str] = str
     #: Of a foreign-key join: the name of the left source.
     foreign_key_source: str | None = None
 
@@ -63,7 +65,7 @@ def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
         values.
     """
     for item in items:
-        if not item.aliased and item.name in RESERVED_NAMES:
+        if item.name in RESERVED_NAMES:
             raise StatementError(
                 f"Reserved column name in select: `{item.name}`. Please remove or alias the column."
             )
@@ -139,9 +141,8 @@ def _repeated(key: ResultKey, found: Sequence[NamedItem]) -> StatementError:
     if key.role == "grouping expression":
         names = _and([f"`{i.name}`" for i in found])
         return StatementError(f"The projection contains a key column more than once: {names}.")
-    column = found[0].expression
-    name = column.name if isinstance(column, ast.ColumnRef) else str(column)
-    names = _and([i.name for i in found])
+    name = key.name_of(found[0].expression)
+    names = _and(sorted(i.name for i in found))
     return StatementError(
         f"The projection contains a key column (`{name}`) more than once, aliased as: {names}.\n"
         "Each key column must only be in the projection once. If you intended to copy the key into the "

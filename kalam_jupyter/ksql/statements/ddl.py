@@ -67,6 +67,10 @@ def check_existing(
 ) -> Entity | None:
     """Return the warning of IF NOT EXISTS; StatementError if the name is taken and may not be replaced."""
     lower = kind.lower()
+    if or_replace and (read_only or (existing is not None and existing.read_only)):
+        raise KsqlError(
+            f"Cannot add {lower} '{name}': CREATE OR REPLACE is not supported on source {lower}s."
+        )
     if existing is None:
         return None
     if if_not_exists:
@@ -74,10 +78,6 @@ def check_existing(
             "warning_entity",
             text,
             message=f"Cannot add {lower} `{name}`: A {lower} with the same name already exists.",
-        )
-    if or_replace and (read_only or existing.read_only):
-        raise KsqlError(
-            f"Cannot add {lower} '{name}': CREATE OR REPLACE is not supported on source {lower}s."
         )
     if not or_replace:
         raise StatementError(

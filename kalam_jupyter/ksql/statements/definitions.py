@@ -30,7 +30,7 @@ from kalam_jupyter.ksql.formats import (
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.metastore import RESERVED_NAMES, Metastore, Source, TimestampColumn, WindowInfo
-from kalam_jupyter.ksql.plan.planner import QueryPlan, resolve_custom_types
+from kalam_jupyter.ksql.plan.planner import QueryPlan, missing_timestamp, resolve_custom_types
 
 HEADERS_TYPE = Array(Struct((("KEY", STRING), ("VALUE", BYTES))))
 
@@ -200,20 +200,23 @@ def _window(properties: Mapping[str, Any]) -> WindowInfo | None:
     return None if kind is None else WindowInfo(kind, properties.get("WINDOW_SIZE"))
 
 
-def timestamp_column(properties: Mapping[str, Any], schema: Schema) -> TimestampColumn | None:
-    """Return the TIMESTAMP property, checked against the schema."""
+def timestamp_name(properties: Mapping[str, Any]) -> str | None:
+    """Return the column that the TIMESTAMP property names; folded like any identifier."""
     name = properties.get("TIMESTAMP")
     if name is None:
         return None
-    if name.startswith("`") and name.endswith("`"):
-        name = name[1:-1]
-    else:
-        name = name.upper()
+    quoted = len(name) > 1 and name[0] == name[-1] == "`"
+    return name[1:-1] if quoted else str(name).upper()
+
+
+def timestamp_column(properties: Mapping[str, Any], schema: Schema) -> TimestampColumn | None:
+    """Return the TIMESTAMP property, checked against the schema."""
+    name = timestamp_name(properties)
+    if name is None:
+        return None
     pattern = properties.get("TIMESTAMP_FORMAT")
     if name not in schema.index:
-        raise StatementError(
-            f"The TIMESTAMP column set in the WITH clause does not exist in the schema: '{name}'"
-        )
+        raise missing_timestamp(name)
     type_ = schema.column(name).type
     if type_ not in (BIGINT, TIMESTAMP) and not (type_ == STRING and pattern is not None):
         raise StatementError(

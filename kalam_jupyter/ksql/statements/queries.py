@@ -22,7 +22,7 @@ from kalam_jupyter.ksql.statements.ddl import (
     store_statement,
     topic_config,
 )
-from kalam_jupyter.ksql.statements.definitions import sink_definition
+from kalam_jupyter.ksql.statements.definitions import sink_definition, timestamp_name
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 
@@ -38,7 +38,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
     if s.query.limit is not None:
         raise StatementError(f"CREATE {s.kind} AS SELECT statements don't support LIMIT clause.")
     context = EvaluationContext()
-    plan = run.planner(context).plan(s.query, s.name)
+    timestamp = timestamp_name(typed_properties(s.properties))
+    plan = run.planner(context).plan(s.query, s.name, timestamp)
     if plan.is_table != (s.kind == "TABLE"):
         got = "TABLE" if plan.is_table else "STREAM"
         raise StatementError(
@@ -47,8 +48,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
             "instead."
         )
     check_window_sources(plan)
+    check_states(plan)
     definition = sink_definition(s.name, s.kind, plan, s.properties, text, run.config)
-    check_states(plan, definition.source)
     replaced = None
     if existing is not None:
         check_upgrade(existing, definition.source)
@@ -101,7 +102,7 @@ def check_window_sources(plan: QueryPlan) -> None:
             raise KsqlError("KSQL does not support persistent queries on windowed tables.")
 
 
-def check_states(plan: QueryPlan, sink: Source) -> None:
+def check_states(plan: QueryPlan) -> None:
     """Refuse aggregates whose intermediate state the value format cannot hold."""
     if plan.aggregation is None:
         return
