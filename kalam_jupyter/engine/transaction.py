@@ -43,6 +43,20 @@ class Transaction:
         For reads; they see what the transaction has done so far.
     """
 
+    __slots__ = (
+        "_open",
+        "_undo",
+        "callbacks",
+        "changes",
+        "dropped",
+        "engine",
+        "entry",
+        "now_ms",
+        "position",
+        "topics",
+        "touched",
+    )
+
     def __init__(self, engine: Engine, position: int, now_ms: int, entry: EntryWriter | None) -> None:
         self.engine = engine
         self.position = position

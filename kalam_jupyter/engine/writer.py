@@ -7,12 +7,12 @@ finds the role free takes it for its own transaction: two changes of threads cos
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.signal converts enums, which costs 16 us
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -103,7 +103,7 @@ class Writer:
                 "in a processor or callback use submit()"
             )
         if self._queue.empty():
-            with _interrupts_deferred():
+            with _InterruptsDeferred():
                 outcome = self._run_here(function)
             if outcome is not None:
                 if outcome.error is not None:
@@ -324,21 +324,25 @@ def _call(callback: Callable[[], None]) -> None:
         _log.exception("a callback raised in the engine's writer")
 
 
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Hold back KeyboardInterrupt in the main thread, so that it cannot tear a transaction."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):
-        yield
-        return
-    held: list[tuple[int, Any]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if held:
-            handler(*held[0])
+class _InterruptsDeferred:
+    """Holds back KeyboardInterrupt in the main thread, so that it cannot tear a transaction."""
+
+    __slots__ = ("_handler", "_held")
+
+    def __enter__(self) -> None:
+        self._handler: Any = None
+        if threading.current_thread() is threading.main_thread():
+            handler = _signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._held: list[Any] = []
+                self._handler = handler
+                _signal.signal(signal.SIGINT, self._hold)
+
+    def _hold(self, *arguments: Any) -> None:
+        self._held.append(arguments)
+
+    def __exit__(self, *_: object) -> None:
+        if self._handler is not None:
+            _signal.signal(signal.SIGINT, self._handler)
+            if self._held:
+                self._handler(*self._held[0])
