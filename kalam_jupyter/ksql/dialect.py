@@ -52,8 +52,7 @@ from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 
-_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
-"PRINT\n\t* SELECT"
+_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* PRINT\n\t* SELECT"
 
 
 class Ksql:
@@ -160,7 +159,7 @@ class Ksql:
             return handler(run, tree, parsed.text)
         except KsqlError as error:
             if error.statement_text is None:
-                error.statement_text = parsed.text
+                error.statement_text = parsed.shown_text
             raise
 
     def command_statuses(self) -> dict[str, Entity]:
@@ -296,7 +295,7 @@ class Ksql:
             query = start_transient(run, parsed.ast, parsed.text)
         except KsqlError as error:
             if error.statement_text is None:
-                error.statement_text = parsed.text
+                error.statement_text = parsed.shown_text
             raise
         if not query.finished and query.kind != "pull":
             self._transient[query.id] = query
