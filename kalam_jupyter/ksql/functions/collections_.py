@@ -11,7 +11,7 @@ from kalam_jupyter.ksql.functions.registry import Binding, Library
 from kalam_jupyter.ksql.values.compare import greater_function, sort_key
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.render import cast_text
-from kalam_jupyter.ksql.values.text import hash_order
+from kalam_jupyter.ksql.values.text import map_order
 
 functions = Library("COLLECTION")
 
@@ -277,7 +277,7 @@ def generate_series(start: int, end: int, step: int | None = None) -> list[int]:
 )
 def entries(mapping: dict[str, Any], sorted_: bool) -> list[tuple[str, Any]]:
     """Entries of a map as structs of K and V, sorted by key if asked."""
-    keys = sorted(mapping, key=sort_key(t.STRING)) if sorted_ else hash_order(list(mapping))
+    keys = sorted(mapping, key=sort_key(t.STRING)) if sorted_ else map_order(mapping)
     return [(k, mapping[k]) for k in keys]
 
 
@@ -298,7 +298,7 @@ def as_map(keys: list[str], values: list[Any]) -> dict[str, Any]:
 )
 def map_keys(mapping: dict[str, Any]) -> list[str]:
     """Keys of a map, in the order of a Java HashMap."""
-    return _key_order(mapping)
+    return map_order(mapping)
 
 
 @functions.scalar(
@@ -306,11 +306,7 @@ def map_keys(mapping: dict[str, Any]) -> list[str]:
 )
 def map_values(mapping: dict[str, Any]) -> list[Any]:
     """Values of a map, in the order of MAP_KEYS."""
-    return [mapping[k] for k in _key_order(mapping)]
-
-
-def _key_order(mapping: dict[str, Any]) -> list[str]:
-    return hash_order(list(mapping)) if None not in mapping else list(mapping)
+    return [mapping[k] for k in map_order(mapping)]
 
 
 @functions.scalar(

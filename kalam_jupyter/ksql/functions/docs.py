@@ -14,10 +14,10 @@ _HEAD = """# ksqlDB functions
 All built-in functions, as `DESCRIBE FUNCTION` knows them. This page is written by
 `python -m kalam_jupyter.ksql.functions.docs`; do not edit it.
 
-Unless a function says otherwise, a NULL argument gives NULL, and a failure gives NULL and an entry in the processing
-log. `T`, `K`, `V` and other single letters stand for any type, the same wherever they stand in one signature;
-`DECIMAL` for any precision and scale; `...` for any number of arguments; `literal` for a constant. Functions of your
-own are written in Python: `@kalam_jupyter.udf`, `@kalam_jupyter.udaf`, `@kalam_jupyter.udtf`.
+Unless a function says otherwise, a NULL argument gives NULL, and a failure gives NULL and an entry in the
+processing log. `T`, `K`, `V` and other single letters stand for any type, the same wherever they stand in one
+signature; `DECIMAL` for any precision and scale; `...` for any number of arguments; `literal` for a constant.
+Functions of your own are written in Python: `@kalam_jupyter.udf`, `@kalam_jupyter.udaf`, `@kalam_jupyter.udtf`.
 """
 
 

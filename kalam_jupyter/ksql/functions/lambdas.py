@@ -9,6 +9,7 @@ from typing import Any
 
 from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values.errors import EvaluationError
+from kalam_jupyter.ksql.values.text import map_order
 
 functions = Library("LAMBDA")
 
@@ -96,8 +97,8 @@ def reduce_array(array: list[Any] | None, initial: Any, reducer: Callable[[Any, 
     examples=[("REDUCE(MAP('a' := 1), 10, (s, k, v) => s + v)", "11")],
 )
 def reduce_map(mapping: dict[Any, Any] | None, initial: Any, reducer: Callable[[Any, Any, Any], Any]) -> Any:
-    """One value of all entries of a map."""
-    if initial is not None:
-        for key, value in (mapping or {}).items():
-            initial = reducer(initial, key, value)
+    """One value of all entries of a map, in the order of a Java HashMap."""
+    if initial is not None and mapping:
+        for key in map_order(mapping):
+            initial = reducer(initial, key, mapping[key])
     return initial

@@ -9,7 +9,7 @@ from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.values import calendar
 from kalam_jupyter.ksql.values import numbers as n
 from kalam_jupyter.ksql.values.convert import encode_base64
-from kalam_jupyter.ksql.values.text import hash_order
+from kalam_jupyter.ksql.values.text import map_order
 
 Render = Callable[[Any], str]
 
@@ -59,9 +59,6 @@ def _or_null(render: Render | None) -> Render:
 
 def _map_text(key: Render, value: Render) -> Render:
     def text(mapping: dict[Any, Any]) -> str:
-        keys: list[Any] = list(mapping)
-        if all(isinstance(k, str) for k in keys):
-            keys = hash_order(keys)
-        return "{" + ", ".join(f"{key(k)}={value(mapping[k])}" for k in keys) + "}"
+        return "{" + ", ".join(f"{key(k)}={value(mapping[k])}" for k in map_order(mapping)) + "}"
 
     return text

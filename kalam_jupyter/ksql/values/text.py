@@ -7,6 +7,7 @@ ASCII.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -95,3 +96,9 @@ def hash_order(keys: list[str]) -> list[str]:
         return (h ^ (h >> 16)) & (capacity - 1)
 
     return sorted(keys, key=bucket)
+
+
+def map_order(mapping: Mapping[Any, Any]) -> list[Any]:
+    """Return a map's keys in the order in which Java iterates it; as they come if they are not all texts."""
+    keys = list(mapping)
+    return hash_order(keys) if all(isinstance(k, str) for k in keys) else keys
