@@ -215,6 +215,19 @@ class Auth:
         found = self.user(user_id)
         return "user" if found is None else str(found["role"])
 
+    def user_info(self, user_id: str) -> UserInfo:
+        """Return what the auth routes say about an active user.
+
+        Raises
+        ------
+        AuthError
+            ``unauthorized``.
+        """
+        record = self.user(user_id)
+        if record is None:
+            raise AuthError("unauthorized", "Invalid credentials", 401)
+        return self.info(record)
+
     def hash_password(self, password: str) -> str:
         """Return the bcrypt hash of a password (bytes beyond 72 do not count, as bcrypt has it)."""
         return bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(self._config.bcrypt_cost)).decode()
@@ -389,10 +402,7 @@ class Auth:
             session = self.verify(token)
         except KalamError:
             raise AuthError("unauthorized", "Invalid credentials", 401) from None
-        record = self.user(session.user_id)
-        if record is None:
-            raise AuthError("unauthorized", "Invalid credentials", 401)
-        return self.info(record)
+        return self.user_info(session.user_id)
 
     def refresh(self, token: str) -> LoginResult:
         """Exchange a refresh token for new tokens.

@@ -13,7 +13,7 @@ from kalam_jupyter.kalam.types import from_json_type, json_type
 TableType = Literal["user", "shared", "stream", "system"]
 
 #: Catalogue kinds.
-NAMESPACE, TABLE, TABLE_HISTORY, USER, STORAGE, TOPIC, JOB = (
+NAMESPACE, TABLE, TABLE_HISTORY, USER, STORAGE, TOPIC, JOB, MANIFEST, FILES = (
     "kalam.namespace",
     "kalam.table",
     "kalam.table_history",
@@ -21,6 +21,8 @@ NAMESPACE, TABLE, TABLE_HISTORY, USER, STORAGE, TOPIC, JOB = (
     "kalam.storage",
     "kalam.topic",
     "kalam.job",
+    "kalam.manifest",
+    "kalam.file",
 )
 
 

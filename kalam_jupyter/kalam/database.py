@@ -4,7 +4,7 @@ names."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import access
 from kalam_jupyter.kalam.audit import Audit
 from kalam_jupyter.kalam.auth import Auth, Session
+from kalam_jupyter.kalam.backup import Backups
 from kalam_jupyter.kalam.bootstrap import first_boot
 from kalam_jupyter.kalam.catalog import TABLE, TableDef, ViewDef
 from kalam_jupyter.kalam.config import KalamConfig
@@ -24,12 +25,14 @@ from kalam_jupyter.kalam.context import Context
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.execute import Executor
 from kalam_jupyter.kalam.exports import Exports
+from kalam_jupyter.kalam.files import Files, Incoming, Upload
 from kalam_jupyter.kalam.functions import Generators
 from kalam_jupyter.kalam.jobs import Jobs
 from kalam_jupyter.kalam.live import LiveQueries, LiveQuery
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.query import QueryEngine
 from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.segments import Segments
 from kalam_jupyter.kalam.statements.nodes import Name
 from kalam_jupyter.kalam.storage import Storages
 from kalam_jupyter.kalam.system import SystemTables
@@ -77,7 +80,10 @@ class Kalam:
         self.queries = QueryEngine(self)
         self.topics = Topics(self)
         self.live = LiveQueries(self)
+        self.segments = Segments(self)
+        self.files = Files(self)
         self.exports = Exports(self)
+        self.backups = Backups(self)
         self.system = SystemTables(self)
         self._executor = Executor(self)
 
@@ -133,10 +139,43 @@ class Kalam:
             session, sql, options, subscription_id=subscription_id, connection_id=connection_id
         )
 
+    def execute_upload(
+        self,
+        session: Session,
+        sql: str,
+        *,
+        params: Sequence[Any] = (),
+        namespace: str = "default",
+        files: Mapping[str, Upload | Incoming],
+    ) -> list[Result]:
+        """Run a statement whose FILE() placeholders stand for uploaded files; see `Files.execute`."""
+        return self.files.execute(session, sql, files, params, namespace)
+
+    def read_file(
+        self,
+        session: Session,
+        namespace: str,
+        table: str,
+        subfolder: str,
+        file_id: str,
+        *,
+        user_id: str | None = None,
+    ) -> tuple[str, bytes]:
+        """Return the stored name and the bytes of a file; `Files.open` gives a handle to read parts of it."""
+        name, source = self.files.open(session, namespace, table, subfolder, file_id, user_id=user_id)
+        with source:
+            return name, source.read()
+
+    def read_export(self, session: Session, user_id: str, export_id: str) -> bytes:
+        """Return the bytes of a finished export; `Exports.open` gives its path."""
+        return self.exports.open(session, user_id, export_id).read_bytes()
+
     def close(self) -> None:
         """End live queries and jobs. The engine stays open."""
         self.live.close()
+        self.segments.close()
         self.jobs.close()
+        self.storages.close()
 
     # ---- tables and views
 
@@ -172,7 +211,6 @@ class Kalam:
         self._definitions.pop(table.qualified, None)
         self.cache.pop(("sources", table.qualified), None)
         self.live.table_altered(table)
-        self.storages.forget(table)
 
     def relation(self, table: TableDef) -> Relation:
         """Return the relation that holds a table's rows."""

@@ -10,11 +10,24 @@ import pyarrow as pa
 from kalam_jupyter.engine import Constant, Transaction
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import access, names
-from kalam_jupyter.kalam.catalog import NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, ColumnDef, TableDef, ViewDef
+from kalam_jupyter.kalam.catalog import (
+    FILES,
+    MANIFEST,
+    NAMESPACE,
+    STORAGE,
+    TABLE,
+    TABLE_HISTORY,
+    ColumnDef,
+    TableDef,
+    ViewDef,
+)
 from kalam_jupyter.kalam.dml import default
 from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.jobs import Job
 from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.segments import delete_tree
 from kalam_jupyter.kalam.statements import nodes
+from kalam_jupyter.kalam.storage import manifest_key
 from kalam_jupyter.kalam.types import coercer, sql_type
 
 if TYPE_CHECKING:
@@ -178,12 +191,38 @@ def create_table(kalam: Kalam, ctx: Context, st: nodes.CreateTable) -> Result:
     return Result.say(done)
 
 
-def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> None:
-    """Drop a table with its rows and history inside a transaction."""
+def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> str:
+    """Drop a table with its rows and history inside a transaction.
+
+    Returns
+    -------
+    str
+        Id of the job that removes its segments and files from the storage.
+    """
+    storages = kalam.storages
+    owners = kalam.relation(table).owners() if table.owned else [""]
+    owners = list(dict.fromkeys([*owners, *storages.owners(table)]))
+    directories = [storages.table_path(table, owner) for owner in owners] if table.type != "stream" else []
+    stored = storages.may_hold(table)
     tx.drop_relation(table.relation)
     tx.remove(TABLE, table.qualified)
     tx.remove(TABLE_HISTORY, table.qualified)
+    tx.remove(FILES, f"count:{table.qualified}")
+    for owner in owners:
+        tx.remove(MANIFEST, manifest_key(table, owner))
     tx.on_commit(lambda: kalam.forget_table(table))
+    parameters = {"table_id": f"{table.namespace}:{table.name}"}
+    if not stored:
+        return kalam.jobs.finished(tx, "CL", "cleanup", parameters, "Cleanup completed")
+
+    def clean(job: Job) -> str:
+        files = storages.of_table(table)
+        for directory in directories:
+            job.check()
+            delete_tree(files, directory)
+        return "Cleanup completed"
+
+    return kalam.jobs.start(tx, "CL", "cleanup", parameters, clean)
 
 
 def drop_table(kalam: Kalam, ctx: Context, st: nodes.DropTable) -> Result:
@@ -197,10 +236,7 @@ def drop_table(kalam: Kalam, ctx: Context, st: nodes.DropTable) -> Result:
             if st.if_exists:
                 return f"Table {namespace}.{name} does not exist (skipped)"
             raise StatementError("not_found", f"Table '{name}' not found in namespace '{namespace}'")
-        remove_table(kalam, tx, table)
-        job = kalam.jobs.finished(
-            tx, "CL", "cleanup", {"table_id": f"{namespace}:{name}"}, "Cleanup completed"
-        )
+        job = remove_table(kalam, tx, table)
         return f"Table {namespace}.{name} dropped successfully. Cleanup job: {job}"
 
     return Result.say(ctx.run(apply))

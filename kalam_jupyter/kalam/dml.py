@@ -209,6 +209,7 @@ def write_inserts(
                     f"'{table.schema.names[key]}'"
                 )
     kalam.topics.publish(tx, table, owner, "insert", replaced, full)
+    tx.on_commit(lambda: kalam.segments.wrote(table, len(full)))
     return len(full)
 
 
@@ -367,6 +368,7 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
             kalam.charge(ctx, new_rows)
             tx.upsert(current.relation, new_rows, owner=owner)
             kalam.topics.publish(tx, current, owner, "update", old_rows, new_rows)
+            tx.on_commit(lambda: kalam.segments.wrote(current, len(new_rows)))
         return len(new_rows)
 
     n = ctx.run(apply)
@@ -391,6 +393,7 @@ def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Result:
         tombstones = [(*row[:seq], s, True) for row, s in zip(rows, seqs, strict=True)]
         tx.upsert(current.relation, tombstones, owner=owner)
         kalam.topics.publish(tx, current, owner, "delete", rows, tombstones)
+        tx.on_commit(lambda: kalam.segments.wrote(current, len(rows)))
         return len(rows)
 
     n = ctx.run(apply)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +51,7 @@ class Jobs:
         self._engine, self._node = engine, node_id
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="kalam-job")
         self._running: dict[str, Job] = {}
+        self._last_id = max((int(i[3:], 16) for i in engine.catalogue.names(JOB)), default=0)
         for job_id, record in engine.catalogue.items(JOB):
             if record["status"] not in FINISHED:
                 self.update(job_id, status="failed", message="interrupted by a restart", finished=True)
@@ -82,13 +82,14 @@ class Jobs:
             "leader_node_id": str(self._node),
         }
 
-    @staticmethod
-    def _new_id(prefix: str) -> str:
-        return f"{prefix}-{secrets.token_hex(6)}"
+    def _new_id(self, tx: Transaction, prefix: str) -> str:
+        """Twelve hex digits that sort by age."""
+        self._last_id = max(self._last_id + 1, tx.now_ms << 7)
+        return f"{prefix}-{self._last_id:012x}"
 
     def finished(self, tx: Transaction, prefix: str, kind: str, parameters: Any, message: str) -> str:
         """Record a job whose work is done within this transaction; return its id."""
-        job_id = self._new_id(prefix)
+        job_id = self._new_id(tx, prefix)
         done = {"status": "completed", "message": message, "started_at": tx.now_ms, "finished_at": tx.now_ms}
         tx.put(JOB, job_id, {**self._record(tx, job_id, kind, parameters, None), **done})
         self._forget_old(tx)
@@ -104,7 +105,7 @@ class Jobs:
         key: str | None = None,
     ) -> str:
         """Queue a job in a transaction; it runs once that is durable. `work` returns its final message."""
-        job_id = self._new_id(prefix)
+        job_id = self._new_id(tx, prefix)
         tx.put(JOB, job_id, self._record(tx, job_id, kind, parameters, key))
         self._forget_old(tx)
         job = Job(self, job_id)
@@ -172,6 +173,10 @@ class Jobs:
             tx.put(JOB, job_id, {**record, **change})
 
         self._engine.transact(apply)
+
+    def drain(self) -> None:
+        """Wait until every job that is queued now has ended."""
+        self._pool.submit(lambda: None).result()
 
     def kill(self, job_id: str) -> None:
         """Cancel a job that has not ended."""

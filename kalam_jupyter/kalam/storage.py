@@ -1,15 +1,35 @@
-"""Storages: where flushed segments, files, backups and exports live."""
+"""Storages: where flushed segments, files, backups and exports live.
+
+A storage is a `pyarrow.fs` file system under a base path: a directory, or a bucket of S3, GCS or Azure.
+Paths inside
+it come from the storage's templates; every part that users choose is escaped, so no name leads out of it.
+"""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote as url_quote
 
-from kalam_jupyter.kalam.catalog import TableDef
+import orjson
+from pyarrow import fs
+
+from kalam_jupyter.kalam.catalog import FILES, MANIFEST, STORAGE, TABLE, TableDef
+from kalam_jupyter.kalam.errors import StatementError
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
+
+LOCAL = "local"
+_PROBE = "kalam-storage-check"
+
+
+def path_part(text: str) -> str:
+    """Return `text` as one harmless part of a path."""
+    escaped = url_quote(text, safe="")
+    return escaped.replace(".", "%2E") if not escaped.strip(".") else escaped
 
 
 class Storages:
@@ -18,6 +38,7 @@ class Storages:
     def __init__(self, kalam: Kalam) -> None:
         self._kalam = kalam
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._opened: dict[str, tuple[Any, fs.FileSystem]] = {}
 
     @property
     def base(self) -> Path:
@@ -34,34 +55,232 @@ class Storages:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
 
-    def local_record(self, now_ms: int) -> dict[str, Any]:
-        """Return the record of the storage that is always there."""
-        return {
-            "storage_id": "local",
-            "storage_name": "Local Filesystem",
-            "description": "Default local filesystem storage",
-            "storage_type": "filesystem",
-            "base_directory": "",
-            "credentials": None,
-            "config_json": None,
-            "shared_tables_template": "{namespace}/{tableName}",
-            "user_tables_template": "{namespace}/{tableName}/{userId}",
-            "created_at": now_ms,
-            "updated_at": now_ms,
-        }
+    @property
+    def has_base(self) -> bool:
+        """Whether the local directory can hold something from before."""
+        return self._kalam.config.data_dir is not None or self._kalam.engine.path is not None
 
-    def forget(self, table: TableDef) -> None:
-        """Drop what is stored of a table that is gone."""
+    @staticmethod
+    def local_record(now_ms: int) -> dict[str, Any]:
+        """Return the record of the storage that is always there."""
+        return record(LOCAL, "filesystem", {"name": "Local Filesystem"}, now_ms)
+
+    def get(self, storage_id: str) -> dict[str, Any]:
+        """Return a storage's record; StatementError if there is none."""
+        found: dict[str, Any] | None = self._kalam.engine.catalogue.get(STORAGE, storage_id)
+        if found is None:
+            raise StatementError("invalid_operation", f"Storage '{storage_id}' not found")
+        return found
+
+    def open(self, storage: dict[str, Any]) -> fs.FileSystem:
+        """Return the file system of a storage, rooted at its base.
+
+        Raises
+        ------
+        StatementError
+            If its settings make no file system.
+        """
+        cached = self._opened.get(storage["storage_id"])
+        if cached is not None and cached[0] is storage:
+            return cached[1]
+        try:
+            found = _OPENERS[storage["storage_type"]](self, storage)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise StatementError(
+                "invalid_operation", f"Storage '{storage['storage_id']}' cannot be opened: {error}"
+            ) from None
+        self._opened[storage["storage_id"]] = (storage, found)
+        return found
+
+    def of_table(self, table: TableDef) -> fs.FileSystem:
+        """Return the file system a table's segments and files are in."""
+        return self.open(self.get(str(table.options.get("storage_id", LOCAL))))
+
+    def table_path(self, table: TableDef, owner: str) -> str:
+        """Return the directory of a table (of one owner) inside its storage."""
+        storage = self.get(str(table.options.get("storage_id", LOCAL)))
+        template = storage["user_tables_template" if table.owned else "shared_tables_template"]
+        values = {
+            "{namespace}": path_part(table.namespace),
+            "{tableName}": path_part(table.name),
+            "{userId}": path_part(owner),
+            "{shard}": "0",
+        }
+        for name, value in values.items():
+            template = template.replace(name, value)
+        return str(template).strip("/")
+
+    def check(self, storage: dict[str, Any]) -> dict[str, Any]:
+        """Try to write, read, list and delete; return what works, and the first error."""
+        found: dict[str, Any] = dict.fromkeys(("readable", "writable", "listable", "deletable"), False)
+        found["error"] = None
+        started = time.perf_counter()
+        try:
+            files = self.open(storage)
+            with files.open_output_stream(_PROBE) as out:
+                out.write(b"kalam")
+            found["writable"] = True
+            with files.open_input_stream(_PROBE) as source:
+                found["readable"] = source.read() == b"kalam"
+            names = files.get_file_info(fs.FileSelector("", recursive=False))
+            found["listable"] = any(i.base_name == _PROBE for i in names)
+            files.delete_file(_PROBE)
+            found["deletable"] = True
+        except (OSError, StatementError) as error:
+            found["error"] = str(error)
+        found["latency_ms"] = int((time.perf_counter() - started) * 1000)
+        return found
+
+    # ---- what is stored
+
+    def manifest(self, table: TableDef, owner: str) -> dict[str, Any]:
+        """Return the manifest of a table (of one owner): its segments and how far they reach."""
+        found = self._kalam.engine.catalogue.get(MANIFEST, manifest_key(table, owner))
+        return found or {"owner": owner, "segments": [], "last_seq": 0, "next": 0, "updated_at": 0}
 
     def manifests(self) -> list[tuple[Any, ...]]:
         """Return the rows of `system.manifest`."""
-        return []
+        rows = []
+        for key, value in self._kalam.engine.catalogue.items(MANIFEST):
+            namespace, name = key.split("/")[0].split(".")
+            scope = value["owner"] or "shared"
+            etag = f"{value['next']}-{value['last_seq']}"
+            text = orjson.dumps(value).decode()
+            refreshed = value["updated_at"]
+            rows.append((key, namespace, name, scope, etag, refreshed, refreshed, True, "in_sync", text))
+        return rows
 
-    def segments(self, table: TableDef) -> list[Any]:
-        """Return the flushed segments of a table."""
-        return []
+    def segments(self, table: TableDef) -> list[dict[str, Any]]:
+        """Return the flushed segments of a table, of all owners."""
+        prefix = f"{table.qualified}/"
+        items = self._kalam.engine.catalogue.items(MANIFEST)
+        return [s for key, value in items if key.startswith(prefix) for s in value["segments"]]
+
+    def owners(self, table: TableDef) -> list[str]:
+        """Return the owners whose rows of a table have a manifest."""
+        prefix = f"{table.qualified}/"
+        items = self._kalam.engine.catalogue.items(MANIFEST)
+        return [value["owner"] for key, value in items if key.startswith(prefix)]
+
+    def may_hold(self, table: TableDef) -> bool:
+        """Whether segments or files of a table can be in its storage."""
+        counted = self._kalam.engine.catalogue.get(FILES, f"count:{table.qualified}")
+        return counted is not None or bool(self.owners(table))
+
+    def users_of(self, storage_id: str) -> int:
+        """Return how many tables use a storage."""
+        records = (value for _, value in self._kalam.engine.catalogue.items(TABLE))
+        return sum(r["options"].get("storage_id") == storage_id for r in records)
 
     def close(self) -> None:
         """Remove what was only temporary."""
         if self._temporary is not None:
             self._temporary.cleanup()
+            self._temporary = None
+
+
+def manifest_key(table: TableDef, owner: str) -> str:
+    """Return the catalogue name of a manifest."""
+    return f"{table.qualified}/{path_part(owner)}"
+
+
+def record(storage_id: str, kind: str, options: dict[str, str], now_ms: int) -> dict[str, Any]:
+    """Return a storage record: the columns of `system.storages`."""
+    base = options.get("path") or options.get("bucket") or ""
+    config = _object(options.get("config"), "CONFIG")
+    if "region" in options:
+        config["region"] = options["region"]
+    if options.get("bucket") and options.get("path"):
+        base = f"{options['bucket']}/{options['path'].strip('/')}"
+    _object(options.get("credentials"), "CREDENTIALS")
+    return {
+        "storage_id": storage_id,
+        "storage_name": options.get("name", storage_id),
+        "description": options.get("description"),
+        "storage_type": kind,
+        "base_directory": base,
+        "credentials": options.get("credentials"),
+        "config_json": orjson.dumps(config).decode() if config else None,
+        "shared_tables_template": options.get("shared_tables_template", "{namespace}/{tableName}"),
+        "user_tables_template": options.get("user_tables_template", "{namespace}/{tableName}/{userId}"),
+        "created_at": now_ms,
+        "updated_at": now_ms,
+    }
+
+
+def _object(text: str | None, what: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise StatementError("invalid_operation", f"{what} must be a JSON object")
+    return found
+
+
+def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:
+    return fs.SubTreeFileSystem(base.strip("/"), files)
+
+
+def _filesystem(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
+    base = Path(storage["base_directory"]) if storage["base_directory"] else storages.base
+    if not base.is_absolute():
+        base = storages.base / base
+    base.mkdir(parents=True, exist_ok=True)
+    return fs.SubTreeFileSystem(str(base), fs.LocalFileSystem())
+
+
+def _bucket(storage: dict[str, Any], scheme: str) -> str:
+    base = str(storage["base_directory"]).removeprefix(f"{scheme}://").strip("/")
+    if not base:
+        raise ValueError("BUCKET is missing")
+    return base
+
+
+def _s3(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
+    secrets, config = (
+        _object(storage["credentials"], "CREDENTIALS"),
+        _object(storage["config_json"], "CONFIG"),
+    )
+    endpoint = config.get("endpoint")
+    scheme = "http" if str(endpoint).startswith("http://") or config.get("allow_http") else "https"
+    files = fs.S3FileSystem(
+        access_key=secrets.get("access_key_id"),
+        secret_key=secrets.get("secret_access_key"),
+        session_token=secrets.get("session_token"),
+        region=config.get("region"),
+        scheme=scheme,
+        endpoint_override=None if endpoint is None else str(endpoint).partition("://")[2] or str(endpoint),
+        connect_timeout=10,
+        request_timeout=60,
+        allow_bucket_creation=bool(config.get("create_bucket", False)),
+    )
+    return _rooted(files, _bucket(storage, "s3"))
+
+
+def _gcs(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
+    config = _object(storage["config_json"], "CONFIG")
+    files = fs.GcsFileSystem(
+        anonymous=bool(config.get("anonymous", False)),
+        scheme=config.get("scheme", "https"),
+        endpoint_override=config.get("endpoint"),
+    )
+    return _rooted(files, _bucket(storage, "gs"))
+
+
+def _azure(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
+    secrets, config = (
+        _object(storage["credentials"], "CREDENTIALS"),
+        _object(storage["config_json"], "CONFIG"),
+    )
+    files = fs.AzureFileSystem(
+        account_name=secrets["account_name"],
+        account_key=secrets.get("account_key"),
+        **({"blob_storage_authority": config["endpoint"]} if "endpoint" in config else {}),
+    )
+    return _rooted(files, _bucket(storage, "az"))
+
+
+_OPENERS = {"filesystem": _filesystem, "s3": _s3, "gcs": _gcs, "azure": _azure}

@@ -359,7 +359,7 @@ def _diff(
     key = _key(table, encoder, operation, old, new, position)
     user_columns = [c.name for c in table.columns if c.name not in key]
     changed = [n for n in user_columns if before[n] != full[n]] if operation == "update" else []
-    system = {n: full[n] for n in ("_seq", "_commit_seq", "_deleted", "_table") if n in full}
+    system: dict[str, Any] = {n: full[n] for n in ("_seq", "_commit_seq", "_deleted", "_table") if n in full}
     found: dict[str, Any] = {**key, **{n: full[n] for n in changed}, **system}
     if changed:
         found["_old"] = {n: before[n] for n in changed}

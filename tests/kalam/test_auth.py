@@ -118,7 +118,14 @@ def test_refresh_token_is_no_access_token_and_the_other_way(
 def test_bad_claims(engine: Engine, change: dict[str, object], code: str) -> None:
     kalam = Kalam(engine, CONFIG.with_(jwt_secret="s" * 40))
     now = int(time.time())
-    claims = {"sub": "root", "iss": "kalamdb", "iat": now, "exp": now + 60, "role": "system", "token_type": "access"}
+    claims = {
+        "sub": "root",
+        "iss": "kalamdb",
+        "iat": now,
+        "exp": now + 60,
+        "role": "system",
+        "token_type": "access",
+    }
     assert kalam.auth.verify(jwt.encode(claims, "s" * 40)).role == "system"
     with pytest.raises(KalamError) as caught:
         kalam.auth.verify(jwt.encode({**claims, **change}, "s" * 40))
@@ -129,7 +136,14 @@ def test_bad_claims(engine: Engine, change: dict[str, object], code: str) -> Non
 def test_other_algorithms_are_refused(engine: Engine, algorithm: str) -> None:
     kalam = Kalam(engine, CONFIG.with_(jwt_secret="s" * 64))
     now = int(time.time())
-    claims = {"sub": "root", "iss": "kalamdb", "iat": now, "exp": now + 60, "role": "system", "token_type": "access"}
+    claims = {
+        "sub": "root",
+        "iss": "kalamdb",
+        "iat": now,
+        "exp": now + 60,
+        "role": "system",
+        "token_type": "access",
+    }
     token = jwt.encode(claims, None if algorithm == "none" else "s" * 64, algorithm=algorithm)
     with pytest.raises(KalamError) as caught:
         kalam.auth.verify(token)
@@ -163,9 +177,10 @@ def test_user_statements(root: Client) -> None:
     assert rows == [("service", "b@x", "Password")]
     assert "User 'bob' already exists" in root.error("CREATE USER bob WITH PASSWORD 'a' ROLE user").message
     assert "Hint: Valid roles" in root.error("CREATE USER c WITH PASSWORD 'a' ROLE boss").message
-    assert "requires 'subject' field" in root.error(
-        """CREATE USER c WITH OAUTH '{"provider":"google"}' ROLE user"""
-    ).message
+    assert (
+        "requires 'subject' field"
+        in root.error("""CREATE USER c WITH OAUTH '{"provider":"google"}' ROLE user""").message
+    )
     assert root.say("ALTER USER bob SET PASSWORD 'New-pass-1'") == "User 'bob' updated"
     assert isinstance(login(root.kalam, "bob", "New-pass-1"), str)
 

@@ -23,7 +23,9 @@ FILTERS = [
     "CASE WHEN n > 3 THEN s ELSE 'a' END = 'a'",
 ]
 
-values = st.tuples(st.integers(0, 6), st.one_of(st.none(), st.integers(-4, 6)), st.sampled_from(["a", "ab", "b"]))
+values = st.tuples(
+    st.integers(0, 6), st.one_of(st.none(), st.integers(-4, 6)), st.sampled_from(["a", "ab", "b"])
+)
 writes = st.one_of(
     st.tuples(st.just("insert"), values),
     st.tuples(st.just("update"), values),
@@ -36,7 +38,9 @@ writes = st.one_of(
 
 def write(client: Client, op: str, value: Any) -> None:
     if op == "batch":
-        statements = "; ".join(f"UPDATE app.t SET n = {n or 'NULL'}, s = '{s}' WHERE id = {i}" for i, n, s in value)
+        statements = "; ".join(
+            f"UPDATE app.t SET n = {n or 'NULL'}, s = '{s}' WHERE id = {i}" for i, n, s in value
+        )
         client.run(f"BEGIN; {statements}; DELETE FROM app.t WHERE id = {value[0][0]}; COMMIT")
         return
     i, n, s = value
@@ -81,7 +85,9 @@ def follow(live: LiveQuery, replica: Replica) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(writes, max_size=14), where=st.sampled_from(FILTERS), before=st.lists(values, max_size=5))
+@given(
+    steps=st.lists(writes, max_size=14), where=st.sampled_from(FILTERS), before=st.lists(values, max_size=5)
+)
 def test_initial_rows_plus_changes_equal_a_fresh_select(steps: Any, where: str | None, before: Any) -> None:
     with Engine.open(clock=Clock(START_MS)) as engine:
         kalam = Kalam(engine, CONFIG)
@@ -258,9 +264,13 @@ def test_refused_live_queries(todo: Client, sql: str, code: str, text: str) -> N
 
 def test_limits_of_a_remote_connection(todo: Client) -> None:
     for i in range(CONFIG.max_subscriptions_per_user):
-        todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {}, subscription_id=f"s{i}", connection_id="c")
+        todo.kalam.subscribe(
+            todo.session, "SELECT * FROM app.todo", {}, subscription_id=f"s{i}", connection_id="c"
+        )
     with pytest.raises(KalamError) as caught:
-        todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", {}, subscription_id="more", connection_id="c")
+        todo.kalam.subscribe(
+            todo.session, "SELECT * FROM app.todo", {}, subscription_id="more", connection_id="c"
+        )
     assert caught.value.code == "SUBSCRIPTION_LIMIT_EXCEEDED"
     todo.kalam.subscribe(todo.session, "SELECT id FROM app.todo", {}, subscription_id="s1", connection_id="c")
 

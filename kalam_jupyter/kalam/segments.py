@@ -1,0 +1,252 @@
+"""Flush and compact: rows as Parquet segments in the table's storage.
+
+The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the
+versions newer
+than the last flushed `_seq` into a new segment, compaction merges the segments of an owner into one that
+holds the
+latest version of each row, and takes old tombstones out of the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from kalam_jupyter.engine.errors import EngineClosedError
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.catalog import MANIFEST, TableDef
+from kalam_jupyter.kalam.jobs import Job
+from kalam_jupyter.kalam.storage import manifest_key
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam.database import Kalam
+
+#: Tombstones older than this leave the table when it is compacted.
+TOMBSTONE_MS = 7 * 86_400_000
+_TEMPORARY = ".tmp"
+
+
+class Segments:
+    """Flush and compaction of one `Kalam`."""
+
+    def __init__(self, kalam: Kalam) -> None:
+        self._kalam = kalam
+        self._lock = threading.Lock()
+        self._pending: dict[str, int] = {}
+        self._timers: dict[str, threading.Timer] = {}
+
+    # ---- what is to be done
+
+    def has_pending(self, table: TableDef) -> bool:
+        """Whether a table has rows that are newer than its segments."""
+        relation = self._kalam.relation(table)
+        for owner in relation.owners() if table.owned else [""]:
+            last = self._kalam.storages.manifest(table, owner)["last_seq"]
+            if any(_newer(b, table, last).num_rows for b in relation.snapshot(owner).batches()):
+                return True
+        return False
+
+    def start_flush(self, tx: Transaction, table: TableDef) -> str:
+        """Queue a flush job; return its id."""
+        with self._lock:
+            self._pending.pop(table.qualified, None)
+            timer = self._timers.pop(table.qualified, None)
+        if timer is not None:
+            timer.cancel()
+        return self._kalam.jobs.start(
+            tx,
+            "FL",
+            "flush",
+            {"table_id": f"{table.namespace}:{table.name}"},
+            lambda job: self._flush(job, table),
+            flush_key(table),
+        )
+
+    def start_compact(self, tx: Transaction, table: TableDef) -> str:
+        """Queue a compaction job; return its id."""
+        return self._kalam.jobs.start(
+            tx,
+            "CO",
+            "compact",
+            {"table_id": f"{table.namespace}:{table.name}"},
+            lambda job: self._compact(job, table),
+            f"compact:{table.qualified}",
+        )
+
+    def wrote(self, table: TableDef, rows: int) -> None:
+        """Apply a table's FLUSH_POLICY after `rows` were committed."""
+        policy = table.options.get("flush_policy")
+        if not policy:
+            return
+        with self._lock:
+            pending = self._pending[table.qualified] = self._pending.get(table.qualified, 0) + rows
+            due = "rows" in policy and pending >= policy["rows"]
+            if due:
+                self._pending[table.qualified] = 0
+            elif "interval" in policy and table.qualified not in self._timers:
+                timer = threading.Timer(policy["interval"], self._flush_later, (table.namespace, table.name))
+                timer.daemon = True
+                self._timers[table.qualified] = timer
+                timer.start()
+        if due:
+            self._flush_soon(table)
+
+    def _flush_later(self, namespace: str, name: str) -> None:
+        with self._lock:
+            self._timers.pop(f"{namespace}.{name}", None)
+        table = self._kalam.find_table(namespace, name)
+        if table is not None:
+            self._flush_soon(table)
+
+    def _flush_soon(self, table: TableDef) -> None:
+        """Queue a flush from the commit of a write: not here, which is no place to start a transaction."""
+        if self._kalam.jobs.active(flush_key(table)) is None:
+            with contextlib.suppress(EngineClosedError):
+                self._kalam.engine.submit(lambda tx: self.start_flush(tx, table))
+
+    def close(self) -> None:
+        """Stop the timers."""
+        with self._lock:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    # ---- the work
+
+    def _flush(self, job: Job, table: TableDef) -> str:
+        relation = self._kalam.relation(table)
+        owners = relation.owners() if table.owned else [""]
+        rows = written = 0
+        for n, owner in enumerate(owners):
+            job.progress(f"Flushing {n} of {len(owners)} scopes")
+            manifest = self._kalam.storages.manifest(table, owner)
+            batches = [_newer(b, table, manifest["last_seq"]) for b in relation.snapshot(owner).batches()]
+            data = pa.Table.from_batches([b for b in batches if b.num_rows], schema=table.schema.arrow)
+            if data.num_rows == 0:
+                continue
+            segment = self._write(table, owner, data, manifest["next"])
+            self._save(
+                table, owner, [*manifest["segments"], segment], manifest["next"] + 1, segment["max_seq"]
+            )
+            rows, written = rows + data.num_rows, written + 1
+        return f"Flush completed: {rows} row(s) in {written} segment(s)"
+
+    def _write(self, table: TableDef, owner: str, data: pa.Table, number: int) -> dict[str, Any]:
+        """Write a segment under its final name only when it is whole."""
+        storages = self._kalam.storages
+        files, directory = storages.of_table(table), storages.table_path(table, owner)
+        files.create_dir(directory, recursive=True)
+        path = f"{directory}/batch-{number}.parquet"
+        key = table.schema.names[table.key_index]
+        data = data.sort_by([(key, "ascending")])
+        with files.open_output_stream(path + _TEMPORARY) as out:
+            pq.write_table(data, out, compression=str(table.options.get("compression", "snappy")))
+        files.move(path + _TEMPORARY, path)
+        seqs = data.column("_seq")
+        return {
+            "path": path,
+            "rows": data.num_rows,
+            "bytes": int(files.get_file_info(path).size),
+            "min_seq": pc.min(seqs).as_py(),
+            "max_seq": pc.max(seqs).as_py(),
+            "schema_version": table.version,
+            "created_at": self._kalam.engine.clock.now_ms(),
+        }
+
+    def _save(self, table: TableDef, owner: str, segments: list[Any], number: int, last_seq: int) -> None:
+        def apply(tx: Transaction) -> None:
+            manifest = {
+                "owner": owner,
+                "segments": segments,
+                "last_seq": last_seq,
+                "next": number,
+                "updated_at": tx.now_ms,
+            }
+            tx.put(MANIFEST, manifest_key(table, owner), manifest)
+
+        self._kalam.engine.transact(apply)
+
+    def _compact(self, job: Job, table: TableDef) -> str:
+        storages = self._kalam.storages
+        before = after = 0
+        for owner in storages.owners(table):
+            job.progress(f"Compacting {table.qualified}")
+            manifest = storages.manifest(table, owner)
+            segments = manifest["segments"]
+            before += len(segments)
+            if len(segments) > 1:
+                merged = self._merged(table, segments)
+                segment = self._write(table, owner, merged, manifest["next"])
+                self._save(table, owner, [segment], manifest["next"] + 1, manifest["last_seq"])
+                files = storages.of_table(table)
+                for old in segments:
+                    files.delete_file(old["path"])
+            after += min(len(segments), 1)
+        purged = self._purge(table)
+        return f"Compaction completed: {before} segment(s) into {after}, {purged} tombstone(s) removed"
+
+    def _merged(self, table: TableDef, segments: list[dict[str, Any]]) -> pa.Table:
+        """The latest version of each row, without tombstones, in the table's present columns."""
+        files = self._kalam.storages.of_table(table)
+        parts = []
+        for segment in segments:
+            with files.open_input_file(segment["path"]) as source:
+                parts.append(_conformed(pq.read_table(source), table))
+        data = pa.concat_tables(parts).sort_by([("_seq", "ascending")])
+        key = table.schema.names[table.key_index]
+        newest = data.group_by(key).aggregate([("_seq", "max")])
+        kept = data.filter(
+            pc.is_in(data.column("_seq"), value_set=newest.column("_seq_max").combine_chunks())
+        )
+        return kept.filter(pc.invert(kept.column("_deleted")))
+
+    def _purge(self, table: TableDef) -> int:
+        """Take tombstones out of the table that nobody resumes from any more."""
+        relation = self._kalam.relation(table)
+        oldest = self._kalam.seq_at(self._kalam.engine.clock.now_ms() - TOMBSTONE_MS)
+        purged = 0
+        for owner in relation.owners() if table.owned else [""]:
+            keys: list[tuple[Any]] = []
+            for batch in relation.snapshot(owner).batches():
+                old = pc.and_(
+                    batch.column(table.seq_index + 1), pc.less(batch.column(table.seq_index), oldest)
+                )
+                keys += [(k,) for k in batch.column(table.key_index).filter(old).to_pylist()]
+            if keys:
+                self._kalam.engine.transact(lambda tx, k=keys, o=owner: tx.delete(table.relation, k, owner=o))  # type: ignore[misc]
+                purged += len(keys)
+        return purged
+
+
+def flush_key(table: TableDef) -> str:
+    """Return the idempotency key of a table's flush."""
+    return f"flush:{table.qualified}"
+
+
+def _newer(batch: pa.RecordBatch, table: TableDef, last: int) -> pa.RecordBatch:
+    return batch.filter(pc.greater(batch.column(table.seq_index), last))
+
+
+def _conformed(data: pa.Table, table: TableDef) -> pa.Table:
+    """Bring a segment of an older version to the table's present columns."""
+    columns = []
+    for field in table.schema.arrow:
+        if field.name in data.column_names:
+            columns.append(data.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(data.num_rows, field.type))
+    return pa.Table.from_arrays(
+        columns, schema=pa.schema([f.with_nullable(True) for f in table.schema.arrow])
+    )
+
+
+def delete_tree(files: fs.FileSystem, directory: str) -> None:
+    """Remove a directory if it is there."""
+    if files.get_file_info(directory).type == fs.FileType.Directory:
+        files.delete_dir(directory)

@@ -1,0 +1,285 @@
+"""Storages, flush, compaction, backup, export and files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.kalam import Kalam, KalamError
+from tests.kalam.conftest import CONFIG, Client
+
+
+@dataclass(frozen=True)
+class Given:
+    """An uploaded file."""
+
+    name: str
+    data: bytes
+    mime: str | None = None
+
+
+def finish_jobs(client: Client) -> list[tuple[str, str, str]]:
+    """Wait for every job that is queued and return (type, status, message) of all."""
+    client.kalam.jobs.drain()
+    return client.rows("SELECT job_type, status, message FROM system.jobs ORDER BY substr(job_id, 4)")
+
+
+@pytest.fixture
+def store(root: Client, tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    assert root.say(f"CREATE STORAGE disk TYPE filesystem NAME 'Disk' PATH '{path}'") == (
+        "Storage 'disk' created successfully"
+    )
+    root.run("CREATE SHARED TABLE app.s (id INT PRIMARY KEY, v TEXT) WITH (STORAGE_ID = 'disk')")
+    root.run("CREATE USER TABLE app.u (id INT PRIMARY KEY, doc FILE) WITH (STORAGE_ID = 'disk')")
+    return path
+
+
+def test_flush_writes_parquet_segments_and_compaction_merges_them(root: Client, store: Path) -> None:
+    assert (
+        root.say("STORAGE FLUSH TABLE app.s") == "Storage flush skipped: no pending writes for table 'app.s'"
+    )
+    root.run("INSERT INTO app.s VALUES (2, 'b'), (1, 'a')")
+    said = root.say("STORAGE FLUSH TABLE app.s")
+    assert said is not None and said.startswith("Storage flush started for table 'app.s'. Job ID: FL-")
+    assert finish_jobs(root) == [("flush", "completed", "Flush completed: 2 row(s) in 1 segment(s)")]
+    assert pq.read_table(store / "app/s/batch-0.parquet").column("id").to_pylist() == [1, 2]
+    root.run(
+        "UPDATE app.s SET v = 'B' WHERE id = 2; DELETE FROM app.s WHERE id = 1; INSERT INTO app.s VALUES "
+        "(3, 'c')"
+    )
+    root.run("STORAGE FLUSH ALL IN app")
+    finish_jobs(root)
+    root.run("STORAGE COMPACT TABLE app.s")
+    assert "Compaction completed: 2 segment(s) into 1" in finish_jobs(root)[-1][2]
+    (segment,) = (store / "app/s").iterdir()
+    merged = pq.read_table(segment).sort_by("id")
+    assert merged.select(["id", "v"]).to_pylist() == [{"id": 2, "v": "B"}, {"id": 3, "v": "c"}]
+    assert root.rows("SELECT id, v FROM app.s") == [(2, "B"), (3, "c")]
+    assert root.rows("SHOW STATS FOR TABLE app.s")[0][:5] == ("s", "app", 1, 2, 1)
+
+
+def test_flush_policy_flushes_by_rows(root: Client, store: Path) -> None:
+    root.run("CREATE SHARED TABLE app.p (id INT PRIMARY KEY) WITH (STORAGE_ID='disk', FLUSH_POLICY='rows:3')")
+    root.run("INSERT INTO app.p VALUES (1), (2)")
+    assert not (store / "app/p").exists()
+    root.run("INSERT INTO app.p VALUES (3)")
+    root.kalam.engine.transact(lambda tx: None)  # the flush is queued behind the write
+    finish_jobs(root)
+    assert pq.read_table(store / "app/p/batch-0.parquet").num_rows == 3
+
+
+def test_owners_have_directories_of_their_own_that_no_name_leaves(root: Client, store: Path) -> None:
+    for name in ("../../evil", "..", "a/b"):
+        root.run(f"EXECUTE AS USER '{name}' (INSERT INTO app.u (id) VALUES (1))")
+    root.run("STORAGE FLUSH TABLE app.u")
+    assert finish_jobs(root)[-1][1] == "completed"
+    found = sorted(p.relative_to(store).as_posix() for p in store.rglob("*.parquet"))
+    assert found == [
+        "app/u/%2E%2E/batch-0.parquet",
+        "app/u/..%2F..%2Fevil/batch-0.parquet",
+        "app/u/a%2Fb/batch-0.parquet",
+    ]
+
+
+def test_storage_statements(root: Client, store: Path, tmp_path: Path) -> None:
+    assert "Cannot drop storage 'disk': 2 table(s) still using it" in root.error("DROP STORAGE disk").message
+    assert root.say("ALTER STORAGE disk SET NAME 'Other'") == "Storage 'disk' altered successfully"
+    row = root.rows("STORAGE CHECK disk EXTENDED")[0]
+    assert row[:6] == ("disk", "healthy", True, True, True, True)
+    assert row[7] > 0
+    assert (
+        "must contain {userId}"
+        in root.error(
+            f"CREATE STORAGE bad TYPE filesystem PATH '{tmp_path}' USER_TABLES_TEMPLATE "
+            f"'{{namespace}}/{{tableName}}'"
+        ).message
+    )
+    assert root.say("DROP STORAGE IF EXISTS none") == "Storage 'none' does not exist (skipped)"
+    assert "Storage 'none' not found" in root.error("DROP STORAGE none").message
+    (tmp_path / "file").write_text("x")
+    assert (
+        "connectivity check failed"
+        in root.error(f"CREATE STORAGE f TYPE filesystem PATH '{tmp_path / 'file'}'").message
+    )
+    assert (
+        "requires Service, DBA, or System role"
+        in client_of(root, "u1").error("STORAGE FLUSH TABLE app.s").message
+    )
+
+
+def client_of(root: Client, name: str) -> Client:
+    root.run(f"CREATE USER {name} WITH PASSWORD 'x' ROLE user")
+    return Client(root.kalam, root.kalam.session(name))
+
+
+def test_dropped_table_leaves_no_segment(root: Client, store: Path) -> None:
+    root.run("INSERT INTO app.s VALUES (1, 'a')")
+    root.run("STORAGE FLUSH TABLE app.s")
+    finish_jobs(root)
+    said = root.say("DROP TABLE app.s")
+    assert said is not None and "Cleanup job: CL-" in said
+    assert finish_jobs(root)[-1][1] == "completed"
+    assert not (store / "app/s").exists()
+
+
+def test_backup_and_restore(root: Client, tmp_path: Path) -> None:
+    root.run("CREATE SHARED TABLE app.b (id INT PRIMARY KEY, at TIMESTAMP, e EMBEDDING(2), d DECIMAL(5,2))")
+    root.run("INSERT INTO app.b VALUES (1, '2026-01-01', '[1, 2]', 1.25)")
+    root.run(f"BACKUP DATABASE TO '{tmp_path / 'bk'}'")
+    assert finish_jobs(root)[-1][:2] == ("backup", "completed")
+    before = root.rows("SELECT * FROM app.b")
+    root.run("DELETE FROM app.b WHERE id = 1; INSERT INTO app.b (id) VALUES (2); CREATE NAMESPACE later")
+    said = root.say(f"RESTORE DATABASE FROM '{tmp_path / 'bk'}'")
+    assert said is not None and said.endswith("Server restart required after completion.")
+    root.kalam.jobs.drain()
+    assert root.rows("SELECT * FROM app.b") == before
+    assert "later" not in str(root.rows("SHOW NAMESPACES"))
+    assert "not found" in root.error("RESTORE DATABASE FROM '/nowhere'").message
+
+
+def test_export_holds_own_rows_only(root: Client, store: Path, user: Callable[..., Client]) -> None:
+    alice, bob = user("alice"), user("bob")
+    alice.run("INSERT INTO app.u (id) VALUES (1)")
+    bob.run("INSERT INTO app.u (id) VALUES (2)")
+    said = alice.say("EXPORT USER DATA")
+    assert said is not None and "Job ID: UE-" in said
+    finish_jobs(root)
+    ((_, status, _, _, url),) = alice.rows("SHOW EXPORT")
+    assert status == "completed"
+    export = url.rsplit("/", 1)[1]
+    archive = zipfile.ZipFile(io.BytesIO(root.kalam.read_export(alice.session, "alice", export)))
+    assert archive.namelist() == ["app/u.jsonl"]
+    assert orjson.loads(archive.read("app/u.jsonl"))["id"] == 1
+    for reader, owner, code in [(bob, "alice", "PERMISSION_DENIED"), (bob, "bob", "EXPORT_NOT_FOUND")]:
+        with pytest.raises(KalamError) as caught:
+            root.kalam.read_export(reader.session, owner, export)
+        assert caught.value.code == code
+    assert bob.rows("SHOW EXPORT") == []
+
+
+# ---- files -------------------------------------------------------------------------------------------------
+
+
+def upload(client: Client, sql: str, **files: Given) -> dict[str, str]:
+    client.kalam.execute_upload(client.session, sql, files=files)
+    return orjson.loads(client.rows("SELECT doc FROM app.u ORDER BY id DESC LIMIT 1")[0][0])
+
+
+def test_uploaded_file_comes_back(root: Client, store: Path) -> None:
+    data = os.urandom(3000)
+    reference = upload(
+        root,
+        """INSERT INTO app.u (id, doc) VALUES (1, FILE("c"))""",
+        c=Given("Contract v2.PDF", data, "application/pdf"),
+    )
+    assert list(reference) == ["id", "sub", "name", "size", "mime", "sha256"]
+    assert reference["sub"] == "f0001"
+    assert reference["sha256"] == hashlib.sha256(data).hexdigest()
+    stored = f"{reference['id']}-contract-v2.pdf"
+    assert (store / "app/u/root/f0001" / stored).read_bytes() == data
+    for name in (stored, reference["id"]):
+        assert root.kalam.read_file(root.session, "app", "u", "f0001", name) == (stored, data)
+
+
+def test_failed_statement_leaves_no_file(root: Client, store: Path) -> None:
+    with pytest.raises(KalamError):
+        root.kalam.execute_upload(
+            root.session,
+            "INSERT INTO app.u (id, doc) VALUES (NULL, FILE('c'))",
+            files={"c": Given("c.txt", b"x")},
+        )
+    assert [p for p in store.rglob("*") if p.is_file()] == []
+
+
+def test_crash_between_storing_and_inserting_leaves_no_file(tmp_path: Path) -> None:
+    with Engine.open(tmp_path / "data") as engine:
+        kalam = Kalam(engine, CONFIG)
+        root = Client(kalam, kalam.session("root"))
+        root.run("CREATE NAMESPACE app; CREATE USER TABLE app.u (id INT PRIMARY KEY, doc FILE)")
+        table = kalam.table("app", "u")
+        with_upload = kalam.files.receive("a.txt")
+        with_upload.write(b"hello")
+        ((_, path),) = kalam.files._store(table, "root", {"f": with_upload}).values()
+        assert (kalam.storages.base / path).exists()
+        with_upload.close()
+    with Engine.open(tmp_path / "data") as engine:
+        kalam = Kalam(engine, CONFIG)
+        assert not (kalam.storages.base / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "code"),
+    [
+        ("f0001", "../../../etc/passwd", "INVALID_INPUT"),
+        ("f0001", "a\\b", "INVALID_INPUT"),
+        ("..", "x", "INVALID_INPUT"),
+        ("f0001", "nothing.txt", "FILE_NOT_FOUND"),
+        ("f0001", "123", "FILE_NOT_FOUND"),
+    ],
+)
+def test_file_paths_are_checked(root: Client, store: Path, folder: str, name: str, code: str) -> None:
+    with pytest.raises(KalamError) as caught:
+        root.kalam.read_file(root.session, "app", "u", folder, name)
+    assert caught.value.code == code
+
+
+def test_files_of_another_user_need_the_role_for_it(
+    root: Client, store: Path, user: Callable[..., Client]
+) -> None:
+    alice, bob, service = user("alice"), user("bob"), user("svc", "service")
+    reference = upload(alice, "INSERT INTO app.u (id, doc) VALUES (1, FILE('f'))", f=Given("a.txt", b"mine"))
+    for reader, allowed in ((bob, False), (service, True)):
+        if allowed:
+            _, data = root.kalam.read_file(
+                reader.session, "app", "u", reference["sub"], reference["id"], user_id="alice"
+            )
+            assert data == b"mine"
+        else:
+            with pytest.raises(KalamError) as caught:
+                root.kalam.read_file(
+                    reader.session, "app", "u", reference["sub"], reference["id"], user_id="alice"
+                )
+            assert caught.value.status == 403
+            with pytest.raises(KalamError):
+                root.kalam.read_file(reader.session, "app", "u", reference["sub"], reference["id"])
+
+
+@pytest.mark.parametrize(
+    ("sql", "files", "code"),
+    [
+        (
+            "INSERT INTO app.u (id, doc) VALUES (1, FILE('c'))",
+            {"c": Given("c", b"x" * 2000)},
+            "FILE_TOO_LARGE",
+        ),
+        ("INSERT INTO app.none (id, doc) VALUES (1, FILE('c'))", {"c": Given("c", b"x")}, "TABLE_NOT_FOUND"),
+        ("INSERT INTO app.u (id) VALUES (1); SELECT FILE('c')", {"c": Given("c", b"x")}, "INVALID_INPUT"),
+        ("SELECT 1", {f"f{i}": Given("c", b"x") for i in range(21)}, "TOO_MANY_FILES"),
+        (
+            "INSERT INTO app.u (id, doc) VALUES (1, FILE('other'))",
+            {"c": Given("c", b"x")},
+            "SQL_EXECUTION_ERROR",
+        ),
+    ],
+)
+def test_refused_uploads(tmp_path: Path, sql: str, files: dict[str, Given], code: str) -> None:
+    with Engine.open() as engine:
+        kalam = Kalam(engine, CONFIG.with_(max_file_size=1000, data_dir=str(tmp_path)))
+        root = Client(kalam, kalam.session("root"))
+        root.run("CREATE NAMESPACE app; CREATE USER TABLE app.u (id INT PRIMARY KEY, doc FILE)")
+        with pytest.raises(KalamError) as caught:
+            kalam.execute_upload(root.session, sql, files=files)
+        assert caught.value.code == code
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+        kalam.close()
