@@ -17,7 +17,8 @@ All built-in functions, as `DESCRIBE FUNCTION` knows them. This page is written 
 Unless a function says otherwise, a NULL argument gives NULL, and a failure gives NULL and an entry in the
 processing log. `T`, `K`, `V` and other single letters stand for any type, the same wherever they stand in one
 signature; `DECIMAL` for any precision and scale; `...` for any number of arguments; `literal` for a constant.
-Functions of your own are written in Python: `@kalam_jupyter.udf`, `@kalam_jupyter.udaf`, `@kalam_jupyter.udtf`.
+Functions of your own are written in Python: `@kalam_jupyter.udf`, `@kalam_jupyter.udaf` and
+`@kalam_jupyter.udtf`.
 """
 
 
