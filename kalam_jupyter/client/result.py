@@ -66,4 +66,5 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     """View an Arrow table as a DataFrame with ArrowDtype columns."""
     import pandas as pd
 
-    return table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 URL_VARIABLE, TOKEN_VARIABLE = "KALAM_JUPYTER_URL", "KALAM_JUPYTER_TOKEN"
 
 
-class KalamExtension(ExtensionApp):  # type: ignore[misc]
+class KalamExtension(ExtensionApp):
     """KalamDB's and ksqlDB's HTTP APIs on this Jupyter Server, backed by one embedded engine."""
 
     name = "kalam"
@@ -108,6 +108,7 @@ class KalamExtension(ExtensionApp):  # type: ignore[misc]
         self._kernel_token = secrets.token_urlsafe(32)
         self._service = Service(self._open_node, workers=self.workers)
         self._limits = Limits()
+        self._commands: dict[str, Any] = {}
         self.settings.update({"kalam_service": self._service})
 
     def initialize_handlers(self) -> None:
@@ -118,9 +119,9 @@ class KalamExtension(ExtensionApp):  # type: ignore[misc]
         base_url = self.settings["base_url"]
         root = url_path_join(base_url, self.prefix, "/")
         entries = KALAM_ROUTES + KSQL_ROUTES + (KSQL_ROOT if self.prefix.strip("/") else [])
-        table = routes(entries, self._context(base_url=root), base_url, self.prefix)
-        assert self.serverapp is not None
-        self.serverapp.web_app.add_handlers(".*$", table)
+        # ExtensionApp puts base_url in front of each pattern.
+        table = routes(entries, self._context(base_url=root), self.prefix)
+        self.handlers.extend(table)
 
     def _context(self, **changes: Any) -> Context:
         assert self._service is not None
@@ -130,6 +131,7 @@ class KalamExtension(ExtensionApp):  # type: ignore[misc]
             local_user=self.local_user,
             local_user_role=self.local_user_role,
             limits=self._limits,
+            commands=self._commands,
             **changes,
         )
 

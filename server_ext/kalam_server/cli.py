@@ -11,6 +11,7 @@ import secrets
 import signal
 import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,15 +125,14 @@ async def _run_server(arguments: argparse.Namespace) -> None:
     open_ksql = arguments.ksql_auth == "none"
     urls: dict[str, str] = {}
     service = Service(lambda: _open_node(arguments, urls["kalam"]))
+    shared = Context(service, Gate(lambda: (token,)), origins=tuple(arguments.origin))
+    mounts = (
+        ("kalam", replace(shared, root="kalam"), arguments.kalam_port),
+        ("ksql", replace(shared, root="ksql"), arguments.ksql_port),
+    )
     listeners = []
     try:
-        for root, port in (("kalam", arguments.kalam_port), ("ksql", arguments.ksql_port)):
-            context = Context(
-                service,
-                Gate(lambda: (token,)),
-                origins=tuple(arguments.origin),
-                root=root,  # type: ignore[arg-type]
-            )
+        for root, context, port in mounts:
             listener = Listener(context, open_ksql=open_ksql, tls=_tls(arguments))
             listener.listen(port, arguments.host)
             listeners.append(listener)

@@ -389,8 +389,7 @@ def _fail(future: asyncio.Future[None]) -> None:
 def _follow(future: asyncio.Future[None], sent: asyncio.Future[None] | None) -> None:
     """Resolve `future` when `sent` is: at once when there was nothing to send."""
     if sent is None or sent.done():
-        if not future.done():
-            future.set_result(None)
+        _resolve(future)
         return
 
     def done(write: asyncio.Future[None]) -> None:
@@ -403,13 +402,18 @@ def _follow(future: asyncio.Future[None], sent: asyncio.Future[None] | None) -> 
     sent.add_done_callback(done)
 
 
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def _opens_with_preface(stream: iostream.IOStream) -> bool:
     """Whether the peer speaks HTTP/2 from the first byte. Peeks; consumes nothing."""
     sock, loop = stream.socket, asyncio.get_running_loop()
     deadline = loop.time() + FIRST_BYTE_TIMEOUT
     while True:
         ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(sock.fileno(), lambda f: f.done() or f.set_result(None), ready)
+        loop.add_reader(sock.fileno(), _resolve, ready)
         try:
             await asyncio.wait_for(ready, deadline - loop.time())
         finally:

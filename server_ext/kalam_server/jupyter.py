@@ -8,20 +8,18 @@ by our own routes, which answer in their API's error format.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import User
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.utils import url_path_join
 from tornado import web
 
 from kalam_server.context import Context
 from kalam_server.identity import ANONYMOUS, LOCAL, Caller
 from kalam_server.route import Entry, Route, bind, start
-
-_METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 class JupyterBase(Route, JupyterHandler):
@@ -60,6 +58,13 @@ class JupyterBase(Route, JupyterHandler):
         """Whether the page that the request comes from may call: Jupyter's rule, for WebSockets too."""
         return bool(JupyterHandler.check_origin(self))
 
+    def options(self, *args: str) -> None:
+        """Answer a preflight; whether the origin may call is in the headers Jupyter has set."""
+        self.set_header("Access-Control-Allow-Headers", "accept, content-type, authorization, x-xsrftoken")
+        self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+        self.set_status(204)
+        self.finish()
+
     @property
     def content_security_policy(self) -> str:
         """Nothing in these answers is a page."""
@@ -74,16 +79,14 @@ class JupyterBase(Route, JupyterHandler):
         super().on_finish()
 
 
-def routes(entries: Sequence[Entry], context: Context, base_url: str, prefix: str = "") -> list[Any]:
-    """Return Jupyter's route table for `entries` below `base_url` and `prefix`."""
-    mount = url_path_join(base_url, prefix).rstrip("/")
+def routes(entries: Sequence[Entry], context: Context, prefix: str = "") -> list[Any]:
+    """Return the route table of `entries` below `prefix`, relative to the server's base_url."""
+    mount = re.escape("/" + prefix.strip("/")).rstrip("/")
     table = bind(entries, JupyterBase, context, mount)
     for _, handler, _ in table:
-        for name in _METHODS:
-            method = getattr(handler, name)
-            if method is not getattr(web.RequestHandler, name):
-                # Our routes decide for themselves (Route.public); Jupyter would redirect to a page.
-                setattr(handler, name, _undecorated(method))
+        for name in map(str.lower, handler.SUPPORTED_METHODS):
+            # Our routes decide for themselves (Route.public); Jupyter would redirect to a page.
+            setattr(handler, name, _undecorated(getattr(handler, name)))
     return table
 
 

@@ -10,7 +10,6 @@ from kalam_server.kalam_handlers.auth import (
     SetupHandler,
     StatusHandler,
 )
-from kalam_server.kalam_handlers.files import ExportHandler, FileHandler
 from kalam_server.kalam_handlers.health import ClusterHealthHandler, HealthHandler
 from kalam_server.kalam_handlers.sql import SqlHandler
 from kalam_server.kalam_handlers.topics import AckHandler, ConsumeHandler
@@ -28,7 +27,6 @@ from kalam_server.ksql_handlers.admin import (
     MetadataIdHandler,
     PropertyHandler,
     RootHandler,
-    TerminateHandler,
 )
 from kalam_server.ksql_handlers.inserts_stream import InsertsStreamHandler
 from kalam_server.ksql_handlers.query import CloseQueryHandler, QueryHandler, QueryStreamHandler
@@ -40,7 +38,6 @@ KSQL_ROUTES = [
     Entry(r"/info/?", InfoHandler),
     Entry(r"/healthcheck/?", KsqlHealthHandler),
     Entry(r"/ksql/?", KsqlHandler),
-    Entry(r"/ksql/terminate/?", TerminateHandler),
     Entry(r"/status/?", CommandStatusesHandler),
     Entry(r"/status/([^/]+)/([^/]+)/([^/]+)/?", CommandStatusHandler),
     Entry(r"/query-stream/?", QueryStreamHandler),
@@ -72,8 +69,5 @@ KALAM_ROUTES = [
     Entry(r"/v1/api/healthcheck", HealthHandler),
     Entry(r"/v1/api/cluster/health", ClusterHealthHandler),
     Entry(r"/health", HealthHandler),
-    # The SDKs build file URLs below /api/v1, the server's contract says /v1.
-    Entry(r"(?:/api)?/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
-    Entry(r"/v1/exports/([^/]+)/([^/]+)", ExportHandler),
     Entry(r"/v1/ws", LiveSocket),
 ]

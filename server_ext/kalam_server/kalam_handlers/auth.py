@@ -133,9 +133,7 @@ class MeHandler(AuthRoute):
         """Say who the token, or the auth cookie, belongs to; or whom a local caller acts as."""
         token = self._token()
         if token is None and self.caller.kind == "local":
-            user = await self.context.run_as(
-                self.caller, lambda node, s: node.kalam.auth.user_info(s.user_id)
-            )
+            user = await self.context.run_as(self.caller, _own_info)
         else:
             if token is None:
                 self.refuse(401, "unauthorized", "No auth token found")

@@ -87,7 +87,7 @@ class SqlHandler(SqlRoute):
         request = self._read()
         if request_id := self.request.headers.get("X-Request-ID"):
             session = replace(session, request_id=request_id)
-        results = self._execute(node, session, request, limit=not arrow)
+        results = self._run(node, session, request, limit=not arrow)
         return self._arrow(results) if arrow else self._json(node, session, results)
 
     def _read(self) -> SqlRequest:
@@ -97,11 +97,9 @@ class SqlHandler(SqlRoute):
         return read_json(self.request.body, is_json(self.request))
 
     @staticmethod
-    def _execute(node: Node, session: Session, request: SqlRequest, *, limit: bool) -> list[Result]:
-        if request.files is not None:
-            return node.kalam.execute_upload(
-                session, request.sql, params=request.params, namespace=request.namespace, files=request.files
-            )
+    def _run(node: Node, session: Session, request: SqlRequest, *, limit: bool) -> list[Result]:
+        if request.files:
+            raise InvalidInputError("INVALID_INPUT", "File uploads are not supported by this server")
         return node.kalam.execute(
             session, request.sql, params=request.params, namespace=request.namespace, limit=limit
         )

@@ -47,7 +47,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
                 self.refuse_upgrade("Origin header required")
             elif origin is not None and origin not in allowed:
                 self.refuse_upgrade("Origin not allowed")
-        self.config: KalamConfig = config
+        self._limits: KalamConfig = config
 
     def refuse_upgrade(self, message: str) -> None:
         """Answer 403 instead of upgrading."""
@@ -57,7 +57,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
 
     def check_origin(self, origin: str) -> bool:
         """See `admitted_origin`; the configured list was checked in `begin`."""
-        allowed = self.config.cors_allowed_origins
+        allowed = self._limits.cors_allowed_origins
         return origin in allowed or "*" in allowed or admitted_origin(self, origin)
 
     def open(self, *args: str, **kwargs: str) -> None:
@@ -69,7 +69,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._connection_id = uuid.uuid4().hex
         self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
         self._tasks = {asyncio.ensure_future(self._work())}
-        self._watch = PeriodicCallback(self._check_life, self.config.ws_heartbeat_interval * 1000)
+        self._watch = PeriodicCallback(self._check_life, self._limits.ws_heartbeat_interval * 1000)
         self._watch.start()
         self.context.service.on_close.add(self._shut_down)
         if self.caller.kind == "kalam" or (self.caller.kind == "local" and self._explicit()):
@@ -84,11 +84,11 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._active = time.monotonic()
         if isinstance(message, str):
             size = len(message.encode())
-            if size > self.config.max_ws_message_size:
-                limit = self.config.max_ws_message_size
+            if size > self._limits.max_ws_message_size:
+                limit = self._limits.max_ws_message_size
                 self._error("protocol", "MESSAGE_TOO_LARGE", f"Message exceeds maximum size of {limit} bytes")
                 return
-            if not self._rate.allow("messages", self.config.max_messages_per_sec):
+            if not self._rate.allow("messages", self._limits.max_messages_per_sec):
                 self._error("rate_limit", "RATE_LIMIT_EXCEEDED", "Too many messages")
                 return
         self._inbox.put_nowait(message)
@@ -121,7 +121,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     def _check_life(self) -> None:
         """Close connections that do not authenticate or say nothing; ping the others."""
         now = time.monotonic()
-        config = self.config
+        config = self._limits
         if self._session is None and not self._attempted and now - self._opened > config.ws_auth_timeout:
             self._send(self._encoder.control({"type": "auth_error", "message": AUTH_TIMEOUT_TEXT}))
             self.close(POLICY, "Authentication timeout")
@@ -211,7 +211,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         from kalam_jupyter.kalam import KalamError
 
         self._attempted = True
-        if not self.allow_auth(self.config.max_auth_requests_per_ip_per_sec):
+        if not self.allow_auth(self._limits.max_auth_requests_per_ip_per_sec):
             self._refuse("Too many authentication attempts. Please retry shortly.")
             return
         try:

@@ -121,19 +121,18 @@ class CompanionHandler(KsqlRoute):
 class CommandStatusesHandler(KsqlRoute):
     """``GET /status``."""
 
-    async def get(self) -> None:
-        """List the commands and what became of them."""
-        statuses = await self.context.service.run(lambda node: dict(node.ksql.command_statuses()))
-        self.send_json({"commandStatuses": {name: status["status"] for name, status in statuses.items()}})
+    def get(self) -> None:
+        """List the commands that came over HTTP, and what became of them."""
+        statuses = {name: status["status"] for name, status in self.context.commands.items()}
+        self.send_json({"commandStatuses": statuses})
 
 
 class CommandStatusHandler(KsqlRoute):
     """``GET /status/:type/:entity/:action``."""
 
-    async def get(self, type_: str, entity: str, action: str) -> None:
+    def get(self, type_: str, entity: str, action: str) -> None:
         """Say what became of one command."""
-        command = f"{type_.lower()}/{entity}/{action.lower()}"
-        status = await self.context.service.run(lambda node: node.ksql.command_statuses().get(command))
+        status = self.context.commands.get(f"{type_.lower()}/{entity}/{action.lower()}")
         if status is None:
             self.send_json(generic_error("Command not found", 40400), status=404)
         else:
@@ -145,21 +144,22 @@ class PropertyHandler(KsqlRoute):
 
     async def get(self, name: str) -> None:
         """Answer ``true`` when a client may override the property."""
-        await self.context.service.run(lambda node: node.ksql.check_property(name))
+        known = await self.context.service.run(lambda node: _is_known(node, name))
+        if not known:
+            self.refuse(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'", 40000)
         self.send_json(True)
 
 
-class TerminateHandler(KsqlRoute):
-    """``POST /ksql/terminate``."""
+def _is_known(node: Node, name: str) -> bool:
+    """Whether UNSET, which changes nothing that lasts, knows the property."""
+    from kalam_jupyter.ksql import KsqlError
 
-    async def post(self) -> None:
-        """End the cluster: all persistent queries, and the topics that are asked for."""
-        body = self.body()
-        patterns = body.get("deleteTopicList") or []
-        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
-            self.refuse("Invalid JSON in request: 'deleteTopicList' must be a list of strings", 40000)
-        entity = await self.context.service.run(lambda node: node.ksql.terminate_cluster(patterns))
-        self.send_json([entity])
+    quoted = name.replace("'", "''")
+    try:
+        node.ksql.execute(f"UNSET '{quoted}';")
+    except KsqlError:
+        return False
+    return True
 
 
 class DisabledRoute(KsqlRoute):

@@ -40,7 +40,8 @@ class InsertsStreamHandler(KsqlRoute):
         self._target: InsertTarget | None = None
         self._sequence = 0
         self._ended = False
-        self.request.connection.set_max_body_size(2**63 - 1)
+        connection: Any = self.request.connection
+        connection.set_max_body_size(2**63 - 1)
         await super().begin()
 
     async def data_received(self, chunk: bytes) -> None:
@@ -48,7 +49,7 @@ class InsertsStreamHandler(KsqlRoute):
         if self._ended:
             return
         self._buffer += chunk
-        *lines, rest = self._buffer.split(b"\n")
+        *lines, rest = bytes(self._buffer).split(b"\n")
         self._buffer = bytearray(rest)
         if len(rest) > MAX_LINE:
             lines.append(b"{")  # cannot be read: refused below
