@@ -84,11 +84,13 @@ def java_hash(text: str) -> int:
 
 
 def hash_order(keys: list[str]) -> list[str]:
-    """Return distinct keys in the order in which a Java HashMap of them iterates (buckets, then
-    insertion).
+    """Return distinct keys in the order in which a Java HashMap of them iterates (buckets, then insertion).
+
+    The map is one made for that many keys, as deserialized maps are: its capacity is the first power of two
+    that holds them at three quarters full.
     """
-    capacity = 16
-    while len(keys) > capacity * 3 // 4:
+    capacity = 1
+    while capacity * 3 < len(keys) * 4:
         capacity *= 2
 
     def bucket(key: str) -> int:
