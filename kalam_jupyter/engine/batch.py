@@ -240,9 +240,13 @@ class Decoded:
 class Codec(Hashable, Protocol):
     """Reads and writes the bytes of keys and values of one schema in one format."""
 
-    schema: Schema
-    #: Whether decode(encode(payload)) equals payload for every payload of the schema.
-    lossless: bool
+    @property
+    def schema(self) -> Schema:
+        """What payloads hold."""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether decode(encode(payload)) equals payload for every payload of the schema."""
 
     def encode(self, payload: Payload) -> tuple[list[bytes | None], list[bytes | None]]:
         """Return key bytes and value bytes, None for null."""

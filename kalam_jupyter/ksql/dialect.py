@@ -52,7 +52,10 @@ from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 
-_NOT_HERE = "The following statement types should be issued to the websocket endpoint '/query':\n\t* PRINT\n\t* SELECT"
+_NOT_HERE = (
+    "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
+    "PRINT\n\t* SELECT"
+)
 
 
 class Ksql:
@@ -495,7 +498,7 @@ class Ksql:
                 self.state,
                 Session(dict(value["properties"])),
                 dry=False,
-                restored=Restored(value["queryId"]),
+                restored=Restored(value["queryId"], value.get("schemas") or {}),
             )
             run.sequence = int(key)
             for parsed in parse_script(value["text"]):

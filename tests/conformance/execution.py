@@ -17,7 +17,7 @@ from kalam_jupyter.ksql.errors import ParseError, StatementError
 from kalam_jupyter.ksql.lang.ast import CreateSource
 from kalam_jupyter.ksql.lang.parser import parse_script
 from kalam_jupyter.ksql.metastore import Source
-from tests.conformance import functions, post, serde
+from tests.conformance import functions, post, registered, serde
 from tests.conformance.compare import difference, show
 from tests.conformance.loader import Case, RecordSpec, WindowKind
 
@@ -127,7 +127,7 @@ class _Run:
         functions.register(ksql)
         script = "\n".join(self.case.statements)
         self._create_topics(engine, script)
-        serde.register_schemas(ksql, self.case.topics)
+        registered.register_schemas(ksql, self.case.topics)
         ksql.execute(script)
         return ksql
 

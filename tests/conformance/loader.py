@@ -75,6 +75,17 @@ def parse(text: str) -> Any:
     return json.loads(strip_comments(text), parse_float=Decimal)
 
 
+def exact_json(value: Any) -> str:
+    """Write parsed JSON with every number as it was."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{json.dumps(k)}:{exact_json(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(exact_json, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def find_files(paths: list[Path]) -> list[Path]:
     """Return the case files among `paths`, which may be folders."""
     return [f for p in paths for f in (sorted(p.glob("*.json")) if p.is_dir() else [p])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,8 @@ from kalam_jupyter.ksql import Ksql
 from kalam_jupyter.ksql.formats import SerdeFormat
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.values.numbers import double_text
-from tests.conformance.loader import WindowKind
+from tests.conformance import registered
+from tests.conformance.loader import WindowKind, exact_json
 
 Write = Callable[[Any], bytes | None]
 Read = Callable[[bytes | None], Any]
@@ -36,17 +37,6 @@ class Codec:
 
     write: Write
     read: Read
-
-
-def exact_json(value: Any) -> str:
-    """Write parsed JSON with every number as it was."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{json.dumps(k)}:{exact_json(v)}' for k, v in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(exact_json, value))}]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _json(exact: bool) -> Codec:
@@ -120,14 +110,13 @@ def codec_of(
             return _kafka(columns)
         case "NONE":
             return _none()
+        case "PROTOBUF_NOSR":
+            bare = registered.BareMessages(serde, columns)
+            return Codec(bare.write, bare.read)
+        case "AVRO" | "JSON_SR" | "PROTOBUF":
+            side = registered.RegisteredSide(ksql, source.topic, serde, is_key=is_key)
+            return Codec(side.write, side.read)
     raise InvalidCaseError(f"no serialization of {serde.info.name}")
-
-
-def register_schemas(ksql: Ksql, topics: Sequence[Mapping[str, Any]]) -> None:
-    """Put the schemas of a case's topics into the schema registry."""
-    for topic in topics:
-        if topic.get("keySchema") is not None or topic.get("valueSchema") is not None:
-            raise InvalidCaseError("no schema registry")
 
 
 def headers(specs: Sequence[tuple[str, str | None]]) -> tuple[tuple[str, bytes | None], ...]:

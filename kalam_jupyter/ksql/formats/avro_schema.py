@@ -54,6 +54,12 @@ _TYPES: dict[Any, t.DataType] = {
 }
 
 
+def key_name(source_name: str) -> str:
+    """Return the full name of the schema of a source's keys: ``..OutputKey`` for OUTPUT."""
+    words = "".join(word[:1].upper() + word[1:].lower() for word in source_name.split("_"))
+    return f"{DEFAULT_NAME.rpartition('.')[0]}.{words}Key"
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no Avro field can have."""
     if not name or not (name[0].isalpha() or name[0] == "_") or not name[0].isascii():

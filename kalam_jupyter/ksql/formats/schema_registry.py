@@ -326,6 +326,57 @@ def _reason(error: urllib.error.HTTPError) -> str:
         return f"HTTP {error.code}"
 
 
+class DryRegistry:
+    """A registry to try statements out in: it reads another one, and keeps what is registered to itself.
+
+    Parameters
+    ----------
+    base : SchemaRegistry
+    """
+
+    def __init__(self, base: SchemaRegistry) -> None:
+        self._base = base
+        self._schemas: dict[int, RegisteredSchema] = {}
+        self._subjects: dict[str, int] = {}
+
+    def schema(self, schema_id: int) -> RegisteredSchema:
+        """Return a schema by its id; `SchemaNotFoundError` if there is none."""
+        return self._schemas.get(schema_id) or self._base.schema(schema_id)
+
+    def subjects(self) -> list[str]:
+        """Return the names of all subjects, sorted."""
+        return sorted({*self._base.subjects(), *self._subjects})
+
+    def versions(self, subject: str) -> list[int]:
+        """Return the versions of a subject; `SchemaNotFoundError` if there is none."""
+        try:
+            found = self._base.versions(subject)
+        except SchemaNotFoundError:
+            if subject not in self._subjects:
+                raise
+            found = []
+        return [*found, max(found, default=0) + 1] if subject in self._subjects else found
+
+    def version(self, subject: str, version: int | None = None) -> Version:
+        """Return one version of a subject, the latest by default; `SchemaNotFoundError` if there is none."""
+        if subject in self._subjects and version in (None, self.versions(subject)[-1]):
+            schema_id = self._subjects[subject]
+            return Version(subject, self.versions(subject)[-1], schema_id, self.schema(schema_id))
+        return self._base.version(subject, version)
+
+    def register(self, subject: str, schema: RegisteredSchema) -> int:
+        """Add a schema to a subject; its id is one that no registry gives."""
+        schema_id = next((i for i, s in self._schemas.items() if s == schema), -1 - len(self._schemas))
+        self._schemas[schema_id] = schema
+        self._subjects[subject] = schema_id
+        return schema_id
+
+    def delete_subject(self, subject: str) -> list[int]:
+        """Forget what was registered for a subject here."""
+        self._subjects.pop(subject, None)
+        return []
+
+
 def subject_name(topic: str, *, is_key: bool) -> str:
     """Return the subject of one side of a topic."""
     return f"{topic}-{'key' if is_key else 'value'}"

@@ -16,6 +16,7 @@ from kalam_jupyter.ksql.plan.planner import resolve_custom_types
 from kalam_jupyter.ksql.statements.definitions import Definition, create_definition
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import Run
+from kalam_jupyter.ksql.statements.schemas import Taken, taken, with_inferred_columns, with_schemas
 
 RETENTION_DEFAULT_MS = 7 * 24 * 3600 * 1000
 
@@ -26,8 +27,9 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
     found = check_existing(existing, s.kind, s.name, s.or_replace, s.if_not_exists, s.read_only, text)
     if found is not None:
         return found
+    s, inferred = with_inferred_columns(run, s)
     definition = create_definition(s, text, run.metastore, run.config)
-    source = definition.source
+    source = with_schemas(run, definition.source, inferred)
     topic = source.topic
     if not run.topic_exists(topic) and "PARTITIONS" not in definition.properties:
         raise StatementError(
@@ -42,7 +44,7 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
 
     def change(tx: Transaction) -> None:
         ensure_topic(run, tx, definition)
-        store_statement(tx, sequence, text, s.name, run, None)
+        store_statement(tx, sequence, text, s.name, run, None, taken(source, inferred))
 
     run.change(change)
     run.state.topics.setdefault(topic, int(definition.properties.get("PARTITIONS", 1)))
@@ -142,13 +144,25 @@ def topic_config(source: Source, properties: Mapping[str, Any], window_retention
 
 
 def store_statement(
-    tx: Transaction, sequence: int, text: str, name: str, run: Run, query_id: str | None
+    tx: Transaction,
+    sequence: int,
+    text: str,
+    name: str,
+    run: Run,
+    query_id: str | None,
+    schemas: Taken | None = None,
 ) -> None:
     """Keep a definition, to be made again when the engine is opened again."""
     tx.put(
         "ksql.statement",
         f"{sequence:012d}",
-        {"text": text, "name": name, "queryId": query_id, "properties": dict(run.session.properties)},
+        {
+            "text": text,
+            "name": name,
+            "queryId": query_id,
+            "properties": dict(run.session.properties),
+            "schemas": schemas,
+        },
     )
 
 
@@ -239,15 +253,17 @@ def alter_source(run: Run, s: ast.AlterSource, text: str) -> Entity:
                 f"Cannot add column `{name}` to schema. A column with the same name already exists."
             )
         columns.append(Column(name, resolve_custom_types(type_, run.metastore.types)))
-    altered = replace(source, schema=Schema(tuple(columns)))
+    unregistered = replace(source.value_format, schema_id=None)
+    altered = replace(source, schema=Schema(tuple(columns)), value_format=unregistered)
     check_side(
         altered.value_format.info,
         altered.stored_schema.value,
         is_key=False,
         features=altered.value_format.features,
     )
+    altered = with_schemas(run, altered)
     sequence = run.next_sequence()
-    run.change(lambda tx: store_statement(tx, sequence, text, s.name, run, None))
+    run.change(lambda tx: store_statement(tx, sequence, text, s.name, run, None, taken(altered)))
     run.metastore.put(altered)
     return command(text, f"{kind}/{s.name}/alter", f"{s.kind.capitalize()} {s.name} altered.", sequence)
 

@@ -120,7 +120,8 @@ def _check_header(e: ast.TableElement, type_: DataType) -> None:
         raise KsqlError(f"Invalid type for HEADER('{e.header}') column: expected BYTES, got {type_}")
 
 
-def _format_names(properties: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def format_names(properties: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the key format and the value format that a WITH clause names."""
     both = properties.get("FORMAT")
     return properties.get("KEY_FORMAT", both), properties.get("VALUE_FORMAT", both)
 
@@ -152,7 +153,7 @@ def _create_formats(
     headers: Sequence[tuple[str, str | None]],
     config: Config,
 ) -> tuple[SerdeFormat, SerdeFormat]:
-    key_name, value_name = _format_names(properties)
+    key_name, value_name = format_names(properties)
     if key_name is None:
         key_name = config["ksql.persistence.default.format.key"] if schema.key else "NONE"
     value_name = value_name or config["ksql.persistence.default.format.value"]
@@ -251,7 +252,7 @@ def sink_definition(
         If the formats cannot hold the result.
     """
     properties = typed_properties(given)
-    key_name, value_name = _format_names(properties)
+    key_name, value_name = format_names(properties)
     inherited_key, inherited_value = plan.key_format.info, plan.value_format.info
     key = _inherit(inherited_key, key_name, key_properties(properties))
     value = _inherit(inherited_value, value_name, value_properties(properties))

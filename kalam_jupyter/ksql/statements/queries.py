@@ -25,6 +25,7 @@ from kalam_jupyter.ksql.statements.ddl import (
 from kalam_jupyter.ksql.statements.definitions import sink_definition, timestamp_name
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
+from kalam_jupyter.ksql.statements.schemas import checked_against_schema, taken, with_schemas
 
 _RESERVED_IDS = re.compile(r"(CSAS|CTAS|INSERTQUERY|CST|TRANSIENT)_", re.IGNORECASE)
 
@@ -50,6 +51,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
     check_window_sources(plan)
     check_states(plan)
     definition = sink_definition(s.name, s.kind, plan, s.properties, text, run.config)
+    checked_against_schema(run, definition.source, definition.properties)
+    definition = replace(definition, source=with_schemas(run, definition.source))
     replaced = None
     if existing is not None:
         check_upgrade(existing, definition.source)
@@ -65,7 +68,7 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         if run.ksql.engine.find_topic(source.topic) is None:
             config = topic_config(source, definition.properties)
             tx.create_topic(source.topic, int(definition.properties.get("PARTITIONS", partitions)), config)
-        store_statement(tx, sequence, text, s.name, run, query_id)
+        store_statement(tx, sequence, text, s.name, run, query_id, taken(source))
         run.ksql.start_query(tx, info, plan, source, context, run.config, replaces=replaced is not None)
 
     run.change(change)

@@ -7,13 +7,14 @@ Handlers are the same both times; only `Run.change` knows the difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.config import Config, canonical
 from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.formats.schema_registry import DryRegistry, SchemaRegistry
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan.planner import QueryPlanner
@@ -53,6 +54,8 @@ class State:
     queries: dict[str, QueryInfo] = field(default_factory=dict)
     #: Topics that a dry run would have made, with their partitions.
     topics: dict[str, int] = field(default_factory=dict)
+    #: Schemas that a dry run would have registered.
+    schemas: DryRegistry | None = None
 
     def copy(self) -> State:
         """Return an independent copy."""
@@ -83,9 +86,12 @@ class Restored:
     ----------
     query_id : str or None
         Of the query that it started; None if that was terminated since.
+    taken : mapping
+        What the definition took from the schema registry; see `statements.schemas`.
     """
 
     query_id: str | None
+    taken: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -125,6 +131,15 @@ class Run:
         """Return a topic's number of partitions; 1 for one that does not exist."""
         found = self.ksql.engine.find_topic(topic)
         return self.state.topics.get(topic, 1) if found is None else found.partitions
+
+    @property
+    def schema_registry(self) -> SchemaRegistry:
+        """The schema registry; in a dry run one that forgets what is registered."""
+        if not self.dry:
+            return self.ksql.schema_registry
+        if self.state.schemas is None:
+            self.state.schemas = DryRegistry(self.ksql.schema_registry)
+        return self.state.schemas
 
     def topic_exists(self, topic: str) -> bool:
         """Whether the topic exists, or would by now."""
