@@ -295,7 +295,7 @@ class _Parser:
         token = s.current
         if token.kind == NUMBER:
             s.advance()
-            return Literal(int(token.text) if token.text.isdigit() else _number(token.text))
+            return Literal(int(token.text) if token.text.isdigit() else number_value(token.text))
         if token.kind == STRING:
             s.advance()
             return Literal(token.text)
@@ -347,8 +347,8 @@ class _Parser:
         return ColumnRef(parts[-1], ".".join(parts[:-1]) or None)
 
 
-def _number(text: str) -> Any:
-    """A fraction keeps its digits: a Decimal, so that DECIMAL columns get exactly what was written."""
+def number_value(text: str) -> Any:
+    """Return a number literal's value; a fraction is a Decimal, so DECIMAL columns get what was written."""
     import decimal
 
     return float(text) if "e" in text.lower() else decimal.Decimal(text)

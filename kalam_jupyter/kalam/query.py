@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kalam_jupyter.kalam import rewrite
+from kalam_jupyter.kalam import direct, rewrite
 from kalam_jupyter.kalam.catalog import TableDef, ViewDef
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.functions import generator_udfs, json_udfs
-from kalam_jupyter.kalam.predicate import parameter
-from kalam_jupyter.kalam.result import Result, ResultColumn, annotated_schema
-from kalam_jupyter.kalam.tokens import NUMBER, PARAM
-from kalam_jupyter.kalam.types import coercer
+from kalam_jupyter.kalam.result import Result, annotated_schema
 
 if TYPE_CHECKING:
     from datafusion import DataFrame, SessionContext
@@ -75,8 +72,6 @@ class QueryEngine:
         self._udfs: dict[str, Any] | None = None
         self._ordered: dict[tuple[str, str, str], bool] = {}
 
-    # ---- the direct path
-
     def select(
         self,
         session: Session,
@@ -97,56 +92,13 @@ class QueryEngine:
         ------
         StatementError
         """
-        prepared = rewrite.prepare(sql)
-        if prepared.point is not None:
-            found = self._lookup(session, prepared.point, params, namespace)
+        simple = direct.recognise(sql)
+        if simple is not None:
+            found = direct.run(self._kalam, session, simple, params, namespace, limit=limit)
             if found is not None:
                 return found
+        prepared = rewrite.prepare(sql)
         return Result.of_table(self._collect(session, prepared, params, namespace, limit))
-
-    def _lookup(
-        self, session: Session, point: rewrite.PointLookup, params: Sequence[Any], namespace: str
-    ) -> Result | None:
-        """Answer a primary-key lookup without the query engine; None when it is not one."""
-        ns, name = point.table
-        table = self._kalam.find_table(ns or namespace, name)
-        if table is None or table.type == "stream" or table.primary_key is None:
-            return None
-        if table.primary_key.name != point.column:
-            return None
-        schema = table.schema
-        names = schema.names if point.columns is None else point.columns
-        indexes = [schema.index.get(n) for n in names]
-        if None in indexes or len(set(names)) != len(names):
-            return None
-        self._kalam.check_read(session, table)
-        token = point.value
-        value: Any = token.text
-        if token.kind == PARAM:
-            value = parameter(params, int(token.text[1:]))
-        elif token.kind == NUMBER:
-            if not token.text.isdigit():
-                return None
-            value = -int(token.text) if point.negative else int(token.text)
-        try:
-            key = coercer(table.primary_key.type)(value)
-        except StatementError:
-            return None
-        columns = self.columns(table, names)
-        row = (
-            None
-            if key is None
-            else self._kalam.relation(table).get((key,), self._kalam.owner(session, table))
-        )
-        if row is None or row[table.seq_index + 1] or point.limit == 0:
-            return Result.of_rows(columns, [])
-        return Result.of_rows(columns, [row if point.columns is None else tuple([row[i] for i in indexes])])  # type: ignore[index]
-
-    @staticmethod
-    def columns(table: TableDef, names: Sequence[str]) -> tuple[ResultColumn, ...]:
-        """Return the result columns for some of a table's columns."""
-        schema, flags = table.schema, table.flags
-        return tuple(ResultColumn(n, schema.column(n).type, flags.get(n, ())) for n in names)
 
     # ---- the query engine
 

@@ -117,7 +117,15 @@ _TYPE, _FLAGS = b"kalam_data_type", b"kalam_flags"
 
 
 def annotated_schema(table: TableDef) -> pa.Schema:
-    """Return the Arrow schema of a table whose fields say their KalamDB type and flags."""
+    """Return the Arrow schema of a table whose fields say their KalamDB type and flags; made once for a
+    definition."""
+    found = table.__dict__.get("annotated_schema")
+    if found is None:
+        found = table.__dict__["annotated_schema"] = _table_schema(table)
+    return found
+
+
+def _table_schema(table: TableDef) -> pa.Schema:
     return pa.schema(
         [_annotated(f, c.type, table.flags) for f, c in zip(table.schema.arrow, table.schema, strict=True)]
     )

@@ -14,11 +14,8 @@ from itertools import pairwise
 from kalam_jupyter.kalam.errors import SqlSyntaxError
 from kalam_jupyter.kalam.tokens import (
     END,
-    NUMBER,
     OP,
-    PARAM,
     QUOTED,
-    STRING,
     WORD,
     Token,
     position_of,
@@ -52,29 +49,6 @@ JSON_FUNCTIONS = frozenset(
 
 
 @dataclass(frozen=True)
-class PointLookup:
-    """``SELECT list FROM t WHERE column = value`` with nothing else.
-
-    Attributes
-    ----------
-    table : (namespace or None, name)
-    columns : tuple of str, or None
-        None for ``*``.
-    column : str
-        The column compared; whether it is the primary key is for the caller to see.
-    value : Token
-        A literal or a parameter.
-    """
-
-    table: tuple[str | None, str]
-    columns: tuple[str, ...] | None
-    column: str
-    value: Token
-    negative: bool
-    limit: int | None
-
-
-@dataclass(frozen=True)
 class Prepared:
     """What is known about a query text.
 
@@ -92,7 +66,6 @@ class Prepared:
         Where ``ORDER BY`` may be put in: None when there is one, or the query is no plain SELECT.
     mentions_deleted : bool
         Tombstones are to be seen.
-    point : PointLookup or None
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -102,7 +75,6 @@ class Prepared:
     mentions_deleted: bool
     uses_information_schema: bool
     functions: frozenset[str]
-    point: PointLookup | None
 
     def fill(self, user: str, role: str) -> str:
         """Return the text with the context functions replaced by literals."""
@@ -145,7 +117,6 @@ def prepare(sql: str) -> Prepared:
         "_deleted" in _after_where(tokens),
         "information_schema" in identifiers,
         frozenset(w.lower() for w in words),
-        _point_lookup(sql, tokens),
     )
 
 
@@ -219,56 +190,6 @@ def _order_position(tokens: list[Token]) -> int | None:
     if not has_from:
         return None
     return tokens[-1].start if at is None else at
-
-
-def _point_lookup(sql: str, tokens: list[Token]) -> PointLookup | None:
-    """Recognise the simplest query; anything more is the query engine's."""
-    if tokens[0].text != "SELECT" or len(tokens) > 80:
-        return None
-    i = 1
-    columns: list[str] | None
-    if tokens[i].kind == OP and tokens[i].text == "*":
-        columns, i = None, i + 1
-    else:
-        columns = []
-        while True:
-            if tokens[i].kind not in (WORD, QUOTED) or tokens[i].text in CONTEXT_WORDS:
-                return None
-            columns.append(_name(sql, tokens[i]))
-            i += 1
-            if not (tokens[i].kind == OP and tokens[i].text == ","):
-                break
-            i += 1
-    if tokens[i].text != "FROM" or tokens[i].kind != WORD:
-        return None
-    i += 1
-    names = []
-    while tokens[i].kind in (WORD, QUOTED):
-        names.append(_name(sql, tokens[i]))
-        i += 1
-        if not (tokens[i].kind == OP and tokens[i].text == "."):
-            break
-        i += 1
-    if not 1 <= len(names) <= 2 or tokens[i].kind != WORD or tokens[i].text != "WHERE":
-        return None
-    i += 1
-    if tokens[i].kind not in (WORD, QUOTED) or tokens[i + 1].text != "=":
-        return None
-    column = _name(sql, tokens[i])
-    i += 2
-    negative = tokens[i].kind == OP and tokens[i].text == "-"
-    i += negative
-    value = tokens[i]
-    if value.kind not in (NUMBER, STRING, PARAM) or (negative and value.kind != NUMBER):
-        return None
-    i += 1
-    limit = None
-    if tokens[i].kind == WORD and tokens[i].text == "LIMIT" and tokens[i + 1].text.isdigit():
-        limit, i = int(tokens[i + 1].text), i + 2
-    if tokens[i].kind != END:
-        return None
-    table = (names[0], names[1]) if len(names) == 2 else (None, names[0])
-    return PointLookup(table, None if columns is None else tuple(columns), column, value, negative, limit)
 
 
 # ---- JSON operators and functions --------------------------------------------------------------------------

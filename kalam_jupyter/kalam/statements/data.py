@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
-from kalam_jupyter.kalam.expressions import Expression, parse_expression
+from kalam_jupyter.kalam.expressions import Expression, Literal, Parameter, number_value, parse_expression
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.stream import TokenStream
-from kalam_jupyter.kalam.tokens import OP, UnterminatedQuoteError, split_statements
+from kalam_jupyter.kalam.tokens import NUMBER, OP, PARAM, STRING, UnterminatedQuoteError, split_statements
+
+_PLAIN: dict[str, Callable[[str], Expression]] = {
+    STRING: Literal,
+    NUMBER: lambda text: Literal(int(text) if text.isdigit() else number_value(text)),
+    PARAM: lambda text: Parameter(int(text[1:])),
+}
 
 
 def insert(s: TokenStream) -> nodes.Statement:
@@ -37,11 +45,19 @@ def insert(s: TokenStream) -> nodes.Statement:
 
 def _row(s: TokenStream) -> tuple[Expression, ...]:
     s.expect_op("(")
-    values = [parse_expression(s)]
-    while s.accept_op(","):
-        values.append(parse_expression(s))
-    s.expect_op(")")
-    return tuple(values)
+    values: list[Expression] = []
+    tokens = s.tokens
+    while True:
+        token, after = tokens[s.i], tokens[s.i + 1] if s.i + 1 < len(tokens) else tokens[-1]
+        if after.kind == OP and after.text in (",", ")") and token.kind in _PLAIN:
+            # bulk inserts are made of these: no need to go down all levels of precedence
+            values.append(_PLAIN[token.kind](token.text))
+            s.i += 1
+        else:
+            values.append(parse_expression(s))
+        if s.accept_op(")"):
+            return tuple(values)
+        s.expect_op(",")
 
 
 def _where(s: TokenStream, verb: str) -> tuple[Expression, str]:
