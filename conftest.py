@@ -1,3 +1,9 @@
-"""pytest plugins of the whole suite (they may only be named at the root)."""
+"""What may only be said at the root: the suite's pytest plugins, and how hypothesis runs."""
+
+from hypothesis import settings
 
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
+
+# A shared machine may be slow for one example: time is no property of ours.
+settings.register_profile("kalam", deadline=None, print_blob=True)
+settings.load_profile("kalam")
