@@ -37,11 +37,12 @@ class AliasedSource:
 
 @dataclass(frozen=True)
 class NamedItem:
-    """One result column: its expression, its name, and whether the name was written."""
+    """One result column: expression, name, whether the name was written or the column made up."""
 
     expression: ast.Expression
     name: str
     aliased: bool = False
+    generated: bool = False
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Scope:
                     column=ref.location.column if ref.location else None,
                 )
             found.append(AliasedSource(ref.label, source))
-        return cls(found, window_clause=query.window is not None)
+        return cls(found, window_clause=query.window is not None and len(found) == 1)
 
     @property
     def is_join(self) -> bool:
@@ -206,7 +207,9 @@ class Scope:
         for s in chosen:
             extra: Iterable[Column] = PSEUDO_COLUMNS if leak_pseudo and self.is_join else ()
             bounds = WINDOW_BOUNDS if window_bounds and s.source.window is not None else ()
-            for column in (*s.source.schema.key, *bounds, *s.source.schema.value, *extra):
+            keys, values = s.source.schema.key, s.source.schema.value
+            columns = (*values, *extra, *keys) if extra else (*keys, *bounds, *values)
+            for column in columns:
                 name = f"{s.alias}_{column.name}" if self.is_join else column.name
                 yield ast.ColumnRef(column.name, s.alias), name
 

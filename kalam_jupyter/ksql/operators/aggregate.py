@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, group_codes, last_of_each, running_max
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
+from kalam_jupyter.ksql.operators.running import ColumnAggregator
+
+#: Earlier than every timestamp.
+NEVER = -(1 << 62)
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,31 @@ class Aggregator:
 class StreamAggregate:
     """Unwindowed GROUP BY over a stream: one output per input, timestamp the largest of the group so far."""
 
-    def __init__(self, aggregator: Aggregator) -> None:
+    def __init__(self, aggregator: Aggregator, columns: ColumnAggregator | None = None) -> None:
         self._aggregator = aggregator
+        self._columns = columns
+        self.columnar = columns is not None
         self._groups: dict[Any, list[Any]] = {}
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        columns = self._columns
+        assert columns is not None
+        arguments = columns.evaluate(batch)
+        codes, first = group_codes(batch.key)
+        groups = []
+        for key in batch.take(first).key_rows():
+            hashed = store_key(key)
+            group = self._groups.get(hashed)
+            if group is None:
+                group = self._groups[hashed] = [self._aggregator.initial(), NEVER]
+            groups.append(group)
+        results = columns.run([g[0] for g in groups], codes, arguments)
+        ts = running_max(batch.ts, codes, np.array([g[1] for g in groups], dtype=np.int64))
+        for group, last in zip(groups, last_of_each(ts, codes, len(groups)), strict=True):
+            group[1] = last
+        types = (*columns.types, *(c.type for c in batch.key_columns))
+        return ColumnBatch((*results, *batch.key), types, batch.key, batch.key_columns, ts)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its group and return the group's new row."""

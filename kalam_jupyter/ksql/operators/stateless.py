@@ -5,19 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from kalam_jupyter.engine.types import Column, DataType
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record, Row, Stateless
 
 
 class StreamFilter(Stateless):
     """WHERE over a stream: keeps records whose predicate is true; a null value never passes."""
 
-    def __init__(self, predicate: Callable[[Row], bool]) -> None:
+    def __init__(
+        self,
+        predicate: Callable[[Row], bool],
+        mask: Callable[[ColumnBatch], Any] | None = None,
+    ) -> None:
         self._predicate = predicate
+        self._mask = mask
+        self.columnar = mask is not None
 
     def process(self, records: list[Record]) -> list[Record]:
         """Return the records that pass."""
         predicate = self._predicate
         return [r for r in records if r.row is not None and predicate(r.row)]
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        assert self._mask is not None
+        mask = self._mask(batch)
+        if isinstance(mask, pa.Scalar):
+            return batch if mask.as_py() else batch.take(np.empty(0, dtype=np.int64))
+        return batch.take(np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
 
 
 class Projection(Stateless):
@@ -34,8 +53,17 @@ class Projection(Stateless):
     """
 
     def __init__(
-        self, project: Callable[[Row], Row], key: Sequence[int] | None = None, *, project_old: bool = False
+        self,
+        project: Callable[[Row], Row],
+        key: Sequence[int] | None = None,
+        *,
+        project_old: bool = False,
+        columns: Sequence[Callable[[ColumnBatch], pa.Array]] | None = None,
+        types: Sequence[DataType] = (),
     ) -> None:
+        self._columns = columns
+        self._types = types
+        self.columnar = columns is not None
         self._project = project
         self._key = key
         self._project_old = project_old
@@ -56,6 +84,15 @@ class Projection(Stateless):
                 if r.key is not None:
                     r.key = tuple(r.key[i] for i in positions)
         return records
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        assert self._columns is not None
+        projected = batch.replace([column(batch) for column in self._columns], self._types)
+        if self._key is not None:
+            projected.key = tuple(batch.key[i] for i in self._key)
+            projected.key_columns = tuple(batch.key_columns[i] for i in self._key)
+        return projected
 
 
 class SelectKey(Stateless):
@@ -140,8 +177,32 @@ class GroupStream(Stateless):
     dropped.
     """
 
-    def __init__(self, make_key: Callable[[Row], Row | None]) -> None:
+    def __init__(
+        self,
+        make_key: Callable[[Row], Row | None],
+        columns: Sequence[Callable[[ColumnBatch], pa.Array]] | None = None,
+        key_columns: tuple[Column, ...] = (),
+    ) -> None:
         self._make_key = make_key
+        self._columns = columns
+        self._key_columns = key_columns
+        self.columnar = columns is not None
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        assert self._columns is not None
+        key = tuple(column(batch) for column in self._columns)
+        valid = [np.asarray(a.is_valid()) for a in key if a.null_count]
+        grouped = ColumnBatch(
+            [_at(batch, i) for i in range(batch.width)],
+            batch.types,
+            key,
+            self._key_columns,
+            batch.ts,
+            None,
+            batch.windows,
+        )
+        return grouped.take(np.flatnonzero(np.logical_and.reduce(valid))) if valid else grouped
 
     def process(self, records: list[Record]) -> list[Record]:
         """Re-key the records that have a complete group."""
@@ -154,3 +215,7 @@ class GroupStream(Stateless):
                     r.key = key
                     out.append(r)
         return out
+
+
+def _at(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:
+    return lambda: batch.column(position)

@@ -8,12 +8,18 @@ last], both inclusive.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from kalam_jupyter.ksql.operators.aggregate import Aggregator
-from kalam_jupyter.ksql.operators.record import Record, store_key
+import numpy as np
+import pyarrow as pa
 
-NEVER = -(1 << 62)
+from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.engine.types import BIGINT
+from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, group_codes, last_of_each, running_max
+from kalam_jupyter.ksql.operators.record import Record, store_key
+from kalam_jupyter.ksql.operators.running import ColumnAggregator
 
 
 class TimeWindowAggregate:
@@ -28,8 +34,17 @@ class TimeWindowAggregate:
     """
 
     def __init__(
-        self, aggregator: Aggregator, size: int, advance: int, grace: int, *, emit_final: bool = False
+        self,
+        aggregator: Aggregator,
+        size: int,
+        advance: int,
+        grace: int,
+        *,
+        emit_final: bool = False,
+        columns: ColumnAggregator | None = None,
     ) -> None:
+        self._columns = columns
+        self.columnar = columns is not None and not emit_final
         self._aggregator = aggregator
         self._size, self._advance, self._grace = size, advance, grace
         self._emit_final = emit_final
@@ -61,6 +76,64 @@ class TimeWindowAggregate:
             if self._emit_final:
                 self._close(out)
         return out
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        columns = self._columns
+        assert columns is not None
+        arguments = columns.evaluate(batch)
+        stream_time = np.maximum(np.maximum.accumulate(batch.ts), self._stream_time)
+        rows, starts = self._assign(batch.ts)
+        accepted = starts + self._size > stream_time[rows] - self._grace
+        if not accepted.all():
+            rows, starts = rows[accepted], starts[accepted]
+        self._stream_time = int(stream_time[-1])
+        taken = batch
+        if len(rows) != batch.num_rows or self._advance != self._size:
+            taken = batch.take(rows)
+            indices = pa.array(rows)
+            arguments = [None if a is None else a.take(indices) for a in arguments]
+        found = self._fold_columns(taken, starts, arguments)
+        self._expire()
+        return found
+
+    def _assign(self, ts: Int64s) -> tuple[Int64s, Int64s]:
+        """Return (row, window start) pairs, by row, starts ascending."""
+        size, advance = self._size, self._advance
+        newest = ts - ts % advance
+        if advance == size:
+            return np.arange(len(ts)), newest
+        counts = -(-size // advance)
+        starts = newest[:, None] - np.arange(counts - 1, -1, -1) * advance
+        valid = (starts >= 0) & (starts + size > ts[:, None])
+        rows = np.broadcast_to(np.arange(len(ts))[:, None], starts.shape)
+        return rows[valid], starts[valid]
+
+    def _fold_columns(
+        self, batch: ColumnBatch, starts: Int64s, arguments: Sequence[pa.Array | None]
+    ) -> ColumnBatch:
+        columns = self._columns
+        assert columns is not None
+        bounds = (starts, starts + self._size)
+        types = (*columns.types, *(c.type for c in batch.key_columns), BIGINT, BIGINT)
+        if not len(starts):
+            empty = [pa.nulls(0, t.arrow) for t in types]
+            return ColumnBatch(empty, types, batch.key, batch.key_columns, batch.ts, None, bounds)
+        codes, first = group_codes(batch.key, [starts])
+        groups = []
+        for key, start in zip(batch.take(first).key_rows(), starts[first].tolist(), strict=True):
+            windows = self._windows.setdefault(start, {})
+            hashed = store_key(key)
+            group = windows.get(hashed)
+            if group is None:
+                group = windows[hashed] = [self._aggregator.initial(), NEVER, key]
+            groups.append(group)
+        results = columns.run([g[0] for g in groups], codes, arguments)
+        ts = running_max(batch.ts, codes, np.array([g[1] for g in groups], dtype=np.int64))
+        for group, last in zip(groups, last_of_each(ts, codes, len(groups)), strict=True):
+            group[1] = last
+        row = (*results, *batch.key, pa.array(bounds[0]), pa.array(bounds[1]))
+        return ColumnBatch(row, types, batch.key, batch.key_columns, ts, None, bounds)
 
     def _fold(self, r: Record, start: int, out: list[Record]) -> None:
         assert r.key is not None and r.row is not None

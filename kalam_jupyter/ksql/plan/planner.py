@@ -20,12 +20,12 @@ from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
 from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.metastore import WINDOW_BOUNDS, Metastore, Source, WindowInfo
+from kalam_jupyter.ksql.metastore import RESERVED_NAMES, WINDOW_BOUNDS, Metastore, Source, WindowInfo
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.aggregation import AggregationPlan, AggregationPlanner, check_table_aggregates
 from kalam_jupyter.ksql.plan.joins import JoinedRelation, JoinPlanner
 from kalam_jupyter.ksql.plan.predicates import bind_predicate
-from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey, check_columns, split
+from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey, check_columns, reserved_name, split
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,8 @@ class _Planning:
             rekeyed, window = True, aggregation.window
         elif query.emit == "FINAL":
             raise KsqlError("EMIT FINAL is only supported for windowed aggregations.")
+        if self._drops_key(step, key, items):
+            step, key, without_key = self._unkeyed(step), ResultKey((), "key column"), True
         return self._project(step, key, items, known, relation, window, rekeyed, without_key, aggregation)
 
     def _check_clauses(self) -> None:
@@ -231,6 +233,12 @@ class _Planning:
                 raise StatementError(f"Cannot expand `{e}`: it is not a STRUCT but {type_}.")
             return type_
 
+        if self._sink is not None and not self._scope.is_join:
+            for item in self._query.select:
+                if isinstance(item, ast.SingleColumn) and item.alias is None:
+                    e = item.expression
+                    if isinstance(e, ast.ColumnRef) and e.name in RESERVED_NAMES:
+                        raise reserved_name(e.name)
         leak = self._query.partition_by is not None
         return self._scope.expand(
             self._query.select, struct_type, leak_pseudo=leak, window_bounds=self._sink is None
@@ -266,10 +274,12 @@ class _Planning:
         if nulls and len(query.partition_by) > 1:
             raise StatementError("Cannot PARTITION BY multiple columns including NULL")
         if nulls:
-            rekeyed = steps.SelectKeyStep(
-                layout=step.layout, key=(), table=False, input=step, expressions=(), text=("NULL",)
+            return (
+                self._unkeyed(step),
+                ResultKey((), "partitioning expression"),
+                self._keys_last(items, ()),
+                True,
             )
-            return rekeyed, ResultKey((), "partitioning expression"), self._keys_last(items, ()), True
         qualified = tuple(scope.qualify(e, "PARTITION BY") for e in query.partition_by)
         binder = self._planner.binder(step.layout)
         bound = [binder.bind(scope.internal(e)) for e in qualified]
@@ -291,12 +301,26 @@ class _Planning:
         if any(isinstance(i, ast.AllColumns) and i.source is None for i in query.select):
             present = {i.expression for i in items}
             made = [
-                NamedItem(e, name, aliased=True)
+                NamedItem(e, name, generated=True)
                 for e, name in zip(qualified, names, strict=True)
                 if e not in present
             ]
             items = made + items
         return rekeyed, ResultKey(parts, "partitioning expression"), items, False
+
+    def _drops_key(self, step: steps.Step, key: ResultKey, items: Sequence[NamedItem]) -> bool:
+        """Whether the new planner is asked for, which lets a stream's projection leave the key out."""
+        if self._sink is None or step.table or key.role != "key column" or not key.parts:
+            return False
+        if str(self._planner.config.get("ksql.new.query.planner.enabled", "false")).lower() != "true":
+            return False
+        selected = {i.expression for i in items}
+        return not any(a in selected for part in key.parts for a in part.alternatives)
+
+    def _unkeyed(self, step: steps.Step) -> steps.Step:
+        return steps.SelectKeyStep(
+            layout=step.layout, key=(), table=False, input=step, expressions=(), text=("NULL",)
+        )
 
     def _keys_last(self, items: list[NamedItem], keys: Sequence[ast.Expression]) -> list[NamedItem]:
         """What ``*`` gave as key columns comes after the values: they are values now."""

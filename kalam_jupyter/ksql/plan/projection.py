@@ -65,10 +65,8 @@ def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
         values.
     """
     for item in items:
-        if item.name in RESERVED_NAMES:
-            raise StatementError(
-                f"Reserved column name in select: `{item.name}`. Please remove or alias the column."
-            )
+        if item.name in RESERVED_NAMES and not item.generated:
+            raise reserved_name(item.name)
     chosen: list[tuple[int, list[NamedItem]]] = []
     missing: list[KeyPart] = []
     for position, part in enumerate(key.parts):
@@ -87,6 +85,11 @@ def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
     used = {id(found[0]) for _, found in chosen}
     values = tuple(i for i in items if id(i) not in used)
     return Projection(tuple((position, found[0].name) for position, found in chosen), values)
+
+
+def reserved_name(name: str) -> StatementError:
+    """Return the error for a pseudo column that a persistent query selects without an alias."""
+    return StatementError(f"Reserved column name in select: `{name}`. Please remove or alias the column.")
 
 
 def check_columns(keys: Sequence[Column], values: Sequence[Column]) -> None:

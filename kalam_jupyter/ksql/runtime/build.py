@@ -14,12 +14,14 @@ from kalam_jupyter.ksql.expressions.codegen import (
     compile_raising,
     compile_value,
 )
+from kalam_jupyter.ksql.expressions.columnar import compile_column, compile_mask
 from kalam_jupyter.ksql.operators.aggregate import (
     AggregateCall,
     Aggregator,
     StreamAggregate,
     TableAggregate,
 )
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.joins import (
     LEFT,
@@ -30,6 +32,7 @@ from kalam_jupyter.ksql.operators.joins import (
     TableTableJoin,
 )
 from kalam_jupyter.ksql.operators.record import Key, Record, Row
+from kalam_jupyter.ksql.operators.running import ColumnAggregator, running_aggregate
 from kalam_jupyter.ksql.operators.stateless import (
     FlatMap,
     GroupStream,
@@ -43,7 +46,13 @@ from kalam_jupyter.ksql.operators.windows import SessionAggregate, TimeWindowAgg
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime.reports import Reporter
 
-Stage = Callable[[list[Record]], list[Record]]
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator on a path: its row form, and its column form where it has one."""
+
+    rows: Callable[[list[Record]], list[Record]]
+    columns: Callable[[ColumnBatch], ColumnBatch] | None = None
 
 
 @dataclass
@@ -97,7 +106,8 @@ class _Builder:
     def _append(self, paths: Sequence[Path], operator: Any) -> None:
         self.operators.append(operator)
         for path in paths:
-            path.stages.append(operator.process)
+            columns = operator.process_columns if getattr(operator, "columnar", False) else None
+            path.stages.append(Stage(operator.process, columns))
 
     def _source(self, step: steps.SourceStep) -> Path:
         path = Path(step)
@@ -129,7 +139,9 @@ class _Builder:
 
     def _filter(self, step: steps.FilterStep) -> Any:
         predicate = compile_predicate(step.predicate, self._report)
-        return TableFilter(predicate) if step.table else StreamFilter(predicate)
+        if step.table:
+            return TableFilter(predicate)
+        return StreamFilter(predicate, compile_mask(step.predicate))
 
     def _select_key(self, step: steps.SelectKeyStep) -> Any:
         source = next(s for s in step.walk() if isinstance(s, steps.SourceStep))
@@ -146,7 +158,7 @@ class _Builder:
     def _group_by(self, step: steps.GroupByStep) -> Any:
         if step.table:
             return _Nothing()
-        return GroupStream(_key_or_none(step.expressions, self._report))
+        return GroupStream(_key_or_none(step.expressions, self._report), _columns(step.expressions), step.key)
 
     def _aggregate(self, step: steps.AggregateStep) -> Any:
         aggregator = Aggregator([_aggregate_call(a) for a in step.aggregates])
@@ -156,22 +168,33 @@ class _Builder:
             return TableAggregate(aggregator, _key_or_none(grouped.expressions, self._report))
         window = step.window
         if window is None:
-            return StreamAggregate(aggregator)
+            return StreamAggregate(aggregator, _column_aggregator(step.aggregates))
         if window.info.type == "SESSION":
             return SessionAggregate(aggregator, window.size_ms, window.grace_ms, emit_final=step.emit_final)
         return TimeWindowAggregate(
-            aggregator, window.size_ms, window.advance_ms, window.grace_ms, emit_final=step.emit_final
+            aggregator,
+            window.size_ms,
+            window.advance_ms,
+            window.grace_ms,
+            emit_final=step.emit_final,
+            columns=_column_aggregator(step.aggregates),
         )
 
     def _project(self, step: steps.ProjectStep) -> Any:
         project = compile_projection([e for _, e in step.select], self._report)
         positions = step.key_positions
         same = positions == tuple(range(len(step.input.key)))
-        return Projection(project, None if same else positions)
+        expressions = [e for _, e in step.select]
+        return Projection(
+            project,
+            None if same else positions,
+            columns=_columns(expressions),
+            types=[e.type for e in expressions if e.type is not None],
+        )
 
 
 def _side(operator: Any, side: int) -> Stage:
-    return lambda records: operator.process(side, records)
+    return Stage(lambda records: operator.process(side, records))
 
 
 class _Nothing:
@@ -208,6 +231,25 @@ def _key_or_none(expressions: Sequence[b.Bound], report: Report) -> Callable[[Ro
         return None if any(v is None for v in key) else key
 
     return make
+
+
+def _columns(expressions: Sequence[b.Bound]) -> list[Callable[[ColumnBatch], Any]] | None:
+    found = [compile_column(e) for e in expressions]
+    columns = [f for f in found if f is not None]
+    return columns if len(columns) == len(found) else None
+
+
+def _column_aggregator(aggregates: Sequence[steps.AggregateFunction]) -> ColumnAggregator | None:
+    functions = [running_aggregate(a.function) for a in aggregates]
+    arguments = _columns([e for a in aggregates for e in a.arguments])
+    found = [f for f in functions if f is not None]
+    if arguments is None or len(found) < len(functions):
+        return None
+    remaining = iter(arguments)
+    by_call = [next(remaining) if a.arguments else None for a in aggregates]
+    return ColumnAggregator(
+        found, by_call, [a.function.type for a in aggregates if a.function.type is not None]
+    )
 
 
 def _aggregate_call(aggregate: steps.AggregateFunction) -> AggregateCall:

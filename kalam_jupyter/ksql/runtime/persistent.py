@@ -10,6 +10,7 @@ from kalam_jupyter.engine.batch import Batch, Codec, Payload, StoredBatch
 from kalam_jupyter.engine.processor import StepContext
 from kalam_jupyter.engine.types import TIMESTAMP
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.partitioner import partitions_of
@@ -70,8 +71,12 @@ class SinkWriter:
 
         return read
 
-    def batch(self, records: list[Record], stream_time: int) -> Batch:
-        """Return `records` as a batch."""
+    def batch(self, records: list[Record] | ColumnBatch, stream_time: int) -> Batch:
+        """Return records as a batch."""
+        if isinstance(records, ColumnBatch):
+            if self._timestamp is None:
+                return self._column_batch(records)
+            records = records.records()
         if self._timestamp is not None:
             records = self._timed(records, self._timestamp, stream_time)
         keys = [r.key for r in records]
@@ -83,6 +88,14 @@ class SinkWriter:
         )
         headers = [r.headers for r in records] if any(r.headers for r in records) else None
         batch = Batch([r.ts for r in records], payload=payload, codec=self._codec, headers=headers)
+        if self._partitions > 1:
+            batch.partitions = partitions_of(batch, self._partitions)
+        return batch
+
+    def _column_batch(self, records: ColumnBatch) -> Batch:
+        columns = records.payload_columns()
+        payload = Payload.from_columns(self._codec.schema, columns, records.num_rows)
+        batch = Batch(records.ts, payload=payload, codec=self._codec)
         if self._partitions > 1:
             batch.partitions = partitions_of(batch, self._partitions)
         return batch
@@ -155,7 +168,7 @@ class PersistentQuery:
         self._now_ms = context.now_ms
         records = self.topology.process(topic, batch, context.now_ms, context.seed)
         out = []
-        if records:
+        if isinstance(records, ColumnBatch) or records:
             out.append((self.sink.topic, self._writer.batch(records, self.topology.stream_time)))
         reports = self.topology.reporter.drain(context.now_ms)
         if reports is not None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from kalam_jupyter.engine.batch import Codec, Headers, StoredBatch
 from kalam_jupyter.engine.types import TIMESTAMP
+from kalam_jupyter.ksql.analysis.layout import source_layout
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record, Row
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.values.errors import EvaluationError
+
+#: Rows from which on it pays to make columns of decoded rows.
+CONVERT_ROWS = 512
 
 
 class SourceReader:
@@ -44,6 +52,7 @@ class SourceReader:
         self._extract = _timestamp_extractor(source, parse_timestamp)
         self._fatal = fatal_timestamps
         self._no_key = (None,) * len(source.schema.key)
+        self._types = [type_ for _, type_ in source_layout(source).columns]
         self._headers = [_header_reader(key) for _, key in source.headers]
 
     def read(self, stored: StoredBatch) -> list[Record]:
@@ -68,6 +77,37 @@ class SourceReader:
         if windows is None and headers is None and self._extract is None and not self._headers:
             return self._plain(payload.keys, payload.values, timestamps, parts, offsets)
         return self._full(payload.keys, payload.values, timestamps, parts, offsets, windows, headers)
+
+    def read_columns(self, stored: StoredBatch) -> ColumnBatch | None:
+        """Return the records of a batch as columns; None where only the row form will do."""
+        if self._extract is not None or self._headers or self.source.window is not None:
+            return None
+        batch = stored.batch
+        if batch.headers is not None or not self.source.is_stream:
+            return None
+        decoded = batch.typed(self._codec)
+        if decoded.errors:
+            return None
+        payload = decoded.payload
+        if not payload.has_columns and payload.num_rows < CONVERT_ROWS:
+            return None
+        columns = payload.columns
+        if columns.value_valid is not None:
+            return None
+        n, ts = payload.num_rows, batch.timestamp_array()
+        pseudo = (
+            lambda: pa.array(ts),
+            lambda: pa.array(np.broadcast_to(np.asarray(batch.partitions, dtype=np.int32), n)),
+            lambda: pa.array(stored.offset_array()),
+        )
+        return ColumnBatch(
+            (*columns.value, *columns.key, *pseudo),
+            self._types,
+            columns.key,
+            self.source.schema.key,
+            ts,
+            columns.key_valid,
+        )
 
     def _plain(self, keys: Any, values: Any, timestamps: Any, parts: Any, offsets: Any) -> list[Record]:
         no_key = self._no_key

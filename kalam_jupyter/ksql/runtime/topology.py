@@ -8,14 +8,27 @@ from typing import Any
 
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime import state
-from kalam_jupyter.ksql.runtime.build import Operators, Path, build
+from kalam_jupyter.ksql.runtime.build import Operators, Path, Stage, build
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
 
 ReaderFactory = Callable[[steps.SourceStep, Reporter], SourceReader]
+
+
+#: Records from which on the column form is faster than the row form.
+COLUMN_ROWS = 64
+
+
+def _through(records: list[Record], stages: Sequence[Stage]) -> list[Record]:
+    for stage in stages:
+        if not records:
+            break
+        records = stage.rows(records)
+    return records
 
 
 class Topology:
@@ -49,21 +62,43 @@ class Topology:
             reader = self._reader(path.step, self.reporter)
             self._by_topic.setdefault(path.step.source.topic, []).append((reader, path))
 
-    def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record]:
+    def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record] | ColumnBatch:
         """Feed one batch and return the records that reach the root, in order."""
         self.context.now_ms = now_ms
         self.context.random = random.Random(seed)
+        paths = self._by_topic.get(topic, ())
+        if len(paths) == 1 and batch.num_rows >= COLUMN_ROWS:
+            columns = self._columns(*paths[0], batch)
+            if columns is not None:
+                return columns
         out: list[Record] = []
-        for reader, path in self._by_topic.get(topic, ()):
+        for reader, path in paths:
             records = reader.read(batch)
             if records:
                 self.stream_time = max(self.stream_time, max(r.ts for r in records))
-            for stage in path.stages:
-                if not records:
-                    break
-                records = stage(records)
-            out.extend(records)
+            out.extend(_through(records, path.stages))
         return out
+
+    def _columns(
+        self, reader: SourceReader, path: Path, stored: StoredBatch
+    ) -> list[Record] | ColumnBatch | None:
+        """Take a batch through as columns, as far as the operators can; None: nothing was done."""
+        if not path.stages or path.stages[0].columns is None:
+            return None
+        batch = reader.read_columns(stored)
+        if batch is None:
+            return None
+        self.stream_time = max(self.stream_time, int(batch.ts.max()))
+        for i, stage in enumerate(path.stages):
+            if not batch.num_rows:
+                return []
+            if stage.columns is None:
+                return _through(batch.records(), path.stages[i:])
+            try:
+                batch = stage.columns(batch)
+            except NotColumnarError:
+                return _through(batch.records(), path.stages[i:])
+        return batch if batch.num_rows else []
 
     def checkpoint(self) -> bytes:
         """Return all operators' state."""

@@ -18,6 +18,7 @@ from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.types import DataType, Schema, to_arrow
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.runtime.topology import Topology
 
@@ -267,6 +268,8 @@ class StreamingQuery(TransientQuery):
         if batch.num_rows:
             self._steps += 1
             records = self._topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
+            if isinstance(records, ColumnBatch):
+                records = records.records()
             self._add([self._row(r) for r in records])
         if self._ends is not None:
             self._ends_reached(name, batch)
