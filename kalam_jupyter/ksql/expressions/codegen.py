@@ -94,7 +94,8 @@ class _Generator:
 
     def argument(self, e: b.Bound) -> str:
         calls = isinstance(e, b.Field) or (isinstance(e, b.Call) and e.contains)
-        return self.contained(e) if calls else self.code(e)
+        casts = isinstance(e, b.Conversion) and e.explicit
+        return self.contained(e) if calls or casts else self.code(e)
 
     def lambda_(self, e: b.LambdaValue) -> str:
         outer = self._lambda_names
