@@ -108,7 +108,6 @@ class KalamExtension(ExtensionApp):
         self._kernel_token = secrets.token_urlsafe(32)
         self._service = Service(self._open_node, workers=self.workers)
         self._limits = Limits()
-        self._commands: dict[str, Any] = {}
         self.settings.update({"kalam_service": self._service})
 
     def initialize_handlers(self) -> None:
@@ -131,7 +130,6 @@ class KalamExtension(ExtensionApp):
             local_user=self.local_user,
             local_user_role=self.local_user_role,
             limits=self._limits,
-            commands=self._commands,
             **changes,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from kalam_server.identity import Caller, Gate, host_of, is_loopback
 from kalam_server.limits import Limits
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from kalam_jupyter.node import Node
 
 T = TypeVar("T")
-MAX_COMMANDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,6 @@ class Context:
         Where the routes begin, with a final slash.
     limits : Limits
         Rates of all mounts of one server.
-    commands : dict of str to dict
-        ksqlDB commands that came over HTTP, by id, and what became of them; shared by all mounts.
     root : {"ksql", "kalam", None}
         Which API answers paths that nobody knows; None when that is Jupyter's affair.
     """
@@ -54,15 +51,7 @@ class Context:
     check_host: bool = False
     base_url: str = "/"
     limits: Limits = field(default_factory=Limits)
-    commands: dict[str, Any] = field(default_factory=dict)
     root: Literal["ksql", "kalam"] | None = None
-
-    def remember(self, command_id: str, status: Any) -> None:
-        """Keep what became of a command; the oldest is forgotten when there are too many."""
-        self.commands.pop(command_id, None)
-        self.commands[command_id] = status
-        if len(self.commands) > MAX_COMMANDS:
-            del self.commands[next(iter(self.commands))]
 
     def origin_allowed(self, origin: str | None, host: str) -> bool:
         """Whether a browser page of `origin` may use this mount at `host`."""

@@ -27,7 +27,9 @@ from kalam_server.ksql_handlers.admin import (
     MetadataIdHandler,
     PropertyHandler,
     RootHandler,
+    TerminateHandler,
 )
+from kalam_server.ksql_handlers.frames import FrameHandler
 from kalam_server.ksql_handlers.inserts_stream import InsertsStreamHandler
 from kalam_server.ksql_handlers.query import CloseQueryHandler, QueryHandler, QueryStreamHandler
 from kalam_server.ksql_handlers.statements import KsqlHandler
@@ -38,6 +40,7 @@ KSQL_ROUTES = [
     Entry(r"/info/?", InfoHandler),
     Entry(r"/healthcheck/?", KsqlHealthHandler),
     Entry(r"/ksql/?", KsqlHandler),
+    Entry(r"/ksql/terminate/?", TerminateHandler),
     Entry(r"/status/?", CommandStatusesHandler),
     Entry(r"/status/([^/]+)/([^/]+)/([^/]+)/?", CommandStatusHandler),
     Entry(r"/query-stream/?", QueryStreamHandler),
@@ -51,6 +54,7 @@ KSQL_ROUTES = [
     Entry(r"/lag/?", LagHandler),
     Entry(r"/v1/metadata/?", MetadataHandler),
     Entry(r"/v1/metadata/id/?", MetadataIdHandler),
+    Entry(r"/frames/([^/]+)", FrameHandler),
     Entry(r"/chc/(?:ready|live)/?", CompanionHandler),
 ]
 #: Only where the mount owns the whole port: Jupyter has a root of its own.

@@ -25,9 +25,13 @@ async def service_id(route: KsqlRoute) -> str:
 class InfoHandler(KsqlRoute):
     """``GET /info``."""
 
-    async def get(self) -> None:
-        """Say which version of ksqlDB this is; a header tells our own client that it is us."""
+    def set_default_headers(self) -> None:
+        """Tell our own client that it is us, even when it may not call."""
+        super().set_default_headers()
         self.set_header("X-Kalam-Jupyter", __version__)
+
+    async def get(self) -> None:
+        """Say which version of ksqlDB this is."""
         self.send_json(
             {
                 "KsqlServerInfo": {
@@ -121,18 +125,19 @@ class CompanionHandler(KsqlRoute):
 class CommandStatusesHandler(KsqlRoute):
     """``GET /status``."""
 
-    def get(self) -> None:
-        """List the commands that came over HTTP, and what became of them."""
-        statuses = {name: status["status"] for name, status in self.context.commands.items()}
-        self.send_json({"commandStatuses": statuses})
+    async def get(self) -> None:
+        """List the commands and what became of them."""
+        statuses = await self.context.service.run(lambda node: node.ksql.command_statuses())
+        self.send_json({"commandStatuses": {name: status["status"] for name, status in statuses.items()}})
 
 
 class CommandStatusHandler(KsqlRoute):
     """``GET /status/:type/:entity/:action``."""
 
-    def get(self, type_: str, entity: str, action: str) -> None:
+    async def get(self, type_: str, entity: str, action: str) -> None:
         """Say what became of one command."""
-        status = self.context.commands.get(f"{type_.lower()}/{entity}/{action.lower()}")
+        command = f"{type_.lower()}/{entity}/{action.lower()}"
+        status = await self.context.service.run(lambda node: node.ksql.command_statuses().get(command))
         if status is None:
             self.send_json(generic_error("Command not found", 40400), status=404)
         else:
@@ -144,22 +149,26 @@ class PropertyHandler(KsqlRoute):
 
     async def get(self, name: str) -> None:
         """Answer ``true`` when a client may override the property."""
-        known = await self.context.service.run(lambda node: _is_known(node, name))
-        if not known:
+        from kalam_jupyter.ksql import KsqlError
+
+        try:
+            await self.context.service.run(lambda node: node.ksql.check_property(name))
+        except KsqlError:
             self.refuse(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'", 40000)
         self.send_json(True)
 
 
-def _is_known(node: Node, name: str) -> bool:
-    """Whether UNSET, which changes nothing that lasts, knows the property."""
-    from kalam_jupyter.ksql import KsqlError
+class TerminateHandler(KsqlRoute):
+    """``POST /ksql/terminate``."""
 
-    quoted = name.replace("'", "''")
-    try:
-        node.ksql.execute(f"UNSET '{quoted}';")
-    except KsqlError:
-        return False
-    return True
+    async def post(self) -> None:
+        """End all persistent queries, and delete the topics that are asked for."""
+        body = self.body()
+        patterns = body.get("deleteTopicList") or []
+        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+            self.refuse("Invalid JSON in request: 'deleteTopicList' must be a list of strings", 40000)
+        entity = await self.context.service.run(lambda node: node.ksql.terminate_cluster(patterns))
+        self.send_json([entity])
 
 
 class DisabledRoute(KsqlRoute):

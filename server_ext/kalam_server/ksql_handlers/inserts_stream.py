@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 from tornado import web
 from tornado.iostream import StreamClosedError
@@ -13,7 +15,7 @@ from kalam_server.ksql_handlers.base import SERVER_ERROR, KsqlRoute
 from kalam_server.negotiate import DELIMITED, JSON
 
 if TYPE_CHECKING:
-    from kalam_jupyter.ksql import InsertTarget
+    from kalam_jupyter.ksql.inserts import InsertTarget
 
 INVALID_JSON = "Invalid JSON in inserts stream"
 INTERNAL = "Error in processing inserts. Check server logs for details."
@@ -166,15 +168,16 @@ class InsertsStreamHandler(KsqlRoute):
             self.finish()
 
 
+#: Numbers with a fraction stay exact: a DECIMAL column must not lose digits.
+_ROW = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
 def parse_rows(lines: list[bytes]) -> tuple[list[dict[str, Any]], bool]:
     """Read lines as JSON objects up to the first that is none; say whether there was one."""
     rows: list[dict[str, Any]] = []
     for line in lines:
         try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            rows.append(_ROW.decode(line))
+        except msgspec.DecodeError:
             return rows, True
-        if not isinstance(row, dict):
-            return rows, True
-        rows.append(row)
     return rows, False

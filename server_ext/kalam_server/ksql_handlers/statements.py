@@ -18,7 +18,4 @@ class KsqlHandler(KsqlRoute):
         entities: list[dict[str, Any]] = await self.context.service.run(
             lambda node: node.ksql.execute(text, properties=properties, variables=variables)
         )
-        for entity in entities:
-            if "commandId" in entity:
-                self.context.remember(entity["commandId"], entity["commandStatus"])
         self.send_json(entities)

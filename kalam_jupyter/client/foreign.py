@@ -1,0 +1,135 @@
+"""Answers of servers that are not ours: the JSON shapes of the two contracts, made into Arrow."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from kalam_jupyter.changes import from_result_rows
+from kalam_jupyter.client.errors import ClientError, ConnectionLostError
+from kalam_jupyter.client.http_stream import LineStream, ReadStream
+from kalam_jupyter.client.json_values import converted, kalam_value, ksql_value
+from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.wire import OpenAnswer, Wire, ksql_failure
+from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_server.negotiate import KSQL_JSON
+
+
+def kalam_table(schema: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Any]]) -> pa.Table:
+    """Return KalamDB's schema and rows as a table."""
+    from kalam_jupyter.kalam.types import from_json_type
+
+    arrays, names = [], []
+    for i, field in enumerate(schema):
+        type_ = from_json_type(field["data_type"])
+        values = converted([row[i] for row in rows], kalam_value(type_))
+        arrays.append(to_arrow(values, type_))
+        names.append(field["name"])
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def kalam_results(body: Mapping[str, Any]) -> list[Result]:
+    """Return the results of the SQL envelope."""
+    results = []
+    for found in body["results"]:
+        count = found.get("row_count", 0)
+        if "schema" not in found:
+            results.append(Result("message", "kalam", message=found.get("message") or "", row_count=count))
+            continue
+        schema = found["schema"]
+        key = tuple(f["name"] for f in schema if "pk" in f.get("flags", ()))
+        table = kalam_table(schema, found.get("rows", []))
+        results.append(Result("rows", "kalam", table=table, key=key, row_count=count))
+    return results
+
+
+def open_ksql_query(
+    wire: Wire, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+) -> Result:
+    """Run a SELECT or PRINT on a ksqlDB cluster."""
+    from kalam_jupyter.ksql.lang import ast
+    from kalam_jupyter.ksql.lang.parser import parse_statement
+
+    statement = text.strip()
+    tree = parse_statement(statement)
+    if isinstance(tree, ast.Print):
+        body = {"ksql": statement, "streamsProperties": dict(properties), "sessionVariables": dict(variables)}
+        opened = wire.open("POST", "/query", body)
+        if opened.status != 200:
+            raise ksql_failure(opened.status, opened.rest())
+        return Result("stream", "ksql", statement=statement, stream=LineStream(opened, statement))
+    body = {"sql": statement, "properties": dict(properties), "sessionVariables": dict(variables)}
+    opened = wire.open("POST", "/query-stream", body, accept=KSQL_JSON)
+    if opened.status != 200:
+        raise ksql_failure(opened.status, opened.rest())
+    stream = RowObjectStream(opened, wire, statement)
+    if isinstance(tree, ast.Query) and tree.emit is not None:
+        return Result("stream", "ksql", statement=statement, stream=stream)
+    table = stream.all_rows()
+    return Result(
+        "rows", "ksql", statement=statement, table=table, key=stream.marked_key, row_count=table.num_rows
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    values: tuple[Any, ...]
+    tombstone: bool
+
+
+class RowObjectStream(ReadStream):
+    """Rows of a query in ksqlDB's row-object format, which is JSON line by line."""
+
+    def __init__(self, opened: OpenAnswer, wire: Wire, sql: str) -> None:
+        super().__init__(opened, sql)
+        from kalam_jupyter.ksql.lang.parser import parse_schema
+
+        self._wire = wire
+        self._lines = self._elements()
+        header = next(self._lines, {}).get("header")
+        if header is None:
+            raise ConnectionLostError("the answer does not begin with a header")
+        self.id = header.get("queryId") or ""
+        columns = parse_schema(header["schema"])
+        self.marked_key = tuple(c.name for c in columns if c.constraint is not None)
+        self._types: list[DataType] = [c.type for c in columns]
+        self._converters = [ksql_value(type_) for type_ in self._types]
+        self.schema = pa.schema([pa.field(c.name, c.type.arrow) for c in columns])
+        self._start()
+
+    def _elements(self) -> Iterator[dict[str, Any]]:
+        while line := self._opened.response.readline():
+            text = line.decode().strip().removeprefix("[").removesuffix("]").removesuffix(",")
+            if text:
+                yield json.loads(text, parse_float=Decimal)
+
+    def _read(self) -> None:
+        for element in self._lines:
+            if (row := element.get("row")) is not None:
+                values = tuple(
+                    v if v is None or convert is None else convert(v)
+                    for v, convert in zip(row["columns"], self._converters, strict=True)
+                )
+                found = _Row(values, bool(row.get("tombstone")))
+                self._push(from_result_rows([found], self._types, self.schema, keyed=False))
+                self._wait_for_room()
+            elif (failure := element.get("errorMessage")) is not None:
+                self._end(error=ClientError(failure["message"], code=str(failure["error_code"])))
+                return
+            elif "finalMessage" in element:
+                self._end(element["finalMessage"])
+                return
+        self._end()
+
+    def _abort(self) -> None:
+        # A cluster may not notice a disconnect; its query ends for certain when it is told.
+        if self.id.startswith("transient"):
+            with contextlib.suppress(ConnectionLostError):
+                self._wire.request("POST", "/close-query", {"queryId": self.id})
+        super()._abort()

@@ -1,0 +1,295 @@
+"""One interface: what statements, queries and streams give, over each transport."""
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from kalam_jupyter.client import DELETE, INSERT, UPDATE, ClientError
+
+ORDERS = (
+    "CREATE STREAM ORDERS (ID INT KEY, ITEM STRING, PRICE DOUBLE) "
+    "WITH (KAFKA_TOPIC='orders', VALUE_FORMAT='JSON', PARTITIONS=1);"
+)
+TOTALS = "CREATE TABLE TOTALS AS SELECT ITEM, COUNT(*) AS N FROM ORDERS GROUP BY ITEM;"
+EARLIEST = {"auto.offset.reset": "earliest"}
+
+
+def insert(connection, *rows):
+    connection.ksql(
+        "".join(f"INSERT INTO ORDERS VALUES ({i}, '{item}', {price});" for i, item, price in rows)
+    )
+
+
+def next_changes(stream):
+    """The next changes; waits for them."""
+    while (changes := stream.poll()) is None:
+        assert not stream.finished, (stream.message, stream.error)
+        assert stream.wait(20)
+    return changes
+
+
+def collect(stream, n):
+    """Rows and kinds of the next n changes."""
+    rows, kinds = [], []
+    while len(rows) < n:
+        changes = next_changes(stream)
+        rows += changes.batch.to_pylist()
+        kinds += changes.kinds.tolist()
+    return rows, kinds
+
+
+class TestKsql:
+    def test_each_statement_with_an_answer_has_a_result(self, connection):
+        results = connection.ksql(f"{ORDERS} LIST STREAMS;")
+        assert [r.kind for r in results] == ["entity", "entity"]
+        assert results[0].message == "Stream created"
+        names = [s["name"] for s in results[1].entity["streams"]]
+        assert "ORDERS" in names
+
+    def test_a_pull_query_gives_rows(self, connection):
+        connection.ksql(ORDERS)
+        insert(connection, (1, "tea", 2.5), (2, "milk", 1.0))
+        (result,) = connection.ksql("SELECT * FROM ORDERS")
+        assert result.kind == "rows"
+        assert result.table.to_pylist() == [
+            {"ID": 1, "ITEM": "tea", "PRICE": 2.5},
+            {"ID": 2, "ITEM": "milk", "PRICE": 1.0},
+        ]
+        frame = result.frame()
+        assert isinstance(frame["PRICE"].dtype, pd.ArrowDtype)
+
+    def test_a_script_mixes_statements_and_queries(self, connection):
+        results = connection.ksql(
+            f"SET 'auto.offset.reset' = 'earliest'; {ORDERS} INSERT INTO ORDERS VALUES (1, 'tea', 2.0);"
+            f"-- the count\n{TOTALS} SELECT * FROM TOTALS; LIST TABLES;"
+        )
+        assert [r.kind for r in results] == ["entity", "entity", "rows", "entity"]
+        assert results[2].table.to_pylist() == [{"ITEM": "tea", "N": 1}]
+        assert results[2].key == ("ITEM",)
+
+    def test_set_and_define_last(self, connection):
+        connection.ksql("SET 'auto.offset.reset' = 'earliest'; DEFINE item = 'tea';")
+        assert connection.session.properties == {"auto.offset.reset": "earliest"}
+        connection.ksql(ORDERS)
+        insert(connection, (1, "tea", 2.0), (2, "milk", 1.0))
+        (result,) = connection.ksql("SELECT ID FROM ORDERS WHERE ITEM = '${item}';")
+        assert result.table.to_pylist() == [{"ID": 1}]
+        connection.ksql("UNSET 'auto.offset.reset'; UNDEFINE ITEM;")
+        assert connection.session.properties == {}
+        assert connection.session.variables == {}
+
+    def test_an_error_points_into_the_script(self, connection):
+        connection.ksql(ORDERS)
+        with pytest.raises(ClientError) as refused:
+            connection.ksql("LIST STREAMS;\n\n  SELECT * FRM ORDERS;")
+        assert (refused.value.line, refused.value.code) == (3, "40001")
+        assert refused.value.message.startswith("line 3:")
+
+    def test_an_unknown_source_is_named(self, connection):
+        with pytest.raises(ClientError, match="NOPE does not exist"):
+            connection.ksql("SELECT * FROM NOPE EMIT CHANGES;")
+
+    def test_a_failing_script_has_done_nothing(self, connection):
+        with pytest.raises(ClientError):
+            connection.ksql(f"{ORDERS} CREATE STREAM X AS SELECT NOPE FROM ORDERS;")
+        (result,) = connection.ksql("LIST STREAMS;")
+        assert "ORDERS" not in [s["name"] for s in result.entity["streams"]]
+
+    def test_an_unclosed_quote_is_an_error(self, connection):
+        with pytest.raises(ClientError) as refused:
+            connection.ksql("INSERT INTO ORDERS VALUES ('x);")
+        assert refused.value.line == 1
+
+    def test_no_statement_gives_no_result(self, connection):
+        assert connection.ksql(" ; -- nothing\n") == []
+
+
+class TestPush:
+    def test_rows_come_as_they_are_inserted(self, connection):
+        connection.ksql(ORDERS)
+        insert(connection, (1, "tea", 2.5))
+        with connection.push("SELECT * FROM ORDERS EMIT CHANGES;", properties=EARLIEST) as stream:
+            assert collect(stream, 1) == ([{"ID": 1, "ITEM": "tea", "PRICE": 2.5}], [INSERT])
+            assert stream.poll() is None
+            assert connection.streams == [stream]
+            insert(connection, (2, "milk", 1.0), (3, "tea", 2.0))
+            rows, _ = collect(stream, 2)
+            assert [r["ID"] for r in rows] == [2, 3]
+            assert stream.schema.names == ["ID", "ITEM", "PRICE"]
+        assert stream.finished
+        assert connection.streams == []
+
+    def test_a_tables_rows_replace_each_other(self, connection):
+        connection.ksql(f"SET 'auto.offset.reset' = 'earliest'; {ORDERS} {TOTALS}")
+        insert(connection, (1, "tea", 2.5))
+        with connection.push("SELECT ITEM, N FROM TOTALS EMIT CHANGES;") as stream:
+            assert stream.key == ("ITEM",)
+            assert collect(stream, 1) == ([{"ITEM": "tea", "N": 1}], [UPDATE])
+            insert(connection, (2, "tea", 2.5))
+            assert collect(stream, 1) == ([{"ITEM": "tea", "N": 2}], [UPDATE])
+
+    def test_a_limit_ends_it(self, connection):
+        connection.ksql(ORDERS)
+        insert(connection, (1, "tea", 2.5), (2, "milk", 1.0))
+        stream = connection.push("SELECT ID FROM ORDERS EMIT CHANGES LIMIT 1;", properties=EARLIEST)
+        assert [c.batch.to_pylist() for c in stream] == [[{"ID": 1}]]
+        assert (stream.finished, stream.message) == (True, "Limit Reached")
+
+    def test_it_can_be_ended_by_statement(self, connection):
+        connection.ksql(ORDERS)
+        stream = connection.push("SELECT * FROM ORDERS EMIT CHANGES;")
+        connection.ksql(f"TERMINATE {stream.id};")
+        assert list(stream) == []
+
+    def test_waking_calls_back(self, connection):
+        from threading import Event
+
+        connection.ksql(ORDERS)
+        woken = Event()
+        with connection.push("SELECT * FROM ORDERS EMIT CHANGES;") as stream:
+            stream.on_wake(woken.set)
+            assert stream.poll() is None
+            insert(connection, (1, "tea", 2.5))
+            assert woken.wait(20)
+            assert collect(stream, 1)[0][0]["ID"] == 1
+
+    def test_print_shows_records(self, connection):
+        connection.ksql(ORDERS)
+        insert(connection, (1, "tea", 2.5))
+        with connection.push("PRINT 'orders' FROM BEGINNING LIMIT 1;") as stream:
+            rows, _ = collect(stream, 1)
+        assert any('"ITEM":"tea"' in row["RECORD"] for row in rows)
+
+    def test_anything_else_is_refused(self, connection):
+        connection.ksql(ORDERS)
+        for sql in ("LIST STREAMS;", "SELECT * FROM ORDERS;"):
+            with pytest.raises(ClientError, match="push query"):
+                connection.push(sql)
+
+
+class TestKalam:
+    @pytest.fixture
+    def users(self, connection):
+        connection.kalam(
+            "CREATE NAMESPACE app; CREATE TABLE app.users (id BIGINT PRIMARY KEY, name TEXT, score DOUBLE, "
+            "born TIMESTAMP, price DECIMAL(6,2)) WITH (TYPE='USER')"
+        )
+        return connection
+
+    def test_rows_and_messages(self, users):
+        (inserted,) = users.kalam(
+            "INSERT INTO app.users (id, name, price) VALUES ($1, $2, '2.50')", [7, "Ada"]
+        )
+        assert (inserted.kind, inserted.message, inserted.row_count) == ("message", "Inserted 1 row(s)", 1)
+        (result,) = users.kalam("SELECT id, name FROM app.users WHERE id = $1", [7])
+        assert (result.kind, result.key) == ("rows", ("id",))
+        assert result.table.to_pylist() == [{"id": 7, "name": "Ada"}]
+
+    def test_results_come_whole(self, users):
+        values = ",".join(f"({i}, 'n{i}')" for i in range(1500))
+        users.kalam(f"INSERT INTO app.users (id, name) VALUES {values}")
+        (result,) = users.kalam("SELECT id FROM app.users")
+        assert result.row_count == result.table.num_rows == 1500
+
+    def test_unqualified_names_take_the_connections_namespace(self, users):
+        users.namespace = "app"
+        users.kalam("INSERT INTO users (id) VALUES (1)")
+        assert users.kalam("SELECT id FROM users")[0].row_count == 1
+
+    def test_an_error_carries_its_code(self, users):
+        with pytest.raises(ClientError) as refused:
+            users.kalam("SELECT * FROM app.nope")
+        assert refused.value.code == "SQL_EXECUTION_ERROR"
+        assert refused.value.status == 400
+        assert "nope" in refused.value.message
+
+    def test_a_live_query_follows_every_change(self, users):
+        users.kalam("INSERT INTO app.users (id, name, score) VALUES (1, 'Ada', 0.5)")
+        with users.live("SELECT id, name, score FROM app.users WHERE id < 10") as stream:
+            changes = next_changes(stream)
+            assert changes.initial
+            assert stream.key == ("id",)
+            assert changes.batch.to_pylist() == [{"id": 1, "name": "Ada", "score": 0.5}]
+            users.kalam("INSERT INTO app.users (id, name) VALUES (2, 'Bob')")
+            users.kalam("UPDATE app.users SET name = 'Ada L.' WHERE id = 1")
+            users.kalam("INSERT INTO app.users (id, name) VALUES (20, 'too big')")
+            users.kalam("DELETE FROM app.users WHERE id = 2")
+            rows, kinds = collect(stream, 3)
+            assert kinds == [INSERT, UPDATE, DELETE]
+            assert rows == [
+                {"id": 2, "name": "Bob", "score": None},
+                {"id": 1, "name": "Ada L.", "score": 0.5},
+                {"id": 2, "name": "Bob", "score": None},
+            ]
+        assert stream.finished
+
+    def test_a_live_query_may_leave_the_past_out(self, users):
+        users.kalam("INSERT INTO app.users (id) VALUES (1)")
+        with users.live("SELECT id FROM app.users", initial=False) as stream:
+            users.kalam("INSERT INTO app.users (id) VALUES (2)")
+            assert collect(stream, 1) == ([{"id": 2}], [INSERT])
+
+    def test_a_large_snapshot_arrives_whole(self, users):
+        values = ",".join(f"({i})" for i in range(2500))
+        users.kalam(f"INSERT INTO app.users (id) VALUES {values}")
+        with users.live("SELECT id FROM app.users") as stream:
+            rows, _ = collect(stream, 2500)
+            assert sorted(r["id"] for r in rows) == list(range(2500))
+            users.kalam("DELETE FROM app.users WHERE id = 7")
+            assert collect(stream, 1) == ([{"id": 7}], [DELETE])
+
+    def test_a_bad_live_query_is_refused(self, users):
+        for sql, code in (("SELECT id FROM app.nope", "NOT_FOUND"), ("DELETE FROM app.users", "INVALID_SQL")):
+            with pytest.raises(ClientError) as refused:
+                users.live(sql)
+            assert refused.value.code == code
+
+
+class TestFrames:
+    FRAME = pd.DataFrame(
+        {
+            "origin": ["JFK", "EWR", "JFK"],
+            "delay": [5, 2, -1],
+            "at": pd.to_datetime([3000, 1000, 2000], unit="ms"),
+        }
+    )
+
+    def test_a_frame_becomes_a_stream_and_comes_back(self, connection):
+        replay = connection.stream_frame(self.FRAME, "flights", key="origin", timestamp="at")
+        assert (replay.done, replay.sent) == (True, 3)
+        back = connection.frame("flights")
+        assert back["DELAY"].tolist() == [2, -1, 5]
+        (result,) = connection.ksql("SELECT ORIGIN, ROWTIME FROM FLIGHTS;")
+        assert result.table.to_pylist()[0] == {"ORIGIN": "EWR", "ROWTIME": 1000}
+
+    def test_a_rate_spreads_it_over_time(self, connection):
+        replay = connection.stream_frame(self.FRAME, "flights", key="origin", rate=200)
+        assert replay.wait(20)
+        assert replay.sent == 3
+        assert len(connection.frame("flights")) == 3
+
+    def test_a_replay_can_be_stopped(self, connection):
+        replay = connection.stream_frame(self.FRAME, "flights", rate=0.01)
+        replay.stop()
+        assert replay.wait(20)
+        assert replay.sent <= 1
+
+    def test_arrow_tables_do_as_well(self, connection):
+        table = pa.table({"n": pa.array(range(1000), pa.int64())})
+        connection.stream_frame(table, "numbers")
+        assert connection.table("numbers").column("N").to_pylist() == list(range(1000))
+
+    def test_what_does_not_fit_is_refused(self, connection):
+        for options in ({"key": "nope"}, {"timestamp": "nope"}, {"rate": 0}):
+            with pytest.raises(ClientError):
+                connection.stream_frame(self.FRAME, "flights", **options)
+
+    def test_the_dialects_meet(self, connection):
+        connection.stream_frame(self.FRAME, "flights", key="origin")
+        connection.ksql(
+            "SET 'auto.offset.reset'='earliest';"
+            "CREATE TABLE PER_ORIGIN AS SELECT ORIGIN, COUNT(*) AS N FROM FLIGHTS GROUP BY ORIGIN;"
+        )
+        connection.ksql("SELECT * FROM PER_ORIGIN;")
+        (result,) = connection.kalam("SELECT origin, n FROM ksql.per_origin ORDER BY origin")
+        assert result.table.to_pylist() == [{"origin": "EWR", "n": 1}, {"origin": "JFK", "n": 2}]

@@ -1,0 +1,77 @@
+"""Our server on a port of its own, in a thread: for tests that speak real HTTP from outside."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kalam_jupyter.kalam import KalamConfig
+from kalam_jupyter.node import Node
+from kalam_server.context import Context
+from kalam_server.identity import Gate
+from kalam_server.listener import Listener
+from kalam_server.service import Service
+
+TOKEN = "test-token"
+ROOT_PASSWORD = "RootPass123!"
+#: The profile of the reference's own suites: limits lifted, hashing cheap.
+CONFIG = KalamConfig(
+    bcrypt_cost=4,
+    root_password=ROOT_PASSWORD,
+    max_queries_per_sec=0,
+    max_auth_requests_per_ip_per_sec=0,
+    max_messages_per_sec=0,
+)
+
+
+@dataclass
+class Running:
+    """A server that runs.
+
+    Attributes
+    ----------
+    port : int
+    service : Service
+    loop : asyncio loop of its thread
+    """
+
+    port: int
+    service: Service
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def node(self):
+        return self.service.node()
+
+
+@contextmanager
+def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None):
+    """Run a server until the block ends."""
+    started, stop = threading.Event(), None
+    found = []
+
+    async def serve():
+        nonlocal stop
+        stop = asyncio.Event()
+        service = Service(lambda: Node.open(kalam=config))
+        listener = Listener(Context(service, Gate(lambda: (TOKEN,)), root=root), open_ksql=open_ksql, tls=tls)
+        listener.listen(0)
+        found.append(Running(listener.port, service, asyncio.get_running_loop()))
+        started.set()
+        await stop.wait()
+        await listener.close()
+        await service.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(20)
+    try:
+        yield found[0]
+    finally:
+        found[0].loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        assert not thread.is_alive()
