@@ -1,5 +1,9 @@
 """Whether what came out is what a case expects (section 4.2 of the conformance contract).
 
+One thing is known about the case files: their numbers have been through binary doubles, so that 12.30 stands
+there as 12.3, 10.0000 as 10.0, and at most 17 digits are left. A float literal that is the shortest text of
+a double therefore stands for every decimal that rounds to this double; any other one (1.20, 10.30) is exact.
+
 Actual values: None, bool, int, str, bytes, list, dict; Decimal where the number is exact (every float token
 of a JSON topic), float where it is a DOUBLE of a typed format and the tolerance applies.
 """
@@ -83,8 +87,14 @@ def _integer_matches(expected: int, actual: Any) -> bool:
 
 def _float_matches(expected: Decimal, actual: Any) -> bool:
     if isinstance(actual, Decimal):
-        return same_decimal(expected, actual)
+        return same_decimal(expected, actual) or _same_double(expected, actual)
     return isinstance(actual, int) and int(expected) == actual
+
+
+def _same_double(expected: Decimal, actual: Decimal) -> bool:
+    """Whether `actual`, as a double, would have been printed as this literal."""
+    shortest = Decimal(repr(float(expected)))
+    return same_decimal(expected, shortest) and float(actual) == float(expected)
 
 
 def same_decimal(a: Decimal, b: Decimal) -> bool:

@@ -102,7 +102,7 @@ class _Run:
     def judge(self) -> str:
         """Run and compare; return a warning, or nothing."""
         expected = self.case.expected_error
-        with Engine.open(clock=Clock(0)) as engine:
+        with Engine.open(clock=Clock()) as engine:
             try:
                 ksql = self._execute(engine)
                 if expected is None or self.case.inputs:
@@ -127,25 +127,26 @@ class _Run:
         functions.register(ksql)
         script = "\n".join(self.case.statements)
         self._create_topics(engine, script)
-        registered.register_schemas(ksql, self.case.topics)
+        registered.register_schemas(ksql, script, self.case.topics)
         ksql.execute(script)
         return ksql
 
     def _create_topics(self, engine: Engine, script: str) -> None:
-        partitions: dict[str, int] = {}
+        """Make the topics that there are before the first statement; those of queries are made by them."""
+        declared: dict[str, int] = {}
         for parsed in parse_script(script):
             statement = parsed.ast
             if isinstance(statement, CreateSource) and isinstance(
                 statement.properties.get("KAFKA_TOPIC"), str
             ):
-                declared = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
-                partitions[statement.properties.get("KAFKA_TOPIC")] = int(declared)
-        partitions |= {t["name"]: t.get("partitions", 1) for t in self.case.topics}
+                count = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
+                declared[statement.properties.get("KAFKA_TOPIC")] = int(count)
+        partitions = declared | {t["name"]: t.get("partitions", 1) for t in self.case.topics}
         for record in (*self.case.inputs, *self.case.outputs):
             partitions.setdefault(record.topic, DEFAULT_PARTITIONS)
         outputs = {r.topic for r in self.case.outputs} - {t["name"] for t in self.case.topics}
         for name, count in partitions.items():
-            if name not in outputs or any(r.topic == name for r in self.case.inputs):
+            if name not in outputs or name in declared:
                 engine.transact(lambda tx, n=name, c=count: tx.create_topic(n, c))
 
     # Data
@@ -233,7 +234,20 @@ class _Run:
                     keys[i], kind, source.window.size_ms if source.window is not None else None
                 )
                 headers = batch.headers[i] if batch.headers is not None else ()
-                yield Output(key.read(bare), value.read(values[i]), int(batch.timestamps[i]), window, headers)
+                yield Output(
+                    _top_level(key.read(bare)),
+                    _top_level(value.read(values[i])),
+                    int(batch.timestamps[i]),
+                    window,
+                    headers,
+                )
+
+
+def _top_level(value: Any) -> Any:
+    """Empty bytes of a field of a record count as null."""
+    if isinstance(value, dict):
+        return {k: None if v == b"" else v for k, v in value.items()}
+    return value
 
 
 def _cut(records: Sequence[RecordSpec], size: int) -> Iterator[Sequence[RecordSpec]]:

@@ -92,7 +92,7 @@ class AvroFormat:
             try:
                 fastavro.schemaless_writer(out, writer, convert(value))
             except (SerdeError, ValueError, TypeError) as error:
-                raise SerdeError(f"Failed to serialize {side.serde.info.name}: {error}") from None
+                raise SerdeError(f"Unable to serialize record: {error}") from None
             return out.getvalue()
 
         return lambda rows: [None if r is None else write(r) for r in rows]

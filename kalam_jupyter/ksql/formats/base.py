@@ -31,7 +31,8 @@ WRAP_SINGLES = "WRAP_SINGLES"
 UNWRAP_SINGLES = "UNWRAP_SINGLES"
 NO_FEATURES: frozenset[str] = frozenset()
 
-#: Rows in, bytes out; None for a null side. Never fails: what a schema admits can be written.
+#: Rows in, bytes out; None for a null side. Fails, with `SerdeError`, only where a schema of the user's does
+#: not admit what the columns hold; see `KsqlCodec.total`.
 Serializer = Callable[[Sequence[Row | None]], list[bytes | None]]
 #: Bytes in; rows out, and the position and message of each record that could not be read.
 Deserializer = Callable[[Sequence[bytes | None]], tuple[list[Row | None], list[tuple[int, str]]]]
@@ -67,8 +68,8 @@ class FormatInfo:
         """
         format_ = format_of(name)
         given = dict(properties or {})
-        if format_.schema_type == "PROTOBUF":
-            # What the reference's Protobuf formats always carry: it shows in descriptions.
+        if format_.name == "PROTOBUF":
+            # The reference's own format always carries it: it shows in descriptions.
             given = {"unwrapPrimitives": "true", **given}
         if "nullableRepresentation" in given:
             given["nullableRepresentation"] = given["nullableRepresentation"].lower()

@@ -13,6 +13,7 @@ import numpy as np
 from kalam_jupyter.engine.batch import Decoded, DecodeError, Payload, Window
 from kalam_jupyter.engine.types import Schema
 from kalam_jupyter.ksql.formats.base import Deserializer, FormatInfo, SerdeFormat, Serializer, Side
+from kalam_jupyter.ksql.formats.registered import narrowed
 from kalam_jupyter.ksql.formats.schema_data import schema_from_data, schema_to_data
 from kalam_jupyter.ksql.formats.schema_registry import SchemaRegistry
 
@@ -85,6 +86,11 @@ class KsqlCodec:
         """Whether decoding what was encoded gives every payload back."""
         key, value = self._key_side, self._value_side
         return key.info.format.lossless(key) and value.info.format.lossless(value)
+
+    @cached_property
+    def total(self) -> bool:
+        """Whether every payload can be written: not so where the user named a schema that admits less."""
+        return not any(narrowed(side) for side in (self._key_side, self._value_side))
 
     def encode(self, payload: Payload) -> tuple[list[bytes | None], list[bytes | None]]:
         """Return key bytes and value bytes."""

@@ -18,7 +18,8 @@ from kalam_jupyter.ksql.formats.base import (
 )
 from kalam_jupyter.ksql.formats.json_format import JsonFormat
 from kalam_jupyter.ksql.formats.json_schema import object_schema, optional_schema, schema_type
-from kalam_jupyter.ksql.formats.registered import schema_id_to_write
+from kalam_jupyter.ksql.formats.json_writer import object_writer
+from kalam_jupyter.ksql.formats.registered import narrowed, registry_of, schema_id_to_write
 from kalam_jupyter.ksql.formats.wire import PREFIX_BYTES, prefix, schema_id_of
 
 
@@ -50,7 +51,12 @@ class JsonSchemaFormat(JsonFormat):
         plain = super().serializer(side)
         if not side.columns:
             return plain
-        head = prefix(schema_id_to_write(side))
+        schema_id = schema_id_to_write(side)
+        head = prefix(schema_id)
+        if narrowed(side) and not side.unwrapped:
+            type_ = self.schema_type_of(registry_of(side).schema(schema_id).text, {}, side.info)
+            if isinstance(type_, t.Struct):
+                plain = _writer_of(type_, side)
         return lambda rows: [None if data is None else head + data for data in plain(rows)]
 
     def deserializer(self, side: Side) -> Deserializer:
@@ -71,6 +77,25 @@ class JsonSchemaFormat(JsonFormat):
             return rows, sorted([*errors.items(), *bad])
 
         return deserialize
+
+
+def _writer_of(schema: t.Struct, side: Side) -> Serializer:
+    """Return a writer of all the fields of a schema of the user's; those that are no columns are null."""
+    by_name = {c.name: (i, c.type) for i, c in enumerate(side.columns)}
+    write = object_writer(
+        [(name, by_name[name][1] if name in by_name else t.STRING) for name, _ in schema.fields]
+    )
+    order = [by_name[name][0] if name in by_name else None for name, _ in schema.fields]
+
+    def serialize(rows: Sequence[Row | None]) -> list[bytes | None]:
+        return [
+            None
+            if r is None
+            else write([None if i is None else r[i] for i in order]).encode("utf-8", "replace")
+            for r in rows
+        ]
+
+    return serialize
 
 
 def _body(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
@@ -35,6 +35,14 @@ def schema_id_to_write(side: Side) -> int:
             f"The schema of the {side.info.name} {'key' if side.is_key else 'value'} is not registered"
         )
     return side.serde.schema_id
+
+
+def narrowed(side: Side) -> bool:
+    """Whether a side is written with another schema than that of its columns, which may admit less."""
+    if not side.columns or not side.info.format.uses_registry or side.serde.schema_id is None:
+        return False
+    format_ = cast(RegisteredFormat, side.info.format)
+    return registry_of(side).schema(side.serde.schema_id).text != format_.schema_text(side)
 
 
 def side_type(side: Side) -> t.DataType:

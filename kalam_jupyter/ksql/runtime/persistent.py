@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kalam_jupyter.engine.batch import Batch, Codec, Payload, StoredBatch
+from kalam_jupyter.engine.batch import Batch, Payload, StoredBatch
 from kalam_jupyter.engine.processor import StepContext
 from kalam_jupyter.engine.types import TIMESTAMP
+from kalam_jupyter.ksql.formats import KsqlCodec
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
@@ -38,7 +39,7 @@ class SinkWriter:
     def __init__(
         self,
         sink: Source,
-        codec: Codec,
+        codec: KsqlCodec,
         partitions: int,
         reporter: Reporter,
         parse_timestamp: Callable[[str], int] | None = None,
@@ -88,6 +89,8 @@ class SinkWriter:
         )
         headers = [r.headers for r in records] if any(r.headers for r in records) else None
         batch = Batch([r.ts for r in records], payload=payload, codec=self._codec, headers=headers)
+        if not self._codec.total:
+            batch.encoded()  # now: a row that its schema does not admit ends the query, not some reader
         if self._partitions > 1:
             batch.partitions = partitions_of(batch, self._partitions)
         return batch
@@ -96,6 +99,8 @@ class SinkWriter:
         columns = records.payload_columns()
         payload = Payload.from_columns(self._codec.schema, columns, records.num_rows)
         batch = Batch(records.ts, payload=payload, codec=self._codec)
+        if not self._codec.total:
+            batch.encoded()  # now: a row that its schema does not admit ends the query, not some reader
         if self._partitions > 1:
             batch.partitions = partitions_of(batch, self._partitions)
         return batch
