@@ -75,7 +75,7 @@ class RelationMachine(RuleBasedStateMachine):
         table = pa.table(
             {"id": pa.array(ids), "name": pa.array([name] * 300, pa.string()), "score": [0.5] * 300}
         )
-        if ids[0] in self.model:
+        if any(i in self.model for i in ids):
             with pytest.raises(DuplicateKeyError):
                 self.engine.transact(lambda tx: tx.insert("users", table))
         else:
