@@ -74,15 +74,24 @@ def object_writer(fields: Sequence[tuple[str, DataType]]) -> Writer:
     """Return the writer of a tuple as an object of named fields, nulls included."""
     if not fields:
         return lambda _: "{}"
-    labels = [encode_basestring(name).replace("%", "%%") for name, _ in fields]
-    writers = {f"w{i}": value_writer(type_) for i, (_, type_) in enumerate(fields)}
-    texts = [
-        f"'null' if v{i} is None else " + (f"v{i}" if writers[f"w{i}"] is str else f"w{i}(v{i})")
-        for i in range(len(fields))
+    labels = [f"{',' if i else '{'}{encode_basestring(name)}:" for i, (name, _) in enumerate(fields)]
+    names: dict[str, Any] = {f"p{i}": label for i, label in enumerate(labels)}
+    lines = []
+    for i, (_, type_) in enumerate(fields):
+        names[f"w{i}"] = writer = value_writer(type_)
+        text = f"v{i}" if writer is str else f"w{i}(v{i})"
+        if writer is _double:
+            text = f"repr(v{i}) if 1e-3 <= v{i} < 1e7 else {text}"
+        lines.append(f"    t{i} = 'null' if v{i} is None else {text}")
+    every = range(len(fields))
+    body = "".join(f"{{p{i}}}{{t{i}}}" for i in every)
+    code = [
+        f"def write(row, {', '.join(f'p{i}=p{i}, w{i}=w{i}' for i in every)}):",
+        f"    {', '.join(f'v{i}' for i in every)}, = row",
+        *lines,
+        f"    return f'{body}}}}}'",
     ]
-    names: dict[str, Any] = {"template": f"{{{','.join(f'{label}:%s' for label in labels)}}}", **writers}
-    unpack = ", ".join(f"v{i}" for i in range(len(fields)))
-    exec(f"def write(row):\n    {unpack}, = row\n    return template % ({', '.join(texts)},)\n", names)
+    exec("\n".join(code), names)
     write: Writer = names["write"]
     return write
 
@@ -100,4 +109,12 @@ def row_writer(columns: Sequence[Column], *, unwrapped: bool) -> Callable[[Row],
         bare = value_writer(columns[0].type)
         return lambda row: None if row[0] is None else bare(row[0]).encode("utf-8", "replace")
     write = object_writer([(c.name, c.type) for c in columns])
-    return lambda row: write(row).encode("utf-8", "replace")
+
+    def write_row(row: Row) -> bytes:
+        text = write(row)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # a lone surrogate, which Java also writes as a question mark
+            return text.encode("utf-8", "replace")
+
+    return write_row
