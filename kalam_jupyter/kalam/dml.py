@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.engine.types import DataType, Schema, Timestamp, from_arrow
+from kalam_jupyter.engine.types import DataType, Schema, Timestamp, from_arrow, to_arrow
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
 from kalam_jupyter.kalam.result import Result
-from kalam_jupyter.kalam.rowfilter import RowFilter, evaluate
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer
 
@@ -257,22 +256,27 @@ def _candidates(
             key = None
         row = None if key is None else relation.get((key,), owner)
         return [] if row is None or row[deleted] else [row]
-    session = ctx.session
     snapshot = relation.snapshot(owner)
-    if snapshot.num_rows <= SCAN_ROWS:
-        accepts = RowFilter(table, where_sql, ctx.params, session.user_id, session.role, where)
-        rows = [r for r in snapshot.rows() if not r[deleted]]
-        if table.ttl_ms is not None:
-            oldest = kalam.seq_at(kalam.engine.clock.now_ms() - table.ttl_ms)
-            rows = [r for r in rows if r[table.seq_index] >= oldest]
-        return [r for r, ok in zip(rows, accepts.matches(rows), strict=True) if ok]
+    accepts = _compiled(ctx, table, where) if snapshot.num_rows <= SCAN_ROWS else None
+    if accepts is not None:
+        oldest = 0 if table.ttl_ms is None else kalam.seq_at(kalam.engine.clock.now_ms() - table.ttl_ms)
+        rows = [r for r in snapshot.rows() if not r[deleted] and r[table.seq_index] >= oldest]
+        try:
+            return [r for r in rows if accepts(r) is True]
+        except (TypeError, ArithmeticError):
+            pass  # values that only the query engine can compare
     sql = f"SELECT * FROM {ex.quote(table.namespace)}.{ex.quote(table.name)} WHERE ({where_sql})"
     found = kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace)
     lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(table.schema)]
     return [r for r in zip(*lists, strict=True) if not r[deleted]]
 
 
-Assign = Callable[[Row], Any]
+def _compiled(ctx: Context, table: TableDef, where: ex.Expression) -> Callable[[Row], Any] | None:
+    session = ctx.session
+    try:
+        return Compiler(table.schema, ctx.params, session.user_id, session.role).compile(where).function
+    except UnsupportedError:
+        return None
 
 
 def _assignments(
@@ -300,6 +304,7 @@ def _new_values(
     table: TableDef,
     assignments: Sequence[tuple[int, str, ex.Expression, str]],
     rows: list[Row],
+    where_sql: str,
 ) -> list[list[Any]]:
     """Return, per assignment, the new coerced value for each row."""
     found: list[list[Any]] = []
@@ -320,16 +325,29 @@ def _new_values(
             found.append([])
             asked.append((n, text))
     if asked:
-        texts = [text for _, text in asked]
-        answers = evaluate(table, texts, rows, ctx.params, session.user_id, session.role)
-        for (n, _), values in zip(asked, answers, strict=True):
+        key = ex.quote(table.schema.names[table.key_index])
+        selected = ", ".join([key, *(f"({text}) AS kdb_{n}" for n, text in asked)])
+        name = f"{ex.quote(table.namespace)}.{ex.quote(table.name)}"
+        sql = f"SELECT {selected} FROM {name} WHERE ({where_sql})"
+        answers = {
+            row[0]: row[1:]
+            for row in _python_rows(kalam.queries.collect(session, sql, ctx.params, ctx.namespace))
+        }
+        keys = _python_keys(table, rows)
+        for i, (n, _) in enumerate(asked):
             index, name = assignments[n][:2]
             coerce = coercer(table.columns[index].type, name)
-            found[n] = [coerce(v) for v in values]
+            found[n] = [coerce(answers[k][i]) for k in keys]
     for (index, name, *_), values in zip(assignments, found, strict=True):
         if not table.columns[index].nullable and None in values:
             raise not_null(name, values.index(None), missing=False)
     return found
+
+
+def _python_keys(table: TableDef, rows: Sequence[Row]) -> list[Any]:
+    """Return the rows' keys in the form the query engine's results have in Python."""
+    column = table.schema.columns[table.key_index]
+    return list(to_arrow([row[table.key_index] for row in rows], column.type).to_pylist())
 
 
 def _from_physical(type_: DataType | None, coerce: Coercer) -> Coercer:
@@ -353,7 +371,7 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
         rows = _candidates(kalam, ctx, current, statement.where, statement.where_sql)
         if not rows:
             return 0
-        values = _new_values(kalam, ctx, current, assignments, rows)
+        values = _new_values(kalam, ctx, current, assignments, rows, statement.where_sql)
         seq = current.seq_index
         old_rows, new_rows = [], []
         for n, old in enumerate(rows):

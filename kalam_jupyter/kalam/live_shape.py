@@ -22,7 +22,7 @@ from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
-from kalam_jupyter.kalam.rowfilter import RowFilter
+from kalam_jupyter.kalam.rowfilter import RowFilter, run_sql
 from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.types import from_arrow_type
 
@@ -205,7 +205,7 @@ class TableShape:
 
     def _by_query(self, snapshot: Any, low: int, *, tombstones: bool) -> tuple[list[Row], list[bool]]:
         """As the scan in Python, for large tables: the query engine filters by `_seq` and condition."""
-        from datafusion import SessionConfig, SessionContext, SQLOptions
+        from datafusion import SessionConfig, SessionContext
 
         from kalam_jupyter.kalam import rewrite
         from kalam_jupyter.kalam.functions import json_udfs
@@ -221,9 +221,8 @@ class TableShape:
             f"SELECT *, coalesce(({where}), FALSE) AS kdb_ok FROM {quote(alias)} WHERE _seq > {low}{hidden}"
         )
         prepared = rewrite.prepare(text)
-        options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
         filled = prepared.fill(self._session.user_id, self._session.role)
-        found = context.sql_with_options(filled, options).to_arrow_table()
+        found = run_sql(context, filled, {}).to_arrow_table()
         lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(self._table.schema)]
         return list(zip(*lists, strict=True)), found.column("kdb_ok").to_pylist()
 

@@ -21,7 +21,9 @@ from kalam_jupyter.kalam.catalog import TableDef, ViewDef
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.functions import generator_udfs, json_udfs
+from kalam_jupyter.kalam.predicate import ParameterMissingError
 from kalam_jupyter.kalam.result import Result, annotated_schema
+from kalam_jupyter.kalam.rowfilter import run_sql
 
 if TYPE_CHECKING:
     from datafusion import DataFrame, SessionContext
@@ -111,6 +113,8 @@ class QueryEngine:
     def _collect(
         self, session: Session, prepared: rewrite.Prepared, params: Sequence[Any], namespace: str, limit: bool
     ) -> pa.Table:
+        if prepared.parameters > len(params):
+            raise ParameterMissingError(len(params) + 1)
         context, denied, tables = self._context(session, prepared, namespace)
         text = prepared.fill(session.user_id, session.role)
         values = {str(i): v for i, v in enumerate(params, 1)}
@@ -143,22 +147,14 @@ class QueryEngine:
             at = prepared.order_at if prepared.order_at != -1 else rewrite.prepare(text).order_at
             ordered = f"{text[:at]} ORDER BY {quote(order)} ASC NULLS LAST {text[at:]}"
             try:
-                return self._sql(context, ordered, values)
+                return run_sql(context, ordered, values)
             except Exception:  # the key is not among the output, or is ambiguous: no default order
-                frame = self._sql(context, text, values)
+                frame = run_sql(context, text, values)
                 if len(self._ordered) > 4096:
                     self._ordered.clear()
                 self._ordered[key] = False
                 return frame
-        return self._sql(context, text, values)
-
-    def _sql(self, context: SessionContext, text: str, values: dict[str, Any]) -> DataFrame:
-        from datafusion import SQLOptions
-
-        options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-        if values:
-            return context.sql_with_options(text, options, param_values=values)
-        return context.sql_with_options(text, options)
+        return run_sql(context, text, values)
 
     @staticmethod
     def _default_order(prepared: rewrite.Prepared, tables: list[TableDef]) -> str | None:
@@ -231,7 +227,7 @@ class QueryEngine:
         prepared = rewrite.prepare(view.sql)
         context, denied, _ = self._context(session, prepared, view.default_namespace)
         try:
-            self._sql(context, prepared.fill(session.user_id, session.role), {})
+            run_sql(context, prepared.fill(session.user_id, session.role), {})
         except Exception as error:  # the query engine raises bare Exception and ValueError
             raise self._translate(error, denied) from None
 
@@ -306,7 +302,7 @@ class _Filling:
         self._depth -= 1
         text = prepared.fill(self._session.user_id, self._session.role)
         self._queries._register_functions(self._context, prepared.functions)
-        frame = self._queries._sql(self._context, text, {})
+        frame = run_sql(self._context, text, {})
         if view.columns:
             names = frame.schema().names
             if len(names) != len(view.columns):

@@ -15,6 +15,7 @@ from kalam_jupyter.kalam.errors import SqlSyntaxError
 from kalam_jupyter.kalam.tokens import (
     END,
     OP,
+    PARAM,
     QUOTED,
     WORD,
     Token,
@@ -66,6 +67,8 @@ class Prepared:
         Where ``ORDER BY`` may be put in: None when there is one, or the query is no plain SELECT.
     mentions_deleted : bool
         Tombstones are to be seen.
+    parameters : int
+        The greatest n of ``$n``.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -73,6 +76,7 @@ class Prepared:
     has_limit: bool
     order_at: int | None
     mentions_deleted: bool
+    parameters: int
     uses_information_schema: bool
     functions: frozenset[str]
 
@@ -115,6 +119,7 @@ def prepare(sql: str) -> Prepared:
         bool(words & {"LIMIT", "FETCH"}),
         order_at,
         "_deleted" in _after_where(tokens),
+        max((int(t.text[1:]) for t in tokens if t.kind == PARAM), default=0),
         "information_schema" in identifiers,
         frozenset(w.lower() for w in words),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,6 +15,9 @@ from kalam_jupyter.kalam.expressions import Expression, parse_expression, quote
 from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
 from kalam_jupyter.kalam.stream import TokenStream
+
+if TYPE_CHECKING:
+    from datafusion import DataFrame, SessionContext
 
 Row = Sequence[Any]
 
@@ -78,55 +81,42 @@ class RowFilter:
         return self.matches([row])[0]
 
     def _ask(self, rows: Sequence[Row]) -> list[bool]:
-        return [
-            bool(v)
-            for v in evaluate(
-                self._table, [self._where], rows, self._params, self._user, self._role, self._alias
-            )[0]
-        ]
+        """Let the query engine find the rows, by number.
+
+        Raises
+        ------
+        StatementError
+        """
+        from datafusion import SessionConfig, SessionContext
+
+        schema = self._table.schema
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
+        arrays = [to_arrow(list(values), c.type) for values, c in zip(columns, schema, strict=True)]
+        arrays.append(pa.array(range(len(rows)), type=pa.int64()))
+        fields = [*schema.arrow, pa.field("kdb_row", pa.int64())]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([f.with_nullable(True) for f in fields]))
+        context = SessionContext(SessionConfig().with_target_partitions(1))
+        context.register_record_batches(quote(self._alias), [[batch]])
+        for function in json_udfs().values():
+            context.register_udf(function)
+        try:
+            text = f"SELECT kdb_row FROM {quote(self._alias)} WHERE ({self._where})"
+            filled = rewrite.prepare(text).fill(self._user, self._role)
+            values = {str(i): v for i, v in enumerate(self._params, 1)}
+            found = run_sql(context, filled, values).to_arrow_table()
+        except StatementError:
+            raise
+        except Exception as error:  # the query engine raises bare Exception and ValueError
+            raise classify(str(error)) from None
+        kept = set(found.column(0).to_pylist())
+        return [i in kept for i in range(len(rows))]
 
 
-def evaluate(
-    table: TableDef,
-    texts: Sequence[str],
-    rows: Sequence[Row],
-    params: Params = (),
-    user_id: str = "",
-    role: str = "user",
-    alias: str | None = None,
-) -> list[list[Any]]:
-    """Evaluate expressions over rows with the query engine; a list of Python values per expression.
+def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataFrame:
+    """Plan a query with the query engine: nothing but a query, no DDL, no DML, no settings."""
+    from datafusion import SQLOptions
 
-    Raises
-    ------
-    StatementError
-    """
-    from datafusion import SessionConfig, SessionContext, SQLOptions
-
-    schema = table.schema
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
-    arrays = [to_arrow(list(values), c.type) for values, c in zip(columns, schema, strict=True)]
-    arrays.append(pa.array(range(len(rows)), type=pa.int64()))
-    fields = [*schema.arrow, pa.field("kdb_row", pa.int64())]
-    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([f.with_nullable(True) for f in fields]))
-    context = SessionContext(SessionConfig().with_target_partitions(1))
-    context.register_record_batches(quote(alias or table.name), [[batch]])
-    for function in json_udfs().values():
-        context.register_udf(function)
-    try:
-        prepared = [rewrite.prepare(f"SELECT {t}").fill(user_id, role).removeprefix("SELECT ") for t in texts]
-        selected = ", ".join(f"({t}) AS kdb_{i}" for i, t in enumerate(prepared))
-        options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-        text = f"SELECT {selected} FROM {quote(alias or table.name)} ORDER BY kdb_row"
-        values = {str(i): v for i, v in enumerate(params, 1)}
-        frame = (
-            context.sql_with_options(text, options, param_values=values)
-            if values
-            else context.sql_with_options(text, options)
-        )
-        found = frame.to_arrow_table()
-    except StatementError:
-        raise
-    except Exception as error:  # the query engine raises bare Exception and ValueError
-        raise classify(str(error)) from None
-    return [found.column(i).to_pylist() for i in range(len(texts))]
+    options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
+    if values:
+        return context.sql_with_options(text, options, param_values=values)
+    return context.sql_with_options(text, options)

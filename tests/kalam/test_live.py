@@ -78,10 +78,14 @@ class Replica:
 
 
 def follow(live: LiveQuery, replica: Replica) -> None:
+    """Fetch all initial rows, and what a resumed query says about rows that are gone: it comes right
+    behind them."""
     message = live.initial()
     while message is not None:
         replica.apply(message)
         message = live.next_batch() if message["batch_control"]["has_more"] else None
+    for change in live.poll():
+        replica.apply(change.message("s"))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
