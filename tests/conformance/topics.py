@@ -1,0 +1,148 @@
+"""The topics of a case: made before the first statement, records put in, records read out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from kalam_jupyter.engine.batch import Batch
+from kalam_jupyter.ksql import Ksql
+from kalam_jupyter.ksql.lang.ast import CreateSource
+from kalam_jupyter.ksql.lang.parser import parse_script
+from kalam_jupyter.ksql.metastore import Source
+from tests.conformance import serde
+from tests.conformance.compare import difference
+from tests.conformance.loader import Case, RecordSpec, WindowKind
+
+DEFAULT_PARTITIONS = 4
+
+
+class MissingTopicError(Exception):
+    """Records belong into a topic, or should be in one, that nothing has made."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A record that was found in a topic."""
+
+    key: Any
+    value: Any
+    timestamp: int
+    window: tuple[int, int, WindowKind] | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+def create_topics(ksql: Ksql, case: Case, statements: Iterable[str]) -> None:
+    """Make the topics that there are before the first statement; those of queries are made by them."""
+    declared: dict[str, int] = {}
+    for parsed in parse_script("\n".join(statements)):
+        statement = parsed.ast
+        if isinstance(statement, CreateSource) and isinstance(statement.properties.get("KAFKA_TOPIC"), str):
+            count = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
+            declared[statement.properties.get("KAFKA_TOPIC")] = int(count)
+    partitions = declared | {t["name"]: t.get("partitions", 1) for t in case.topics}
+    for record in (*case.inputs, *case.outputs):
+        partitions.setdefault(record.topic, DEFAULT_PARTITIONS)
+    outputs = {r.topic for r in case.outputs} - {t["name"] for t in case.topics}
+    for name, count in partitions.items():
+        if name not in outputs or name in declared:
+            ksql.engine.transact(lambda tx, n=name, c=count: tx.create_topic(n, c))
+
+
+def append(
+    ksql: Ksql, records: Sequence[RecordSpec], *, batch_size: int | None = None, exact: bool = True
+) -> None:
+    """Append records to their topics, in their order, as the bytes that a producer would send.
+
+    Parameters
+    ----------
+    batch_size : int, optional
+        Most records appended together; None: as many as follow each other in one topic.
+    exact : bool
+        Whether JSON numbers are exact.
+    """
+    for topic, run_ in groupby(records, key=lambda r: r.topic):
+        key, value = _codecs(ksql, _source_of(ksql, topic), exact)
+        together = list(run_)
+        for part in _cut(together, batch_size or len(together)):
+            batch = Batch(
+                timestamps=[r.timestamp or 0 for r in part],
+                raw=(
+                    [serde.write_window(key.write(r.key), r.window) for r in part],
+                    [value.write(r.value) for r in part],
+                ),
+                headers=[serde.headers(r.headers) for r in part] if any(r.headers for r in part) else None,
+            )
+            ksql.engine.transact(lambda tx, t=topic, b=batch: tx.append(t, b))
+
+
+def read(ksql: Ksql, name: str, *, exact: bool = True) -> Iterator[Output]:
+    """Yield all records of a topic, read as its source's formats say."""
+    topic = ksql.engine.find_topic(name)
+    if topic is None:
+        raise MissingTopicError(f"topic {name} does not exist")
+    source = _source_of(ksql, name)
+    key, value = _codecs(ksql, source, exact)
+    kind: WindowKind | None = None
+    if source.window is not None:
+        kind = "session" if source.window.type == "SESSION" else "time"
+    size_ms = source.window.size_ms if source.window is not None else None
+    for stored in topic.read(topic.start_sequence, 1 << 30):
+        batch = stored.batch
+        keys, values = batch.encoded()
+        for i in range(batch.num_rows):
+            bare, window = serde.read_window(keys[i], kind, size_ms)
+            yield Output(
+                _top_level(key.read(bare)),
+                _top_level(value.read(values[i])),
+                int(batch.timestamps[i]),
+                window,
+                batch.headers[i] if batch.headers is not None else (),
+            )
+
+
+def record_difference(want: RecordSpec, got: Output) -> str | None:
+    """Return how a record differs from the one expected, None if it does not."""
+    wrong = difference(want.key, got.key)
+    if wrong:
+        return f"key: {wrong}"
+    wrong = difference(want.value, got.value)
+    if wrong:
+        return f"value: {wrong}"
+    if want.window != got.window:
+        return f"window: expected {want.window}, got {got.window}"
+    if want.timestamp is not None and want.timestamp != got.timestamp:
+        return f"timestamp: expected {want.timestamp}, got {got.timestamp}"
+    if serde.headers(want.headers) != got.headers:
+        return f"headers: expected {want.headers}, got {got.headers}"
+    return None
+
+
+def _codecs(ksql: Ksql, source: Source, exact: bool) -> tuple[serde.Codec, serde.Codec]:
+    schema = source.stored_schema
+    make = serde.codec_of
+    return (
+        make(ksql, source, source.key_format, schema.key, is_key=True, exact_numbers=exact),
+        make(ksql, source, source.value_format, schema.value, is_key=False, exact_numbers=exact),
+    )
+
+
+def _source_of(ksql: Ksql, topic: str) -> Source:
+    for source in ksql.state.metastore.sources.values():
+        if source.topic == topic:
+            return source
+    raise MissingTopicError(f"no source uses topic {topic}")
+
+
+def _top_level(value: Any) -> Any:
+    """Empty bytes of a field of a record count as null."""
+    if isinstance(value, dict):
+        return {k: None if v == b"" else v for k, v in value.items()}
+    return value
+
+
+def _cut(records: Sequence[RecordSpec], size: int) -> Iterator[Sequence[RecordSpec]]:
+    for start in range(0, len(records), size):
+        yield records[start : start + size]
