@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 ProcessorStart = Literal["earliest", "latest"] | Mapping[str, int]
 #: Seconds between attempts to write steps that the log could not take.
 RETRY_SECONDS: Final = 0.2
+#: Steps that an engine in memory keeps to rebuild a failed processor (40 bytes each).
+JOURNAL_IN_MEMORY: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Runner:
     state, base, journal
         File of the last checkpointed state, its positions, and five int64 for each step since: input,
         sequence, count, position, now_ms.
+    complete : bool
+        Whether state and journal are enough to rebuild the processor.
     """
 
     id: str
@@ -107,6 +111,7 @@ class Runner:
     base: dict[str, int] = field(default_factory=dict)
     journal: array[int] = field(default_factory=lambda: array("q"))
     journal_topics: list[str] = field(default_factory=list)
+    complete: bool = True
 
     @property
     def running(self) -> bool:
@@ -122,6 +127,15 @@ class Runner:
     def unnote(self) -> None:
         """Take back the last step of the journal."""
         del self.journal[-5:]
+
+    def rename(self, topic: str, name: str) -> None:
+        """Call a topic of the journal otherwise."""
+        self.journal_topics = [name if t == topic else t for t in self.journal_topics]
+
+    def give_up_journal(self) -> None:
+        """Forget the steps: without checkpoints the journal would grow for ever."""
+        self.journal = array("q")
+        self.complete = False
 
     def steps(self) -> Iterator[tuple[str, int, int, int, int]]:
         """Iterate over (topic, sequence, count, position, now_ms) of the journal."""
@@ -211,8 +225,20 @@ class Scheduler:
             self._ready[runner.id] = runner
 
     def topic_dropped(self, topic: str) -> list[tuple[Runner, int]]:
-        """Forget positions in a topic; return what they were."""
-        return [(r, r.positions.pop(topic)) for r in self.runners.values() if topic in r.positions]
+        """Forget positions in a topic; return what they were.
+
+        Its steps stay in the journals under a name that no topic has, lest a namesake be replayed.
+        """
+        forgotten = [(r, r.positions.pop(topic)) for r in self.runners.values() if topic in r.positions]
+        for runner, _ in forgotten:
+            runner.rename(topic, f"{topic} (dropped)")
+        return forgotten
+
+    def topic_undropped(self, topic: str, forgotten: list[tuple[Runner, int]]) -> None:
+        """Undo `topic_dropped`."""
+        for runner, sequence in forgotten:
+            runner.positions[topic] = sequence
+            runner.rename(f"{topic} (dropped)", topic)
 
     def needed_from(self, topic: str) -> int | None:
         """Return the first sequence of a topic that a processor needs, or its recovery; None if none."""
@@ -261,7 +287,7 @@ class Scheduler:
             topic = self._engine.find_topic(name)
             if topic is None:
                 continue
-            sequence = runner.positions.get(name, 0)
+            sequence = runner.positions.setdefault(name, 0)
             if sequence < topic.start:  # a record that retention took is not waited for
                 sequence = runner.positions[name] = topic.start
             if sequence < topic.end:
@@ -282,6 +308,7 @@ class Scheduler:
 
     def wave(self) -> None:
         """Compute a step of every processor that has input, then commit them as one group."""
+        self._unwritten = [s for s in self._unwritten if self.runners.get(s.runner.id) is s.runner]
         if not self._unwritten:
             for runner in list(self._ready.values()):
                 step = self._compute(runner)
@@ -361,6 +388,8 @@ class Scheduler:
         """
         processor = runner.processor
         assert processor is not None
+        if not runner.complete:
+            raise EngineError(f"processor '{runner.id}': in memory, so many steps are not kept")
         processor.reset()
         if runner.state is not None:
             processor.restore(runner.state.read_bytes())

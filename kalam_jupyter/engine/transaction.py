@@ -16,7 +16,7 @@ from kalam_jupyter.engine.catalogue import json_copy
 from kalam_jupyter.engine.encoding import row_checker
 from kalam_jupyter.engine.entry import EntryWriter
 from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError, RowError
-from kalam_jupyter.engine.processor import Processor, ProcessorStart, Runner, Step
+from kalam_jupyter.engine.processor import JOURNAL_IN_MEMORY, Processor, ProcessorStart, Runner, Step
 from kalam_jupyter.engine.relation import Change, ChangeSet, Constant, Relation
 from kalam_jupyter.engine.rowset import CHUNK_ROWS, RowSet, batch_to_rows
 from kalam_jupyter.engine.stored import check_payload
@@ -341,8 +341,7 @@ class Transaction:
         def undo() -> None:
             self.engine.topic_map[name] = topic
             topic.reopen()
-            for runner, sequence in forgotten:
-                runner.positions[name] = sequence
+            self.engine.scheduler.topic_undropped(name, forgotten)
 
         self._did(undo, "drop_topic", name)
 
@@ -476,6 +475,8 @@ class Transaction:
         """Move a processor past a batch."""
         before = runner.positions.get(topic)
         runner.positions[topic] = sequence + count
+        if len(runner.journal) > 5 * JOURNAL_IN_MEMORY and not self.engine.durable:
+            runner.give_up_journal()
         runner.note(topic, sequence, count, position, now_ms)
 
         def undo() -> None:

@@ -240,3 +240,16 @@ def test_contexts_carry_the_clock_and_a_seed_for_each_step(engine: Engine) -> No
     first, second = processor.contexts
     assert (first.now_ms, second.now_ms) == (7, 12)
     assert first.position < second.position and first.seed != second.seed
+
+
+def test_a_topic_that_is_created_again_is_read_from_its_start(engine: Engine) -> None:
+    recorder = Recorder("r", "words")
+    engine.add_processor(recorder)
+    engine.start()
+    engine.transact(lambda tx: tx.append("words", words("a", "b")))
+    assert engine.settle()
+    engine.transact(lambda tx: tx.drop_topic("words"))
+    assert engine.settle()
+    engine.transact(lambda tx: (tx.create_topic("words"), tx.append("words", words("c"))))
+    assert engine.settle()
+    assert [value for _, value in recorder.seen] == ["a", "b", "c"]

@@ -319,3 +319,18 @@ def test_a_checkpoint_leaves_the_log_empty_and_no_stray_files(tmp_path: Path) ->
                 engine.transact(lambda tx: tx.create_topic("t"))
             engine.transact(lambda tx: tx.append("t", words("x")))
     assert len(list((tmp_path / "e" / "data").iterdir())) == 1  # one small segment, written again
+
+
+def test_steps_on_a_dropped_topic_are_not_replayed_on_its_namesake(engine: Engine, reopen: Any) -> None:
+    start_counting(engine, WordCount())
+    engine.transact(lambda tx: tx.append("words", words("a", "boom")))
+    engine.transact(lambda tx: tx.append("words", words("b")))
+    assert engine.settle()
+    engine.transact(lambda tx: (tx.drop_topic("words"), tx.create_topic("words")))
+    engine.transact(lambda tx: tx.append("words", words("c")))
+    engine = reopen(engine)
+    processor = WordCount()
+    engine.add_processor(processor)
+    engine.start()
+    assert engine.settle()
+    assert processor.counts == {"c": 1} and processor.errors == []
