@@ -16,6 +16,8 @@ _DATE = re.compile(r"(\d{4,9})(?:-(\d{1,2})(?:-(\d{1,2}))?)?\Z", re.ASCII)
 _TIME = re.compile(r"(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\Z", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2})(?::?(\d{2}))?)?\Z", re.ASCII)
 
+#: Years beyond have dates that a DATE cannot hold.
+MAX_YEAR = 5_000_000
 MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -52,9 +54,16 @@ def civil(days: int) -> tuple[int, int, int]:
 
 def checked_epoch_day(year: int, month: int, day: int) -> int:
     """Return the days since 1970-01-01; EvaluationError for a date that does not exist."""
-    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month)):
+    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and abs(year) <= MAX_YEAR):
         raise EvaluationError(f"Invalid date {year:04}-{month:02}-{day:02}")
     return epoch_day(year, month, day)
+
+
+def checked_instant(ms: int) -> int:
+    """Return the milliseconds; EvaluationError if a TIMESTAMP cannot hold them."""
+    if not -(1 << 63) <= ms < 1 << 63:
+        raise EvaluationError("The timestamp is out of range")
+    return ms
 
 
 def year_text(year: int) -> str:
@@ -123,7 +132,8 @@ def parse_timestamp(text: str) -> int:
         )
     year, month, day = match["year"], match["month"], match["day"]
     days = checked_epoch_day(int(year), int(month or 1), int(day or 1))
-    return days * DAY_MS + _partial_time(match["time"] or "", text) - _offset_ms(match["zone"])
+    local = days * DAY_MS + _partial_time(match["time"] or "", text)
+    return checked_instant(local - _offset_ms(match["zone"]))
 
 
 def _partial_time(part: str, text: str) -> int:

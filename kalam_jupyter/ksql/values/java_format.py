@@ -6,7 +6,6 @@ A pattern is compiled once to a list of functions that print.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from kalam_jupyter.ksql.values import calendar, zones
@@ -15,19 +14,26 @@ from kalam_jupyter.ksql.values.java_pattern import DAYS, MONTHS, QUARTERS, Field
 from kalam_jupyter.ksql.values.zones import GMT_ZONE, Zone
 
 
-@dataclass(frozen=True)
 class Moment:
     """What is formatted: a date, a time of the day, or both with a zone. None: it has none."""
 
-    days: int | None
-    ms: int | None
-    instant: int | None = None
-    zone: Zone | None = None
+    __slots__ = ("_date", "days", "instant", "ms", "zone")
+
+    def __init__(
+        self, days: int | None, ms: int | None, instant: int | None = None, zone: Zone | None = None
+    ) -> None:
+        self.days = days
+        self.ms = ms
+        self.instant = instant
+        self.zone = zone
+        self._date: tuple[int, int, int] | None = None
 
     @property
     def date(self) -> tuple[int, int, int]:
         """Year, month and day."""
-        return calendar.civil(self.day)
+        if self._date is None:
+            self._date = calendar.civil(self.day)
+        return self._date
 
     @property
     def day(self) -> int:

@@ -125,75 +125,89 @@ def _reading(items: tuple[Item, ...], fields: list[Field]) -> str:
     return "".join(out)
 
 
+def _index(names: Sequence[str], text: str) -> int:
+    return next(i for i, name in enumerate(names) if name.lower().startswith(text.lower()))
+
+
+def _year_of(count: int) -> Callable[[str], Any]:
+    return (lambda text: 2000 + int(text)) if count == 2 else int
+
+
+def _month_of(count: int) -> Callable[[str], Any]:
+    return int if count < 3 else lambda text: _index(MONTHS, text) + 1
+
+
+def _weekday_of(count: int) -> Callable[[str], Any]:
+    return lambda text: (int(text) + 5) % 7 if text.isdigit() else _index(DAYS, text)
+
+
+def _offset_of(count: int) -> Callable[[str], Any]:
+    return lambda text: (
+        zones.zone_in_text(text) if text[0] in "Gg" else zones.fixed(zones.parse_offset(text) or 0)
+    )
+
+
+def _zone_of(count: int) -> Callable[[str], Any]:
+    return zones.zone_in_text
+
+
+#: Under which letter a field is kept, and how its text is read; plain numbers are not listed.
+_TAKE: dict[str, tuple[str, Callable[[int], Callable[[str], Any]]]] = {
+    **dict.fromkeys("uy", ("y", _year_of)),
+    **dict.fromkeys("ML", ("M", _month_of)),
+    **dict.fromkeys("Eec", ("E", _weekday_of)),
+    **dict.fromkeys("XxZ", ("zone", _offset_of)),
+    **dict.fromkeys("VzvO", ("zone", _zone_of)),
+    **dict.fromkeys("Qq", ("Q", lambda count: str)),
+    "a": ("a", lambda count: lambda text: int(text.lower() == "pm")),
+    "G": ("G", lambda count: lambda text: text[0].lower()),
+    "S": ("S", lambda count: lambda text: int(text.ljust(3, "0")[:3])),
+}
+_RANGES = {"M": (1, 12), "d": (1, 31), "D": (1, 366), "H": (0, 24), "k": (1, 24), "K": (0, 11), "h": (1, 12)}
+_RANGES |= {"m": (0, 59), "s": (0, 59), "A": (0, DAY_MS - 1), "N": (0, DAY_MS * 1_000_000 - 1)}
+_RANGES["n"] = (0, 999_999_999)
+
+#: How one group of the regular expression is taken: kept as, read by, smallest and largest value.
+Step = tuple[str, Callable[[str], Any], int | None, int | None]
+
+
+def _step(field: Field) -> Step:
+    key, make = _TAKE.get(field.letter, (field.letter, lambda count: int))
+    return key, make(field.count), *_RANGES.get(key, (None, None))
+
+
 @lru_cache(512)
-def _parser(pattern: str) -> tuple[re.Pattern[str], tuple[Field, ...]]:
+def _parser(pattern: str) -> tuple[re.Pattern[str], tuple[Step, ...], frozenset[str]]:
     fields: list[Field] = []
     source = _reading(tokenize(pattern), fields)
-    return re.compile(source + r"\Z", re.IGNORECASE | re.ASCII), tuple(fields)
+    expression = re.compile(source + r"\Z", re.IGNORECASE | re.ASCII)
+    return expression, tuple(map(_step, fields)), frozenset(f.letter for f in fields)
 
 
 def parse_fields(text: str, pattern: str) -> Fields:
-    """Read a text by a pattern, in any case; return the fields found, by letter (`y` has the year that `u`
-    and `G` mean).
+    """Read a text by a pattern, in any case; return the fields found by letter (`y` for `u` and `y`).
 
     Raises
     ------
     EvaluationError
         If the text does not match, or a field is out of range.
     """
-    expression, fields = _parser(pattern)
+    expression, steps, _ = _parser(pattern)
     match = expression.match(text)
     if not match:
         raise EvaluationError(f"Text '{text}' could not be parsed with pattern '{pattern}'")
     found: Fields = {}
-    for field, value in zip(fields, match.groups(), strict=True):
-        if value is not None:
-            _take(found, field, value)
+    for (key, read, low, high), group in zip(steps, match.groups(), strict=True):
+        if group is None:
+            continue
+        value = found[key] = read(group)
+        if low is not None and high is not None and not low <= value <= high:
+            raise EvaluationError(
+                f"Invalid value for pattern letter {key} (valid values {low} - {high}): {value}"
+            )
     if found.get("G") == "b" and "y" in found:
         found["y"] = 1 - found["y"]
     return found
-
-
-def _index(names: Sequence[str], text: str) -> int:
-    return next(i for i, name in enumerate(names) if name.lower().startswith(text.lower()))
-
-
-def _take(found: Fields, field: Field, text: str) -> None:
-    letter, count = field.letter, field.count
-    if letter in "uy":
-        found["y"] = 2000 + int(text) if count == 2 else int(text)
-    elif letter in "ML":
-        found["M"] = int(text) if text.isdigit() else _index(MONTHS, text) + 1
-    elif letter in "Eec":
-        found["E"] = (int(text) + 5) % 7 if text.isdigit() else _index(DAYS, text)
-    elif letter == "a":
-        found["a"] = int(text.lower() == "pm")
-    elif letter == "S":
-        found["S"] = int(text.ljust(9, "0")[:9]) // 1_000_000
-    elif letter in "XxZ":
-        found["zone"] = (
-            zones.zone_in_text(text) if text[0] in "Gg" else zones.fixed(zones.parse_offset(text) or 0)
-        )
-    elif letter in "VzvO":
-        found["zone"] = zones.zone_in_text(text)
-    elif letter == "G":
-        found["G"] = text[0].lower()
-    elif letter not in "Qq":
-        found[letter] = int(text)
-
-
-_RANGES = {"M": (1, 12), "d": (1, 31), "D": (1, 366), "H": (0, 24), "k": (1, 24), "K": (0, 11), "h": (1, 12)}
-_RANGES |= {"m": (0, 59), "s": (0, 59), "A": (0, DAY_MS - 1), "N": (0, DAY_MS * 1_000_000 - 1)}
-_RANGES["n"] = (0, 999_999_999)
-
-
-def _check(found: Fields) -> None:
-    for letter, (low, high) in _RANGES.items():
-        value = found.get(letter)
-        if value is not None and not low <= value <= high:
-            raise EvaluationError(
-                f"Invalid value for pattern letter {letter} (valid values {low} - {high}): {value}"
-            )
 
 
 def time_of(found: Fields) -> int:
@@ -218,6 +232,8 @@ def date_of(found: Fields) -> int:
     A day that its month lacks, up to 31, is that month's last (Java's smart resolving).
     """
     year, month = found.get("y", 1970), found.get("M", 1)
+    if abs(year) > calendar.MAX_YEAR:
+        raise EvaluationError(f"The year {year} is out of range")
     if "D" in found and "M" not in found:
         if found["D"] == 366 and not calendar.is_leap(year):
             raise EvaluationError(f"Invalid date 'DayOfYear 366' as '{year}' is not a leap year")
@@ -239,13 +255,13 @@ def parse_timestamp(text: str, pattern: str, zone: Zone = GMT_ZONE) -> int:
     """
     try:
         found = parse_fields(text, pattern)
-        _check(found)
         local = _checked_date(found, text) * DAY_MS + time_of(found)
     except EvaluationError as error:
         raise EvaluationError(
             f"Failed to parse timestamp '{text}' with formatter '{pattern}': {error}"
         ) from error
-    return found.get("zone", zone).to_utc(local)  # type: ignore[no-any-return]
+    instant: int = found.get("zone", zone).to_utc(local)
+    return calendar.checked_instant(instant)
 
 
 _DATE_LETTERS = frozenset("uyMLdDEecGQqYwW")
@@ -255,10 +271,9 @@ _HOURS = ("H", "k", "A", "N")
 def parse_time(text: str, pattern: str) -> int:
     """Read a time of the day in milliseconds; it needs an hour, and a pattern with date fields fails."""
     try:
-        if any(field.letter in _DATE_LETTERS for field in _parser(pattern)[1]):
+        if _parser(pattern)[2] & _DATE_LETTERS:
             raise EvaluationError("Time format contains date field.")
         found = parse_fields(text, pattern)
-        _check(found)
         if not any(h in found for h in _HOURS) and not ("a" in found and ("h" in found or "K" in found)):
             raise EvaluationError("Unable to obtain LocalTime: there is no hour")
         return time_of(found) % DAY_MS
@@ -269,7 +284,6 @@ def parse_time(text: str, pattern: str) -> int:
 def parse_complete_date(text: str, pattern: str) -> int:
     """Read a date that must have year, month and day (or year and day of year); days since the epoch."""
     found = parse_fields(text, pattern)
-    _check(found)
     if not ({"y", "M", "d"} <= found.keys() or {"y", "D"} <= found.keys()):
         raise EvaluationError(f"Unable to obtain LocalDate from '{text}' with formatter '{pattern}'")
     return _checked_date(found, text)

@@ -83,12 +83,12 @@ def double_text(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    sign, digits, exponent = Decimal(repr(value)).as_tuple()
-    assert isinstance(exponent, int)
-    text = "".join(map(str, digits))
-    scientific = len(text) - 1 + exponent
-    fraction = text[1:].rstrip("0") or "0"
-    return f"{'-' if sign else ''}{text[0]}.{fraction}E{scientific}"
+    sign, text = ("-", repr(value)[1:]) if value < 0 else ("", repr(value))
+    mantissa, _, exponent = text.partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    scientific = int(exponent or 0) + (len(whole) - 1 if whole != "0" else len(digits) - len(fraction) - 1)
+    return f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}E{scientific}"
 
 
 def decimal_plain(value: Decimal) -> str:

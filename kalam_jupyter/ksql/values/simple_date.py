@@ -98,9 +98,13 @@ def parse_date(text: str, pattern: str) -> int:
             offset = zones.zone_in_text(value).offset_at(0) if seconds is None else seconds
         elif letter != "E":
             found["M" if letter == "L" else letter] = _value(letter, count, value)
+    if any(abs(value) > 10**9 for value in found.values()):
+        raise EvaluationError(f"Failed to parse date '{text}' with formatter '{pattern}': out of range")
     days, rest = divmod(_days(found) * DAY_MS + _time(found) - offset * 1000, DAY_MS)
     if rest:
         raise EvaluationError("Date format contains time field.")
+    if not -(1 << 31) <= days < 1 << 31:
+        raise EvaluationError(f"Failed to parse date '{text}' with formatter '{pattern}': out of range")
     return days
 
 

@@ -61,13 +61,16 @@ _UNIVERSAL = {"UTC": "Coordinated Universal Time", "GMT": "Greenwich Mean Time",
 
 @dataclass(frozen=True)
 class Zone:
-    """A time zone: its id and its rules."""
+    """A time zone: its id, its rules, and its offset in seconds if that never changes."""
 
     id: str
     rules: tzinfo
+    seconds: int | None = None
 
     def offset_at(self, ms: int) -> int:
         """Return the offset from UTC in seconds at an instant."""
+        if self.seconds is not None:
+            return self.seconds
         moment = _EPOCH + timedelta(milliseconds=min(max(ms, _FIRST), _LAST))
         return _seconds(moment.astimezone(self.rules).utcoffset())
 
@@ -76,6 +79,8 @@ class Zone:
 
         Of a time that occurs twice the first; one that is skipped moves on by the gap.
         """
+        if self.seconds is not None:
+            return local_ms - 1000 * self.seconds
         moment = _LOCAL_EPOCH + timedelta(milliseconds=min(max(local_ms, _FIRST), _LAST))
         return local_ms - 1000 * _seconds(moment.replace(tzinfo=self.rules).utcoffset())
 
@@ -83,7 +88,7 @@ class Zone:
         """Return the zone's short or long name at an instant."""
         if self.id in _UNIVERSAL:
             return _UNIVERSAL[self.id] if long else self.id
-        if isinstance(self.rules, timezone):
+        if self.seconds is not None:
             return self.id
         moment = (_EPOCH + timedelta(milliseconds=min(max(ms, _FIRST), _LAST))).astimezone(self.rules)
         short = moment.tzname() or self.id
@@ -97,8 +102,8 @@ def _seconds(offset: timedelta | None) -> int:
     return 0 if offset is None else offset.days * 86_400 + offset.seconds
 
 
-UTC_ZONE = Zone("UTC", UTC)
-GMT_ZONE = Zone("GMT", UTC)
+UTC_ZONE = Zone("UTC", UTC, 0)
+GMT_ZONE = Zone("GMT", UTC, 0)
 
 
 @cache
@@ -131,7 +136,7 @@ def parse_offset(text: str) -> int | None:
 
 def fixed(seconds: int, id_: str | None = None) -> Zone:
     """Return the zone of a fixed offset."""
-    return Zone(id_ or offset_text(seconds), timezone(timedelta(seconds=seconds)))
+    return Zone(id_ or offset_text(seconds), timezone(timedelta(seconds=seconds)), seconds)
 
 
 @lru_cache(1024)
@@ -144,7 +149,7 @@ def find_zone(name: str) -> Zone:
         ``Unknown or invalid time zone 'x'``.
     """
     if name in _UNIVERSAL:
-        return Zone(name, UTC)
+        return Zone(name, UTC, 0)
     prefixed = _PREFIXED.match(name)
     seconds = parse_offset(prefixed[1] if prefixed else name)
     if seconds is not None:
