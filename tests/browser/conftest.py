@@ -103,6 +103,16 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
 
+@pytest.fixture(autouse=True)
+def jp_asyncio_loop() -> None:
+    """Instead of pytest-jupyter's: Playwright runs its own loop in this thread."""
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """Instead of pytest-jupyter's: no server runs in this process."""
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:

@@ -32,12 +32,13 @@ def write_notebook(lab: Lab, name: str, *cells: str) -> str:
     return name
 
 
-def open_in_lab(page: Page, lab: Lab, name: str) -> None:
-    page.goto(lab.notebook(name))
+def open_in_lab(page: Page, lab: Lab, name: str, *, app: str = "lab/tree") -> None:
+    """Open a notebook and wait until its kernel is ready."""
+    page.goto(lab.notebook(name, app=app))
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=60 * SECONDS)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_attached(
-        timeout=60 * SECONDS
-    )
+    expect(page.locator(".jp-Toolbar-kernelName").first).to_contain_text("Python 3", timeout=60 * SECONDS)
+    ready = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first
+    expect(ready).to_be_attached(timeout=60 * SECONDS)
 
 
 def menu(page: Page, name: str, command: str) -> None:
@@ -192,11 +193,7 @@ def test_a_live_table_fits_the_dark_theme(page: Page, lab: Lab):
 
 @pytest.mark.timeout(120)
 def test_a_live_table_works_in_notebook_7(page: Page, lab: Lab):
-    page.goto(lab.notebook(write_notebook(lab, "seven.ipynb", *FILLING), app="notebooks"))
-    expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=60 * SECONDS)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_attached(
-        timeout=60 * SECONDS
-    )
+    open_in_lab(page, lab, write_notebook(lab, "seven.ipynb", *FILLING), app="notebooks")
     run_all(page)
     expect(rows(page.locator(LIVE).first).nth(5)).to_be_visible(timeout=60 * SECONDS)
     picture(page, "notebook7")
