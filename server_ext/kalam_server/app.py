@@ -113,6 +113,7 @@ class KalamExtension(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Mount the routes below base_url."""
         from kalam_server.jupyter import routes
+        from kalam_server.panel import PANEL_ROUTES
         from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
 
         base_url = self.settings["base_url"]
@@ -121,6 +122,7 @@ class KalamExtension(ExtensionApp):
         # ExtensionApp puts base_url in front of each pattern.
         table = routes(entries, self._context(base_url=root), self.prefix)
         self.handlers.extend(table)
+        self.handlers.extend(routes(PANEL_ROUTES, self._context(base_url=root), ""))
 
     def _context(self, **changes: Any) -> Context:
         assert self._service is not None
