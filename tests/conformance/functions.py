@@ -203,6 +203,11 @@ def _one_row(value: Any) -> list[Any]:
     return [value]
 
 
+@udtf("test_udtf(value DECIMAL) -> DECIMAL(30, 10)")
+def _one_decimal(value: Any) -> list[Any]:
+    return [value]
+
+
 _TYPES = ("INT", "BIGINT", "DOUBLE", "BOOLEAN", "STRING", "DECIMAL", "STRUCT")
 
 

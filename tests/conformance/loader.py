@@ -12,6 +12,13 @@ from typing import Any, Literal
 
 _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 WindowKind = Literal["time", "session"]
+REST_MEMBERS = (
+    "responses",
+    "expectedError",
+    "inputConditions",
+    "outputConditions",
+    "testPullWithProtoFormat",
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Case:
         ``file - case - FORMAT - property=value``, unique over all files.
     expected_error : mapping or None
         ``type``, ``message``, ``cause``, ``causeMessage``, each optional.
+    rest : mapping
+        What only REST cases have; empty for all others.
     """
 
     name: str
@@ -58,6 +67,7 @@ class Case:
     properties: Mapping[str, Any] = field(default_factory=dict)
     expected_error: Mapping[str, Any] | None = None
     post: Mapping[str, Any] = field(default_factory=dict)
+    rest: Mapping[str, Any] = field(default_factory=dict)
 
 
 def strip_comments(text: str) -> str:
@@ -121,6 +131,7 @@ def expand(test: Mapping[str, Any], file: str) -> Iterator[Case]:
                 properties,
                 test.get("expectedException"),
                 test.get("post") or {},
+                {member: test[member] for member in REST_MEMBERS if member in test},
             )
 
 

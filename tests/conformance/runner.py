@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tests.conformance.execution import Outcome, run
 from tests.conformance.loader import Case, find_files, load
+from tests.conformance.rest_execution import run_rest
 
 WORKERS = 2
 KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
+KNOWN_REST_FAILURES = Path(__file__).with_name("known_failures_rest.txt")
 
 
 def cases(paths: Sequence[Path], containing: str = "") -> list[Case]:
@@ -24,7 +26,7 @@ def run_all(
     chosen: Sequence[Case], workers: int = WORKERS, batch_size: int | None = None
 ) -> Iterator[Outcome]:
     """Yield the outcomes in the order of the cases."""
-    one = partial(run, batch_size=batch_size)
+    one = partial(_run_one, batch_size=batch_size)
     if workers <= 1 or len(chosen) < 20:
         _quiet()
         yield from map(one, chosen)
@@ -33,12 +35,16 @@ def run_all(
         yield from pool.imap(one, chosen, chunksize=16)
 
 
+def _run_one(case: Case, batch_size: int | None) -> Outcome:
+    return run_rest(case) if case.rest else run(case, batch_size)
+
+
 def _quiet() -> None:
     """Queries that fail on purpose need no log."""
     logging.disable(logging.CRITICAL)
 
 
-def known_failures() -> list[str]:
-    """Return the names in the list of known failures."""
-    lines = KNOWN_FAILURES.read_text(encoding="utf-8").splitlines()
+def known_failures(path: Path = KNOWN_FAILURES) -> list[str]:
+    """Return the names in a list of known failures."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
