@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -243,7 +244,7 @@ class LiveQuery:
         return self._batch(page, control)
 
     def next_batch(self, last_seq: int | None = None) -> dict[str, Any]:
-        """Return the next `initial_data_batch` message.
+        """Return the next `initial_data_batch` message: the rows after `last_seq`, or after the last batch.
 
         Raises
         ------
@@ -258,6 +259,8 @@ class LiveQuery:
         with self._lock:
             _ = self._first
             self._batch_number += 1
+            if last_seq is not None and self._rows and not self._select.order_by:
+                self._sent = bisect_right(self._rows, last_seq, key=lambda row: self._shape.seq(row) or 0)
             page, control = self._page()
         return self._batch(page, control)
 

@@ -1,0 +1,189 @@
+"""Topics: sources, payload modes, consumer groups."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from kalam_jupyter.kalam import topics
+from kalam_jupyter.kalam.topics import Consumed
+from tests.kalam.conftest import Client
+
+
+@pytest.fixture
+def events(root: Client) -> Client:
+    root.run("CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, s TEXT, n INT); CREATE TOPIC app.ev")
+    return root
+
+
+def sources(client: Client, *operations: str, rest: str = "") -> None:
+    for operation in operations:
+        client.run(f"ALTER TOPIC app.ev ADD SOURCE app.t ON {operation} {rest}")
+
+
+def consume(client: Client, group: str | None = "g", **options: Any) -> Consumed:
+    return client.kalam.topics.consume("app.ev", group, **{"start": "earliest", **options})
+
+
+def payloads(found: Consumed) -> list[dict[str, Any]]:
+    return [orjson.loads(m.payload) for m in found.messages]
+
+
+def change_some(client: Client) -> None:
+    client.run("INSERT INTO app.t VALUES (1, 'a', 1), (2, 'b', 2)")
+    client.run("UPDATE app.t SET n = 5 WHERE id = 1")
+    client.run("DELETE FROM app.t WHERE id = 2")
+
+
+def test_messages_say_who_did_what(events: Client) -> None:
+    assert (
+        events.say("ALTER TOPIC app.ev ADD SOURCE app.t ON INSERT")
+        == "Added source app.t ON Insert to topic 'app.ev'"
+    )
+    sources(events, "UPDATE", "DELETE")
+    change_some(events)
+    found = consume(events)
+    assert [(m.offset, m.key, m.op, m.user) for m in found.messages] == [
+        (0, "1", "insert", None),
+        (1, "2", "insert", None),
+        (2, "1", "update", None),
+        (3, "2", "delete", None),
+    ]
+    assert (found.next_offset, found.has_more) == (4, False)
+    row = payloads(found)[2]
+    assert list(row) == ["id", "s", "n", "_seq", "_commit_seq", "_deleted", "_table"]
+    assert (row["id"], row["n"], row["_deleted"], row["_table"]) == ("1", 5, False, "app:t")
+    assert isinstance(row["_seq"], str) and isinstance(row["_commit_seq"], str)
+    assert payloads(found)[3]["_deleted"] is True
+
+
+def test_payload_modes(events: Client) -> None:
+    sources(events, "INSERT", rest="WITH (payload = 'key')")
+    sources(events, "UPDATE", "DELETE", rest="WITH (payload = 'diff')")
+    change_some(events)
+    key, _, diff, gone = payloads(consume(events))
+    assert key == {"id": "1"}
+    assert (diff["id"], diff["n"], diff["_old"]) == ("1", 5, {"n": 1})
+    assert "s" not in diff
+    assert set(gone) == {"id", "_seq", "_commit_seq", "_deleted", "_table"}
+
+
+@pytest.mark.parametrize("where", ["n > 1", "n IN (SELECT 2)", "abs(n) = 2"])
+def test_filter_of_a_source_is_honoured(events: Client, where: str) -> None:
+    if "SELECT" in where:
+        sources(events, "INSERT", rest="WHERE n BETWEEN 2 AND 3")
+    else:
+        sources(events, "INSERT", rest=f"WHERE {where}")
+    change_some(events)
+    assert [p["id"] for p in payloads(consume(events))] == ["2"]
+
+
+def test_rolled_back_changes_publish_nothing(events: Client) -> None:
+    sources(events, "INSERT")
+    events.run("BEGIN; INSERT INTO app.t VALUES (1, 'a', 1); ROLLBACK")
+    assert consume(events).messages == []
+
+
+def test_user_tables_name_the_owner(root: Client, user: Callable[..., Client]) -> None:
+    root.run("CREATE USER TABLE app.t (id INT PRIMARY KEY); CREATE TOPIC app.ev PARTITIONS 3")
+    sources(root, "INSERT")
+    user("alice").run("INSERT INTO app.t VALUES (1)")
+    root.run("EXECUTE AS USER 'bob' (INSERT INTO app.t VALUES (1))")
+    found = [m for p in range(3) for m in consume(root, partition=p).messages]
+    assert {m.user for m in found} == {"alice", "bob"}
+    assert len({m.partition for m in found}) == 1  # the same key
+
+
+def test_group_gets_each_message_once_until_its_claim_expires(
+    events: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(topics.time, "monotonic", lambda: now[0])
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
+    assert [m.offset for m in consume(events, limit=2).messages] == [0, 1]
+    assert [m.offset for m in consume(events, limit=2).messages] == [2]
+    assert consume(events).messages == []
+    assert events.kalam.topics.acknowledge("app.ev", "g", 0, 0) == 0
+    now[0] += 61
+    assert [m.offset for m in consume(events).messages] == [1]
+    assert [m.offset for m in consume(events).messages] == [2]
+    assert consume(events).messages == []
+    events.kalam.topics.acknowledge("app.ev", "g", 0, 2)
+    events.kalam.topics.acknowledge("app.ev", "g", 0, 1)  # never back
+    assert events.rows(
+        "SELECT topic_id, group_id, partition_id, last_acked_offset FROM system.topic_offsets"
+    ) == [("app.ev", "g", 0, 2)]
+    assert [m.offset for m in consume(events, "other").messages] == [0, 1, 2]
+
+
+def test_latest_pins_the_cursor_on_a_quiet_topic(events: Client) -> None:
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
+    assert consume(events, start="latest").messages == []
+    events.run("INSERT INTO app.t VALUES (2, 'b', 2)")
+    assert [m.offset for m in consume(events, start="latest").messages] == [1]
+
+
+def test_consume_waits_for_a_first_message(events: Client) -> None:
+    sources(events, "INSERT")
+    found: list[Consumed] = []
+    reader = threading.Thread(target=lambda: found.append(consume(events, timeout=30)))
+    reader.start()
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
+    reader.join(timeout=30)
+    assert [m.offset for m in found[0].messages] == [0]
+
+
+def test_consume_statement_commits_by_itself(events: Client) -> None:
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1), (2, 'b', 2)")
+    rows = events.rows("CONSUME FROM app.ev GROUP 'g' FROM EARLIEST LIMIT 1 START EARLIEST")
+    assert [(r[0], r[1], r[2], r[3], r[7]) for r in rows] == [("app.ev", 0, 0, "1", "insert")]
+    assert [r[2] for r in events.rows("CONSUME FROM app.ev GROUP 'g' FROM EARLIEST")] == [1]
+    assert events.rows("ACK app.ev GROUP 'h' UPTO OFFSET 0") == [("app.ev", "h", 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("CREATE TOPIC ev", "Topic name must be namespace-qualified: <namespace>.<topic>"),
+        ("CREATE TOPIC none.ev", "Namespace 'none' does not exist"),
+        ("CREATE TOPIC app.ev", "Topic 'app.ev' already exists"),
+        (
+            "ALTER TOPIC app.ev ADD SOURCE app.t ON INSERT",
+            "Route for app.t ON Insert already exists in topic 'app.ev'",
+        ),
+        ("ALTER TOPIC app.ev ADD SOURCE app.t ON UPDATE WHERE nope = 1", "No field named nope"),
+        ("DROP TOPIC app.nope", "Topic 'app.nope' does not exist"),
+        ("CONSUME FROM app.nope", "Not found: Topic 'app.nope' does not exist"),
+    ],
+)
+def test_topic_errors(events: Client, sql: str, text: str) -> None:
+    sources(events, "INSERT")
+    assert text in events.error(sql).message
+
+
+def test_ordinary_users_consume_nothing(events: Client, user: Callable[..., Client]) -> None:
+    alice = user("alice")
+    assert (
+        alice.error("CONSUME FROM app.ev").message
+        == "Only service, dba, or system roles can consume from topics"
+    )
+    assert alice.error("CREATE TOPIC app.x").status == 403
+
+
+def test_cleared_topic_goes_on_with_its_offsets(events: Client) -> None:
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
+    said = events.say("CLEAR TOPIC app.ev")
+    assert said is not None and said.startswith("Scheduled cleanup job [TC-")
+    events.run("INSERT INTO app.t VALUES (2, 'b', 2)")
+    assert [m.offset for m in consume(events).messages] == [1]
+    said = events.say("DROP TOPIC app.ev")
+    assert said is not None and said.startswith("Dropped topic 'app.ev' and scheduled cleanup job [TC-")
+    assert events.say("INSERT INTO app.t VALUES (3, 'c', 3)") == "Inserted 1 row(s)"
