@@ -77,6 +77,7 @@ class Node:
         with self._closing:
             if not self._closed:
                 self._closed = True
+                self.kalam.close()
                 self.engine.close()
 
     def __enter__(self) -> Node:
