@@ -85,9 +85,10 @@ class ArrowStream(ReadStream):
                 self._finish(orjson.loads(metadata[RESULT_KEY]))
                 return
             assert metadata is not None
-            kinds = np.frombuffer(metadata[KINDS_KEY], np.int8)
-            self._push(Changes(batch.replace_schema_metadata(None), kinds))
-            self._wait_for_room()
+            if batch.num_rows:
+                kinds = np.frombuffer(metadata[KINDS_KEY], np.int8)
+                self._push(Changes(batch.replace_schema_metadata(None), kinds))
+                self._wait_for_room()
 
     def _finish(self, info: dict[str, object]) -> None:
         error = info["error"]

@@ -58,8 +58,11 @@ class FrameWriter:
         self._writer = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), self._schema)
 
     def head(self) -> bytes:
-        """Return the stream's beginning: its schema."""
-        return self._sink.take()
+        """Return the beginning: the schema, which Arrow writes with the first batch, here an empty one."""
+        return self.batch(self._empty(), b"")
+
+    def _empty(self) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([], schema=self._schema)
 
     def batch(self, batch: pa.RecordBatch, kinds: bytes) -> bytes:
         """Return some changes as they go over the wire."""
@@ -68,8 +71,7 @@ class FrameWriter:
 
     def end(self, info: Mapping[str, Any]) -> bytes:
         """Return the stream's end: JSON values such as `message` or `error`."""
-        empty = pa.RecordBatch.from_pylist([], schema=self._schema)
-        self._writer.write_batch(empty, custom_metadata={RESULT_KEY: orjson.dumps(info)})
+        self._writer.write_batch(self._empty(), custom_metadata={RESULT_KEY: orjson.dumps(info)})
         self._writer.close()
         return self._sink.take()
 
