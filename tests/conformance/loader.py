@@ -54,8 +54,8 @@ class Case:
         ``file - case - FORMAT - property=value``, unique over all files.
     expected_error : mapping or None
         ``type``, ``message``, ``cause``, ``causeMessage``, each optional.
-    rest : mapping
-        What only REST cases have; empty for all others.
+    rest : mapping or None
+        What only REST cases have; None for all others.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Case:
     properties: Mapping[str, Any] = field(default_factory=dict)
     expected_error: Mapping[str, Any] | None = None
     post: Mapping[str, Any] = field(default_factory=dict)
-    rest: Mapping[str, Any] = field(default_factory=dict)
+    rest: Mapping[str, Any] | None = None
 
 
 def strip_comments(text: str) -> str:
@@ -102,12 +102,17 @@ def find_files(paths: list[Path]) -> list[Path]:
 
 
 def load(path: Path) -> list[Case]:
-    """Return the enabled cases of a file, expanded."""
+    """Return the enabled cases of a file, expanded.
+
+    A file is one of REST cases when any of its cases has what only those have.
+    """
     tests = parse(path.read_text(encoding="utf-8"))["tests"]
-    return [case for test in tests if test.get("enabled", True) for case in expand(test, path.stem)]
+    is_rest = any(member in test for test in tests for member in REST_MEMBERS)
+    enabled = [test for test in tests if test.get("enabled", True)]
+    return [case for test in enabled for case in expand(test, path.stem, is_rest=is_rest)]
 
 
-def expand(test: Mapping[str, Any], file: str) -> Iterator[Case]:
+def expand(test: Mapping[str, Any], file: str, *, is_rest: bool = False) -> Iterator[Case]:
     """Yield one case for each format and each configuration value."""
     for format_ in test.get("format") or [None]:
         for config in test.get("config") or [None]:
@@ -131,7 +136,7 @@ def expand(test: Mapping[str, Any], file: str) -> Iterator[Case]:
                 properties,
                 test.get("expectedException"),
                 test.get("post") or {},
-                {member: test[member] for member in REST_MEMBERS if member in test},
+                {member: test[member] for member in REST_MEMBERS if member in test} if is_rest else None,
             )
 
 

@@ -86,7 +86,7 @@ def rest_case(case: Case) -> RestCase:
     ValueError
         If it breaks a rule of section 7.
     """
-    test = case.rest
+    test = case.rest or {}
     found = RestCase(
         case,
         tuple(test.get("responses") or ()),

@@ -36,7 +36,7 @@ def run_all(
 
 
 def _run_one(case: Case, batch_size: int | None) -> Outcome:
-    return run_rest(case) if case.rest else run(case, batch_size)
+    return run(case, batch_size) if case.rest is None else run_rest(case)
 
 
 def _quiet() -> None:

@@ -38,7 +38,7 @@ def create_topics(ksql: Ksql, case: Case, statements: Iterable[str]) -> None:
     """Make the topics that there are before the first statement; those of queries are made by them."""
     declared: dict[str, int] = {}
     for parsed in parse_script("\n".join(statements)):
-        statement = parsed.ast
+        statement = parsed.tree
         if isinstance(statement, CreateSource) and isinstance(statement.properties.get("KAFKA_TOPIC"), str):
             count = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
             declared[statement.properties.get("KAFKA_TOPIC")] = int(count)
