@@ -296,7 +296,7 @@ def append_table(
         payload = Payload.from_columns(codec.schema, Columns(key, value, valid), n)
         times = np.full(n, now_ms) if timestamp is None else _milliseconds(part.column(timestamp))
         ksql.append(source, Batch(times, payload=payload, codec=codec))
-    return table.num_rows
+    return int(table.num_rows)
 
 
 def _valid(key: tuple[pa.Array, ...]) -> Any:

@@ -99,7 +99,9 @@ class Scope:
         return ast.rewrite(node, change)
 
     def _qualified(self, ref: ast.ColumnRef, clause: str) -> ast.ColumnRef:
-        position = {"line": ref.location.line, "column": ref.location.column} if ref.location else {}
+        position: dict[str, Any] = (
+            {"line": ref.location.line, "column": ref.location.column} if ref.location else {}
+        )
         if ref.qualifier is not None:
             source = self.by_alias(ref.qualifier)
             if source is None:

@@ -400,7 +400,7 @@ class Binder:
             raise
         except KsqlError as error:
             raise StatementError(error.message, **_position(e)) from None
-        arguments = []
+        arguments: list[b.Bound] = []
         for a, function, type_, parameters in zip(
             e.args, call.conversions, call.types, call.lambdas, strict=True
         ):
@@ -459,7 +459,7 @@ class Binder:
         )
 
 
-def _position(e: ast.Node) -> dict[str, int]:
+def _position(e: ast.Node) -> dict[str, Any]:
     return {} if e.location is None else {"line": e.location.line, "column": e.location.column}
 
 

@@ -246,11 +246,12 @@ _CODE: dict[type, Callable[[_Generator, Any], str]] = {
 }
 
 
-def _build(g: _Generator, source: str, report: Report) -> Any:
+def _build(g: _Generator, source: str, report: Report) -> Callable[[Row], Any]:
     g.names["_report"] = report
     text = "".join(g.helpers) + source
     exec(compile(text, "<ksql expression>", "exec"), g.names)
-    return g.names["main"]
+    main: Callable[[Row], Any] = g.names["main"]
+    return main
 
 
 _GUARDED = "def main(r):\n try:\n  return {}\n except Exception as error:\n  _report(error)\n  return {}\n"

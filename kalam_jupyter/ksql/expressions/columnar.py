@@ -42,7 +42,7 @@ def compile_column(e: b.Bound) -> Callable[[ColumnBatch], pa.Array] | None:
             value = pa.repeat(value, batch.num_rows)
         if isinstance(value, pa.ChunkedArray):
             value = value.combine_chunks()
-        return value if value.type == arrow else value.cast(arrow)
+        return value if value.type == arrow else value.cast(arrow, safe=False)
 
     return column
 
@@ -79,7 +79,7 @@ def _arithmetic(e: b.ArithmeticOp) -> Evaluate | None:
     function = _ARITHMETIC.get(e.operator)
     if left is None or right is None or function is None or e.function is not None or e.type not in _NUMBERS:
         return None
-    arrow = e.type.arrow  # type: ignore[union-attr]
+    arrow = e.type.arrow
 
     def evaluate(batch: ColumnBatch) -> Any:
         a, c = left(batch), right(batch)
@@ -87,7 +87,7 @@ def _arithmetic(e: b.ArithmeticOp) -> Evaluate | None:
             raise NotColumnarError
         if c.null_count if isinstance(c, pa.Array) else not c.is_valid:
             raise NotColumnarError
-        return function(a.cast(arrow), c.cast(arrow))
+        return function(a.cast(arrow, safe=False), c.cast(arrow, safe=False))
 
     return evaluate
 
@@ -169,8 +169,11 @@ def _membership(e: b.Membership) -> Evaluate | None:
     if not all(isinstance(i, b.Constant) for i in e.items):
         return None
     values = [i.value for i in e.items if isinstance(i, b.Constant) and i.value is not None]
-    items = to_arrow(values, type_)
-    return lambda batch: _fill(pc.is_in(operand(batch), value_set=items))
+    if type_ == STRING:
+        items = to_arrow(values, type_)
+        return lambda batch: _fill(pc.is_in(operand(batch), value_set=items))
+    numbers = to_arrow(values, BIGINT)
+    return lambda batch: _fill(pc.is_in(operand(batch).cast(pa.int64()), value_set=numbers))
 
 
 _COMPILE: dict[type, Callable[[Any], Evaluate | None]] = {

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, group_codes, last_of_each, running_max
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
 from kalam_jupyter.ksql.operators.running import ColumnAggregator
 
@@ -78,17 +79,17 @@ class StreamAggregate:
         columns = self._columns
         assert columns is not None
         arguments = columns.evaluate(batch)
-        codes, first = group_codes(batch.key)
+        grouping = Grouping.of(batch.key)
         groups = []
-        for key in batch.take(first).key_rows():
+        for key in batch.take(grouping.first).key_rows():
             hashed = store_key(key)
             group = self._groups.get(hashed)
             if group is None:
                 group = self._groups[hashed] = [self._aggregator.initial(), NEVER]
             groups.append(group)
-        results = columns.run([g[0] for g in groups], codes, arguments)
-        ts = running_max(batch.ts, codes, np.array([g[1] for g in groups], dtype=np.int64))
-        for group, last in zip(groups, last_of_each(ts, codes, len(groups)), strict=True):
+        results = columns.run([g[0] for g in groups], grouping, arguments)
+        ts = grouping.scan(np.maximum, batch.ts, np.array([g[1] for g in groups], dtype=np.int64))
+        for group, last in zip(groups, grouping.last(ts), strict=True):
             group[1] = last
         types = (*columns.types, *(c.type for c in batch.key_columns))
         return ColumnBatch((*results, *batch.key), types, batch.key, batch.key_columns, ts)

@@ -8,11 +8,8 @@ column batch have values (no null values, no tombstones) and no headers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Bools, Columns, Int64s
@@ -124,82 +121,3 @@ class ColumnBatch:
             return [Record(k, row, t) for k, row, t in zip(self.keys(), rows, ts, strict=True)]
         windows = zip(self.windows[0].tolist(), self.windows[1].tolist(), strict=True)
         return [Record(k, row, t, w) for k, row, t, w in zip(self.keys(), rows, ts, windows, strict=True)]
-
-
-Codes = npt.NDArray[np.int64]
-
-
-def group_codes(arrays: Sequence[pa.Array], numbers: Sequence[Int64s] = ()) -> tuple[Codes, Codes]:
-    """Number the distinct combinations of columns without NULLs, in order of appearance.
-
-    Returns
-    -------
-    codes : numpy int64 array
-        The number of each row's combination.
-    first : numpy int64 array
-        The first row of each combination.
-    """
-    combined: Any = None
-    size = 1
-    for part, count in map(_codes, (*arrays, *map(pa.array, numbers))):
-        if combined is None:
-            combined, size = part, count
-            continue
-        if size * count > 1 << 62:
-            combined, uniques = pd.factorize(combined)
-            size = len(uniques)
-        combined = combined * count + part
-        size *= count
-    codes, uniques = pd.factorize(combined)
-    n = len(codes)
-    first = np.empty(len(uniques), dtype=np.int64)
-    first[codes[::-1]] = np.arange(n - 1, -1, -1)
-    return codes.astype(np.int64, copy=False), first
-
-
-def _codes(array: pa.Array) -> tuple[Codes, int]:
-    encoded = array.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), max(len(encoded.dictionary), 1)
-
-
-def running_max(values: Int64s, codes: Codes, start: Int64s) -> Int64s:
-    """Return the largest value of each row's group so far; `start` is what each group had before."""
-    values = np.maximum(values, start[codes])
-    if len(start) == 1:
-        return np.maximum.accumulate(values)
-    order = np.argsort(codes, kind="stable")
-    low = int(values.min())
-    span = int(values.max()) - low + 1
-    if span * len(start) >= 1 << 62:
-        return _running_max_slow(values, codes, len(start))
-    lifted = values[order] - low + codes[order] * span
-    out = np.empty_like(values)
-    out[order] = np.maximum.accumulate(lifted) - codes[order] * span + low
-    return out
-
-
-def _running_max_slow(values: Int64s, codes: Codes, groups: int) -> Int64s:
-    best = [-(1 << 63)] * groups
-    out = []
-    for c, v in zip(codes.tolist(), values.tolist(), strict=True):
-        if v > best[c]:
-            best[c] = v
-        out.append(best[c])
-    return np.array(out, dtype=np.int64)
-
-
-def ranks(codes: Codes, groups: int) -> Int64s:
-    """Return the number of each row within its group, from 1."""
-    order = np.argsort(codes, kind="stable")
-    counts = np.bincount(codes, minlength=groups)
-    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-    out = np.empty(len(codes), dtype=np.int64)
-    out[order] = np.arange(len(codes)) - starts[codes[order]] + 1
-    return out
-
-
-def last_of_each(values: Int64s, codes: Codes, groups: int) -> list[int]:
-    """Return the value in each group's last row."""
-    out = np.empty(groups, dtype=np.int64)
-    out[codes] = values
-    return out.tolist()  # type: ignore[no-any-return]

@@ -26,6 +26,17 @@ class JoinShape:
     left_width: int
     right_width: int
     num_keys: int = 1
+    sessions: bool = False
+
+    def at(self, r: Record) -> Key:
+        """Return where a record is stored: its key, with the session or the window's start.
+
+        The bytes of a time window's key hold no end, so windows of different sizes match by their start.
+        """
+        assert r.key is not None
+        if r.window is None:
+            return store_key(r.key)
+        return store_key((*r.key, r.window if self.sessions else r.window[0]))
 
     def preserves(self, side: int) -> bool:
         """Whether rows of this side appear without a match."""
@@ -102,8 +113,7 @@ class StreamStreamJoin:
             self._stream_time = ts
         if self._grace is not None:
             self._flush(out)
-        assert r.key is not None
-        key = store_key((*r.key, r.window))
+        key = self._shape.at(r)
         other = 1 - side
         self._number += 1
         entry = _Entry(ts, self._number, r)
@@ -213,7 +223,7 @@ class StreamTableJoin:
             for r in records:
                 if r.key is None:
                     continue
-                key = store_key((*r.key, r.window))
+                key = self._shape.at(r)
                 if r.row is None:
                     rows.pop(key, None)
                 else:
@@ -224,7 +234,7 @@ class StreamTableJoin:
         for r in records:
             if r.row is None:
                 continue
-            match = None if r.key is None else rows.get(store_key((*r.key, r.window)))
+            match = None if r.key is None else rows.get(self._shape.at(r))
             if match is None and inner:
                 continue
             r.row = shape.row(r.row, match, r.key, r.ts)
@@ -256,7 +266,7 @@ class TableTableJoin:
         for r in records:
             if r.key is None:
                 continue
-            key = store_key((*r.key, r.window))
+            key = self._shape.at(r)
             other = theirs.get(key)
             before = mine.pop(key, None)
             if r.row is not None:

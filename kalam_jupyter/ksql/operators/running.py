@@ -1,6 +1,4 @@
-"""Aggregates over column batches: each row's running result, in arrival order, with the state kept where the
-row form keeps it.
-"""
+"""Aggregates over column batches: each row's running result, the state kept where the row form keeps it."""
 
 from __future__ import annotations
 
@@ -12,101 +10,116 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, INTEGER, DataType, from_arrow, to_arrow
 from kalam_jupyter.ksql.functions.registry import Aggregation
-from kalam_jupyter.ksql.operators.column_batch import Codes, ranks
-from kalam_jupyter.ksql.values.errors import AggregationError
+from kalam_jupyter.ksql.operators.grouping import Grouping
 
-#: From (states by group, codes, argument or None) to the running results; updates the states.
-Running = Callable[[list[Any], Codes, pa.Array | None], pa.Array]
+#: From (states by group, grouping, argument or None) to the running results; updates the states.
+Running = Callable[[list[Any], Grouping, pa.Array | None], pa.Array]
 
 
 def running_aggregate(function: Aggregation) -> Running | None:
-    """Return the columnar form of an aggregate; None if it takes several arguments."""
+    """Return the column form of an aggregate; None if it takes several arguments."""
     if len(function.columns) > 1 or function.type is None:
         return None
-    type_ = function.types[0] if function.types else None
-    special = _SPECIAL.get((function.name.upper(), type_))
-    if function.name.upper() == "COUNT":
+    name = function.name.upper()
+    if name == "COUNT":
         return _count
+    type_ = function.types[0] if function.types else None
+    special = _SPECIAL.get((name, type_))
     return special(function) if special is not None else _generic(function)
 
 
-def _count(states: list[Any], codes: Codes, values: pa.Array | None) -> pa.Array:
-    groups = len(states)
+def _valid(values: pa.Array) -> Any:
+    return values.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _filled(values: pa.Array, filler: Any) -> Any:
+    """Return a column as numpy, NULLs replaced."""
+    if values.null_count:
+        values = values.fill_null(filler)
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _running_count(states: list[Any], grouping: Grouping, values: pa.Array | None) -> Any:
     before = np.array(states, dtype=np.int64)
     if values is None or not values.null_count:
-        out = ranks(codes, groups) + before[codes]
-        states[:] = (before + np.bincount(codes, minlength=groups)).tolist()
-        return pa.array(out)
-    counts = states
-    result = []
-    for c, valid in zip(codes.tolist(), values.is_valid().to_pylist(), strict=True):
-        if valid:
-            counts[c] += 1
-        result.append(counts[c])
-    return pa.array(result, type=pa.int64())
+        return grouping.rank + 1 + before[grouping.codes]
+    return grouping.running_sum(_valid(values).astype(np.int64), before)
 
 
-def _numbers(values: pa.Array | None) -> list[Any]:
+def _count(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
+    out = _running_count(states, grouping, values)
+    states[:] = grouping.last(out)
+    return pa.array(out)
+
+
+def _sum_double(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
+    out = _running_double(states, grouping, values)
+    states[:] = grouping.last(out)
+    return pa.array(out)
+
+
+def _running_double(states: list[Any], grouping: Grouping, values: pa.Array | None) -> Any:
     assert values is not None
-    return values.to_pylist() if values.null_count else values.to_numpy(zero_copy_only=False).tolist()
+    # A NULL adds nothing: a sum that began at 0.0 is never -0.0, so adding 0.0 changes no bit of it.
+    return grouping.scan(np.add, _filled(values, 0.0), np.array(states, dtype=np.float64))
 
 
-def _sum_double(function: Aggregation) -> Running:
-    def run(states: list[Any], codes: Codes, values: pa.Array | None) -> pa.Array:
-        out = []
-        append = out.append
-        for c, v in zip(codes.tolist(), _numbers(values), strict=True):
-            if v is not None:
-                states[c] += v
-            append(states[c])
-        return pa.array(out, type=pa.float64())
+def _running_integer(states: list[Any], grouping: Grouping, values: pa.Array | None, bits: int) -> Any:
+    assert values is not None
+    added = _filled(values, 0).astype(np.int64)
+    out = grouping.running_sum(added, np.array(states, dtype=np.int64))
+    return out.astype(np.int32).astype(np.int64) if bits == 32 else out
+
+
+def _sum_integer(bits: int) -> Running:
+    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        out = _running_integer(states, grouping, values, bits)
+        states[:] = grouping.last(out)
+        return pa.array(out.astype(np.int32) if bits == 32 else out)
 
     return run
 
 
-def _sum_integer(bits: int) -> Callable[[Aggregation], Running]:
-    low, high, modulus = -(1 << bits - 1), (1 << bits - 1) - 1, 1 << bits
+def _avg(total: Callable[[list[Any], Grouping, pa.Array | None], Any]) -> Running:
+    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        sums = total([s[0] for s in states], grouping, values)
+        counts = _running_count([s[1] for s in states], grouping, values)
+        states[:] = [list(s) for s in zip(grouping.last(sums), grouping.last(counts), strict=True)]
+        if sums.dtype == np.float64:
+            return pa.array(np.divide(sums, counts, out=np.zeros(len(sums)), where=counts != 0))
+        # Python divides big integers exactly rounded; numpy would round them to a double first.
+        quotients = [s / n if n else 0.0 for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
+        return pa.array(quotients, type=pa.float64())
+
+    return run
+
+
+def _extreme(fold: np.ufunc) -> Callable[[Aggregation], Running]:
+    largest = fold is np.maximum
 
     def make(function: Aggregation) -> Running:
-        arrow = pa.int32() if bits == 32 else pa.int64()
+        type_ = function.types[0]
+        assert type_ is not None
+        generic = _generic(function)
+        arrow = type_.arrow
+        if type_ == DOUBLE:
+            neutral: Any = -np.inf if largest else np.inf
+        else:
+            limits = np.iinfo(np.int32 if type_ == INTEGER else np.int64)
+            neutral = limits.min if largest else limits.max
 
-        def run(states: list[Any], codes: Codes, values: pa.Array | None) -> pa.Array:
-            out = []
-            append = out.append
-            for c, v in zip(codes.tolist(), _numbers(values), strict=True):
-                if v is not None:
-                    total = states[c] + v
-                    if not low <= total <= high:
-                        total = (total - low) % modulus + low
-                    states[c] = total
-                append(states[c])
-            return pa.array(out, type=arrow)
-
-        return run
-
-    return make
-
-
-def _avg(bits: int) -> Callable[[Aggregation], Running]:
-    low, high, modulus = -(1 << bits - 1), (1 << bits - 1) - 1, 1 << bits
-    whole = bits < 128
-
-    def make(function: Aggregation) -> Running:
-        def run(states: list[Any], codes: Codes, values: pa.Array | None) -> pa.Array:
-            sums, counts = [s[0] for s in states], [s[1] for s in states]
-            out = []
-            append = out.append
-            for c, v in zip(codes.tolist(), _numbers(values), strict=True):
-                if v is not None:
-                    total = sums[c] + v
-                    if whole and not low <= total <= high:
-                        total = (total - low) % modulus + low
-                    sums[c] = total
-                    counts[c] += 1
-                n = counts[c]
-                append(sums[c] / n if n else 0.0)
-            states[:] = [[s, n] for s, n in zip(sums, counts, strict=True)]
-            return pa.array(out, type=pa.float64())
+        def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
+            assert values is not None
+            numbers = _filled(values, neutral)
+            if type_ == DOUBLE and (np.isnan(numbers).any() or any(s is not None and s != s for s in states)):
+                return generic(states, grouping, values)
+            before = np.array([neutral if s is None else s for s in states], dtype=numbers.dtype)
+            known = np.array([s is not None for s in states])
+            out = grouping.scan(fold, numbers, before)
+            seen = grouping.scan(np.logical_or, _valid(values), known)
+            lasts, any_seen = grouping.last(out), grouping.last(seen)
+            states[:] = [v if s else None for v, s in zip(lasts, any_seen, strict=True)]
+            return pa.array(out, mask=~seen, type=arrow)
 
         return run
 
@@ -114,19 +127,20 @@ def _avg(bits: int) -> Callable[[Aggregation], Running]:
 
 
 def _generic(function: Aggregation) -> Running:
-    """Any aggregate of one argument, by its own functions; only rows are saved."""
+    """Any aggregate of at most one argument, by its own functions."""
     add, result, type_ = function.add, function.result, function.type
     argument = function.types[0] if function.types else None
     assert type_ is not None
 
-    def run(states: list[Any], codes: Codes, values: pa.Array | None) -> pa.Array:
+    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
         out = []
+        codes = grouping.codes.tolist()
         if values is None or argument is None:
-            for c in codes.tolist():
+            for c in codes:
                 states[c] = add(states[c])
                 out.append(result(states[c]))
         else:
-            for c, v in zip(codes.tolist(), from_arrow(values, argument), strict=True):
+            for c, v in zip(codes, from_arrow(values, argument), strict=True):
                 states[c] = add(states[c], v)
                 out.append(result(states[c]))
         return to_arrow(out, type_)
@@ -135,12 +149,17 @@ def _generic(function: Aggregation) -> Running:
 
 
 _SPECIAL: dict[tuple[str, DataType | None], Callable[[Aggregation], Running]] = {
-    ("SUM", DOUBLE): _sum_double,
-    ("SUM", INTEGER): _sum_integer(32),
-    ("SUM", BIGINT): _sum_integer(64),
-    ("AVG", DOUBLE): _avg(128),
-    ("AVG", INTEGER): _avg(32),
-    ("AVG", BIGINT): _avg(64),
+    ("SUM", DOUBLE): lambda f: _sum_double,
+    ("SUM", INTEGER): lambda f: _sum_integer(32),
+    ("SUM", BIGINT): lambda f: _sum_integer(64),
+    ("AVG", DOUBLE): lambda f: _avg(_running_double),
+    ("AVG", INTEGER): lambda f: _avg(lambda s, g, v: _running_integer(s, g, v, 32)),
+    ("AVG", BIGINT): lambda f: _avg(lambda s, g, v: _running_integer(s, g, v, 64)),
+    **{
+        (name, type_): _extreme(fold)
+        for name, fold in (("MIN", np.minimum), ("MAX", np.maximum))
+        for type_ in (INTEGER, BIGINT, DOUBLE)
+    },
 }
 
 
@@ -170,16 +189,13 @@ class ColumnAggregator:
         return [None if argument is None else argument(batch) for _, argument in self._calls]
 
     def run(
-        self, groups: Sequence[list[Any]], codes: Codes, arguments: Sequence[pa.Array | None]
+        self, groups: Sequence[list[Any]], grouping: Grouping, arguments: Sequence[pa.Array | None]
     ) -> list[pa.Array]:
-        """Fold the rows into the groups' states (lists, one item per call) and return the running results."""
+        """Fold the rows into the groups' states (lists, one item per call); return the running results."""
         out = []
-        try:
-            for i, (function, _) in enumerate(self._calls):
-                states = [g[i] for g in groups]
-                out.append(function(states, codes, arguments[i]))
-                for g, state in zip(groups, states, strict=True):
-                    g[i] = state
-        except AggregationError:
-            raise
+        for i, (function, _) in enumerate(self._calls):
+            states = [g[i] for g in groups]
+            out.append(function(states, grouping, arguments[i]))
+            for g, state in zip(groups, states, strict=True):
+                g[i] = state
         return out

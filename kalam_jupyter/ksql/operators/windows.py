@@ -17,7 +17,8 @@ import pyarrow as pa
 from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT
 from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
-from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, group_codes, last_of_each, running_max
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Record, store_key
 from kalam_jupyter.ksql.operators.running import ColumnAggregator
 
@@ -119,7 +120,8 @@ class TimeWindowAggregate:
         if not len(starts):
             empty = [pa.nulls(0, t.arrow) for t in types]
             return ColumnBatch(empty, types, batch.key, batch.key_columns, batch.ts, None, bounds)
-        codes, first = group_codes(batch.key, [starts])
+        grouping = Grouping.of(batch.key, [starts])
+        first = grouping.first
         groups = []
         for key, start in zip(batch.take(first).key_rows(), starts[first].tolist(), strict=True):
             windows = self._windows.setdefault(start, {})
@@ -128,9 +130,9 @@ class TimeWindowAggregate:
             if group is None:
                 group = windows[hashed] = [self._aggregator.initial(), NEVER, key]
             groups.append(group)
-        results = columns.run([g[0] for g in groups], codes, arguments)
-        ts = running_max(batch.ts, codes, np.array([g[1] for g in groups], dtype=np.int64))
-        for group, last in zip(groups, last_of_each(ts, codes, len(groups)), strict=True):
+        results = columns.run([g[0] for g in groups], grouping, arguments)
+        ts = grouping.scan(np.maximum, batch.ts, np.array([g[1] for g in groups], dtype=np.int64))
+        for group, last in zip(groups, grouping.last(ts), strict=True):
             group[1] = last
         row = (*results, *batch.key, pa.array(bounds[0]), pa.array(bounds[1]))
         return ColumnBatch(row, types, batch.key, batch.key_columns, ts, None, bounds)

@@ -395,6 +395,7 @@ class _JoinPlanning:
             before_ms=0 if within is None else within.before.ms,
             after_ms=0 if within is None else within.after.ms,
             grace_ms=None if within is None or within.grace is None else within.grace.ms,
+            sessions=self._left.window is not None and self._left.window.type == "SESSION",
         )
 
     def _foreign(self, left_e: ast.Expression, right_e: ast.Expression, left_key: Bound) -> JoinedRelation:

@@ -143,7 +143,7 @@ class AggregateStep(Unary):
 
 @dataclass(frozen=True, kw_only=True)
 class JoinStep(Step):
-    """A join of two inputs. `foreign_key` and `within` only where the type has them."""
+    """A join of two inputs. `sessions`: their keys are session windowed."""
 
     left: Step
     right: Step
@@ -153,6 +153,7 @@ class JoinStep(Step):
     before_ms: int = 0
     after_ms: int = 0
     grace_ms: int | None = None
+    sessions: bool = False
 
     @property
     def inputs(self) -> tuple[Step, ...]:

@@ -120,7 +120,9 @@ class _Builder:
 
     def _join(self, step: steps.JoinStep) -> list[Path]:
         left, right = self.build(step.left), self.build(step.right)
-        shape = JoinShape(step.kind, len(step.left.layout), len(step.right.layout), len(step.key))
+        shape = JoinShape(
+            step.kind, len(step.left.layout), len(step.right.layout), len(step.key), step.sessions
+        )
         operator: Any
         if step.join_type == "STREAM_STREAM":
             operator = StreamStreamJoin(shape, step.before_ms, step.after_ms, step.grace_ms)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from kalam_jupyter.engine.batch import Codec, Payload, StoredBatch, Window
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Row, store_key
 
 #: A current row: key, value, timestamp, window.
@@ -99,19 +100,14 @@ class Materialization:
 
 
 def _last_of_each_key(payload: Payload) -> Any:
+    """Return the positions of the last record of each key and window, in order."""
     columns = payload.columns
-    arrays = {str(i): a for i, a in enumerate(columns.key)}
-    if columns.windows is not None:
-        arrays["start"], arrays["end"] = map(pa.array, columns.windows)
-    if columns.key_valid is not None:
-        arrays["valid"] = pa.array(columns.key_valid)
-    arrays["position"] = pa.array(np.arange(payload.num_rows))
-    names = [n for n in arrays if n != "position"]
-    try:
-        grouped = pa.table(arrays).group_by(names, use_threads=False).aggregate([("position", "max")])
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nested keys
-        return np.arange(payload.num_rows)
-    return np.sort(grouped["position_max"].to_numpy())
+    n = payload.num_rows
+    nulls = any(a.null_count for a in columns.key) or columns.key_valid is not None
+    if not columns.key or nulls or any(pa.types.is_nested(a.type) for a in columns.key):
+        return np.arange(n)
+    grouping = Grouping.of(columns.key, columns.windows or ())
+    return np.sort(np.array(grouping.last(np.arange(n)), dtype=np.int64))
 
 
 def _take(payload: Payload, positions: Any) -> Payload:

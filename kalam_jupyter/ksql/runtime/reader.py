@@ -173,16 +173,16 @@ def _timestamp_extractor(
     stored = source.stored_schema
     columns = stored.key if column.key else stored.value
     position = [c.name for c in columns].index(name)
-    is_text = column.type != TIMESTAMP and parse is not None
+    parse_text = None if column.type == TIMESTAMP else parse
 
     def extract(key: Row | None, value: Row) -> int:
         row = key if column.key else value
         moment = None if row is None else row[position]
         if moment is None:
             raise EvaluationError(f"the timestamp column {name} is null")
-        ms = parse(moment) if is_text else moment  # type: ignore[misc]
+        ms: int = moment if parse_text is None else parse_text(moment)
         if ms < 0:
             raise EvaluationError(f"the timestamp column {name} is negative: {ms}")
-        return ms  # type: ignore[no-any-return]
+        return ms
 
     return extract

@@ -44,7 +44,7 @@ class Reporter:
     def deserialization(self, stored: StoredBatch, topic: str, error: DecodeError) -> None:
         """Report a record whose bytes could not be read."""
         data = None if error.data is None else base64.b64encode(error.data).decode()
-        detail = {
+        detail: dict[str, Any] = {
             "target": error.target,
             "errorMessage": error.message,
             "recordB64": data,
@@ -64,12 +64,24 @@ class Reporter:
 
     def record_error(self, topic: str, message: str, offset: int | None = None) -> None:
         """Report a record that an operator had to drop."""
-        detail = {"errorMessage": message, "record": None, "cause": [], "topic": topic, "offset": offset}
+        detail: dict[str, Any] = {
+            "errorMessage": message,
+            "record": None,
+            "cause": [],
+            "topic": topic,
+            "offset": offset,
+        }
         self._add("record", 1, "recordProcessingError", detail)
 
     def serialization(self, topic: str, message: str) -> None:
         """Report a result that could not be written."""
-        detail = {"target": "value", "errorMessage": message, "record": None, "cause": [], "topic": topic}
+        detail: dict[str, Any] = {
+            "target": "value",
+            "errorMessage": message,
+            "record": None,
+            "cause": [],
+            "topic": topic,
+        }
         self._add("serializer", 2, "serializationError", detail)
 
     def drain(self, now_ms: int) -> Batch | None:

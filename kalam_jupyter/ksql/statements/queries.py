@@ -167,7 +167,7 @@ def _query_id(properties: ast.Properties, run: Run) -> str | None:
     name = given.get("QUERY_ID")
     if name is None:
         return None
-    name = name.upper()
+    name = str(name).upper()
     if not re.fullmatch(r"[A-Z0-9_]+", name) or _RESERVED_IDS.match(name):
         raise StatementError(
             f"Invalid query id: {name}. It must be of letters, digits and '_', without a reserved prefix."
