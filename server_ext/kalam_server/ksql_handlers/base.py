@@ -10,6 +10,7 @@ import orjson
 from tornado import web
 from tornado.iostream import StreamClosedError
 
+from kalam_server.context import Context
 from kalam_server.negotiate import JSON, KSQL_JSON, NotAcceptableError, select
 from kalam_server.route import Route
 from kalam_server.service import ServiceClosedError
@@ -29,6 +30,11 @@ class KsqlRoute(Route):
     serves: Sequence[str] | None = (KSQL_JSON, JSON)
     #: What a wildcard in ``Accept`` gets.
     favourite: str | None = JSON
+
+    def initialize(self, context: Context) -> None:
+        """Take the mount's context. The body is JSON whatever its type says: Tornado must not read a form."""
+        super().initialize(context)
+        self.request.headers.pop("Content-Type", None)
 
     async def begin(self) -> None:
         """Refuse who may not call, and what cannot be answered in a form that is asked for."""
