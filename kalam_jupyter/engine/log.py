@@ -50,6 +50,8 @@ class Log:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             os.chmod(path, 0o600)
             self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            # the lock file keeps others out already; without locks in shared memory a commit is cheaper
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
