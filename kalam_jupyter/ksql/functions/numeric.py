@@ -47,7 +47,7 @@ def _kernel(name: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def _double_kernel(name: str) -> Callable[[pa.Array], pa.Array]:
-    return lambda array: pc.call_function(name, [array.cast(pa.float64())])
+    return lambda array: pc.call_function(name, [array.cast(pa.float64(), safe=False)])
 
 
 @functions.scalar(
@@ -64,8 +64,16 @@ def abs_long(x: int) -> int:
     return n.wrap_long(abs(x))
 
 
-functions.scalar("abs(x DOUBLE) -> DOUBLE", columnar=_kernel("abs"))(abs)
-functions.scalar("abs(x DECIMAL)", returns=_same)(abs)
+@functions.scalar("abs(x DOUBLE) -> DOUBLE", columnar=_kernel("abs"))
+def abs_double(x: float) -> float:
+    """Absolute value."""
+    return abs(x)
+
+
+@functions.scalar("abs(x DECIMAL)", returns=_same)
+def abs_decimal(x: Decimal) -> Decimal:
+    """Absolute value, in the argument's type."""
+    return abs(x)
 
 
 @functions.scalar("ceil(x INT) -> INT", "ceil(x BIGINT) -> BIGINT", examples=[("CEIL(1.3)", "2.0")])
@@ -188,7 +196,10 @@ def _down(x: Decimal, digits: int) -> Decimal:
     return _round_decimal(x, digits, ROUND_DOWN)
 
 
-functions.scalar("trunc(x DOUBLE) -> BIGINT")(n.saturate_long)
+@functions.scalar("trunc(x DOUBLE) -> BIGINT")
+def trunc_double(x: float) -> int:
+    """Whole number toward zero, held at the limits of BIGINT; NaN gives 0."""
+    return n.saturate_long(x)
 
 
 @functions.scalar("trunc(x DECIMAL)", returns=_integer_part)
