@@ -37,6 +37,7 @@ from kalam_jupyter.kalam.statements.nodes import Name
 from kalam_jupyter.kalam.storage import Storages
 from kalam_jupyter.kalam.system import SystemTables
 from kalam_jupyter.kalam.topics import Topics
+from kalam_jupyter.kalam.vectors import VectorSearch
 
 _ROLES = ("user", "service", "dba", "system")
 _OPERATIONS = {"insert": "insert", "update": "update", "delete": "delete"}
@@ -77,6 +78,7 @@ class Kalam:
         self.storages = Storages(self)
         first_boot(self)
         self.seqs.advance_past(self._newest_seq())
+        self.vectors = VectorSearch()
         self.queries = QueryEngine(self)
         self.topics = Topics(self)
         self.live = LiveQueries(self)
@@ -211,6 +213,7 @@ class Kalam:
         self._definitions.pop(table.qualified, None)
         self.cache.pop(("sources", table.qualified), None)
         self.live.table_altered(table)
+        self.vectors.forget(table)
 
     def relation(self, table: TableDef) -> Relation:
         """Return the relation that holds a table's rows."""

@@ -21,9 +21,11 @@ from kalam_jupyter.kalam.catalog import TableDef, ViewDef
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.functions import generator_udfs, json_udfs
-from kalam_jupyter.kalam.predicate import ParameterMissingError
+from kalam_jupyter.kalam.predicate import ParameterMissingError, parameter
 from kalam_jupyter.kalam.result import Result, annotated_schema
 from kalam_jupyter.kalam.rowfilter import run_sql
+from kalam_jupyter.kalam.tokens import PARAM
+from kalam_jupyter.kalam.vectors import vector_udfs
 
 if TYPE_CHECKING:
     from datafusion import DataFrame, SessionContext
@@ -115,7 +117,7 @@ class QueryEngine:
     ) -> pa.Table:
         if prepared.parameters > len(params):
             raise ParameterMissingError(len(params) + 1)
-        context, denied, tables = self._context(session, prepared, namespace)
+        context, denied, tables = self._context(session, prepared, namespace, params)
         text = prepared.fill(session.user_id, session.role)
         values = {str(i): v for i, v in enumerate(params, 1)}
         try:
@@ -182,7 +184,7 @@ class QueryEngine:
         return classify(text)
 
     def _context(
-        self, session: Session, prepared: rewrite.Prepared, namespace: str
+        self, session: Session, prepared: rewrite.Prepared, namespace: str, params: Sequence[Any]
     ) -> tuple[SessionContext, dict[str, StatementError], list[TableDef]]:
         """Make a session context with the tables the text could mean; also those refused, and the stored
         ones."""
@@ -203,11 +205,13 @@ class QueryEngine:
             names = tuple((t.namespace, t.name) for t in self._kalam.tables())
         for ns, name in names:
             filling.add(ns or namespace, name)
+        for call in prepared.vector_calls:
+            filling.add_search(call, params, namespace)
         return context, filling.denied, filling.tables
 
     def _register_functions(self, context: SessionContext, words: frozenset[str]) -> None:
         if self._udfs is None:
-            self._udfs = {**json_udfs(), **generator_udfs(self._kalam.generators)}
+            self._udfs = {**json_udfs(), **generator_udfs(self._kalam.generators), **vector_udfs()}
         for word in words:
             if (function := self._udfs.get(word)) is not None:
                 context.register_udf(function)
@@ -225,7 +229,7 @@ class QueryEngine:
         StatementError
         """
         prepared = rewrite.prepare(view.sql)
-        context, denied, _ = self._context(session, prepared, view.default_namespace)
+        context, denied, _ = self._context(session, prepared, view.default_namespace, ())
         try:
             run_sql(context, prepared.fill(session.user_id, session.role), {})
         except Exception as error:  # the query engine raises bare Exception and ValueError
@@ -315,6 +319,17 @@ class _Filling:
             pairs = zip(names, view.columns, strict=True)
             frame = frame.select(*[datafusion.col(quote(a)).alias(b) for a, b in pairs])
         self._schema(view.namespace).register_table(view.name, frame.into_view())
+
+    def add_search(self, call: rewrite.VectorCall, params: Sequence[Any], namespace: str) -> None:
+        """Run a `vector_search` and register its rows as the table that stands for it."""
+        kalam, (ns, _, name) = self._kalam, call.table.lower().rpartition(".")
+        table = kalam.table(ns or namespace, name)
+        kalam.check_read(self._session, table)
+        query = parameter(params, int(call.query.text[1:])) if call.query.kind == PARAM else call.query.text
+        owner = kalam.owner(self._session, table)
+        batches = self._queries.batches(self._session, table, deleted=False)
+        found = kalam.vectors.search(table, owner, batches, call.column.lower(), query, call.k)
+        self._register(namespace, call.name, [found], found.schema)
 
     def _register(
         self, namespace: str, name: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema

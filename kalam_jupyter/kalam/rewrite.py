@@ -17,6 +17,7 @@ from kalam_jupyter.kalam.tokens import (
     OP,
     PARAM,
     QUOTED,
+    STRING,
     WORD,
     Token,
     position_of,
@@ -50,6 +51,25 @@ JSON_FUNCTIONS = frozenset(
 
 
 @dataclass(frozen=True)
+class VectorCall:
+    """``vector_search('ns.table', 'column', query [, k])``, replaced by a table name.
+
+    Attributes
+    ----------
+    name : str
+        The table that takes its place.
+    query : Token
+        A string or a parameter.
+    """
+
+    name: str
+    table: str
+    column: str
+    query: Token
+    k: int
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What is known about a query text.
 
@@ -79,6 +99,7 @@ class Prepared:
     parameters: int
     uses_information_schema: bool
     functions: frozenset[str]
+    vector_calls: tuple[VectorCall, ...]
 
     def fill(self, user: str, role: str) -> str:
         """Return the text with the context functions replaced by literals."""
@@ -100,7 +121,8 @@ def prepare(sql: str) -> Prepared:
     """
     sql = _rewrite_json(sql.strip().rstrip(";").rstrip())
     tokens = tokenize(sql)
-    edits = list(_context_edits(sql, tokens))
+    calls = _vector_calls(sql, tokens)
+    edits = sorted([*_context_edits(sql, tokens), *((a, b, call.name, None) for a, b, call in calls)])
     order_at = _order_position(tokens)
     parts: list[tuple[str, str | None]] = []
     at = 0
@@ -122,6 +144,7 @@ def prepare(sql: str) -> Prepared:
         max((int(t.text[1:]) for t in tokens if t.kind == PARAM), default=0),
         "information_schema" in identifiers,
         frozenset(w.lower() for w in words),
+        tuple(call for *_, call in calls),
     )
 
 
@@ -171,6 +194,28 @@ def _context_edits(sql: str, tokens: list[Token]) -> list[tuple[int, int, str, s
         elif t.text in ROW_FUNCTIONS and empty_call:
             edits.append((t.start, tokens[i + 2].end, f"{ROW_FUNCTIONS[t.text]}(random())", None))
     return edits
+
+
+def _vector_calls(sql: str, tokens: list[Token]) -> list[tuple[int, int, VectorCall]]:
+    """(start, end, call) of every `vector_search`; its arguments are literals, the query may be a
+    parameter."""
+    found: list[tuple[int, int, VectorCall]] = []
+    for i, t in enumerate(tokens):
+        if t.kind != WORD or t.text != "VECTOR_SEARCH" or tokens[i + 1].text != "(":
+            continue
+        end = _closing(sql, tokens, i + 1)
+        given = [x for x in tokens[i + 2 : end] if x.text != ","]
+        kinds = [x.kind for x in given]
+        if len(given) not in (3, 4) or kinds[:2] != [STRING, STRING] or kinds[2] not in (STRING, PARAM):
+            text = "vector_search takes ('ns.table', 'column', query [, top_k])"
+            raise SqlSyntaxError(text, position_of(sql, t.start))
+        table, column, query, *rest = given
+        if rest and not rest[0].text.isdigit():
+            raise SqlSyntaxError("top_k must be a number", position_of(sql, rest[0].start))
+        k = int(rest[0].text) if rest else 10
+        call = VectorCall(f"kdb_vector_{len(found)}", table.text, column.text, query, k)
+        found.append((t.start, tokens[end].end, call))
+    return found
 
 
 _NO_ORDER = frozenset({"UNION", "EXCEPT", "INTERSECT", "GROUP", "DISTINCT", "HAVING", "ORDER", "VALUES"})

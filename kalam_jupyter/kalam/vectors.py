@@ -1,0 +1,227 @@
+"""Vectors: distance functions, and nearest-neighbour search over EMBEDDING columns.
+
+An indexed column is searched through an HNSW graph (usearch), which follows the table: before a search
+the rows that
+came and went since the last one are added and removed, told apart by their `_seq`. Other columns are scanned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kalam_jupyter.engine.types import Array
+from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.serialize import value_converter
+from kalam_jupyter.kalam.types import embedding_values
+
+if TYPE_CHECKING:
+    from datafusion import ScalarUDF
+
+Floats = npt.NDArray[np.float32]
+Seqs = npt.NDArray[np.int64]
+_METRICS = {"cosine": "cos", "l2": "l2sq", "dot": "ip"}
+_RESULT = pa.schema([pa.field("row_id", pa.string()), pa.field("score", pa.float32())])
+
+
+def parse_vector(value: Any) -> Floats:
+    """Return a query vector given as a list or as the text of a JSON array.
+
+    Raises
+    ------
+    StatementError
+    """
+    try:
+        return np.asarray(embedding_values(value), dtype=np.float32)
+    except (ValueError, TypeError):
+        raise StatementError(
+            "execution", f"'{value}' is not a vector: expected a JSON array of numbers"
+        ) from None
+
+
+def cosine_distance(rows: Floats, query: Floats) -> Floats:
+    """Return 1 - cosine for each row; 1.0 where a norm is zero."""
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 1 - (rows @ query) / norms
+    return np.where(norms == 0, np.float32(1), found).astype(np.float32)
+
+
+def l2_distance(rows: Floats, query: Floats) -> Floats:
+    """Return the Euclidean distance of each row."""
+    found: Floats = np.linalg.norm(rows - query, axis=1).astype(np.float32)
+    return found
+
+
+def inner_product(rows: Floats, query: Floats) -> Floats:
+    """Return the inner product with each row."""
+    return (rows @ query).astype(np.float32)
+
+
+_FUNCTIONS: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "cosine_distance": cosine_distance,
+    "l2_distance": l2_distance,
+    "inner_product": inner_product,
+}
+
+
+def _vectorised(name: str, function: Callable[[Floats, Floats], Floats]) -> Callable[..., pa.Array]:
+    def apply(vectors: pa.Array, queries: pa.Array) -> pa.Array:
+        texts = pc.unique(queries).to_pylist()
+        if len(texts) > 1 or not len(vectors):
+            one = [
+                _one(name, function, v, q)
+                for v, q in zip(vectors.to_pylist(), queries.to_pylist(), strict=True)
+            ]
+            return pa.array(one, type=pa.float32())
+        if texts[0] is None:
+            return pa.nulls(len(vectors), pa.float32())
+        query = parse_vector(texts[0])
+        present = vectors.drop_null()
+        lengths = pc.unique(pc.list_value_length(present)).to_pylist()
+        for length in lengths:
+            _check_size(name, length, len(query))
+        values = present.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, len(query))
+        found = np.full(len(vectors), np.nan, dtype=np.float32)
+        valid = vectors.is_valid().to_numpy(zero_copy_only=False)
+        found[valid] = function(values, query)
+        return pa.array(found, type=pa.float32(), mask=~valid)
+
+    return apply
+
+
+def _one(name: str, function: Callable[[Floats, Floats], Floats], vector: Any, query: Any) -> float | None:
+    if vector is None or query is None:
+        return None
+    parsed = parse_vector(query)
+    _check_size(name, len(vector), len(parsed))
+    return float(function(np.asarray([vector], dtype=np.float32), parsed)[0])
+
+
+def _check_size(name: str, row: int, query: int) -> None:
+    if row != query:
+        text = f"{name.upper()}() dimension mismatch: row has {row}, query has {query}"
+        raise ValueError(text)
+
+
+def vector_udfs() -> dict[str, ScalarUDF]:
+    """Return the distance functions by name: of a vector column and a vector as text."""
+    from datafusion import udf
+
+    types = [pa.list_(pa.float32()), pa.string()]
+    return {
+        name: udf(_vectorised(name, function), types, pa.float32(), "immutable", name)
+        for name, function in _FUNCTIONS.items()
+    }
+
+
+class _Index:
+    """The HNSW graph of one column of one owner's rows."""
+
+    def __init__(self, dimension: int, metric: str) -> None:
+        from usearch.index import Index
+
+        self._graph = Index(ndim=dimension, metric=_METRICS[metric], dtype="f32")
+        self._seqs: Seqs = np.empty(0, dtype=np.int64)
+        self.lock = threading.Lock()
+
+    def follow(self, seqs: Seqs, vectors: Floats) -> None:
+        """Bring the graph to the rows there are now."""
+        for gone in np.setdiff1d(self._seqs, seqs, assume_unique=True).tolist():
+            self._graph.remove(gone)
+        new = ~np.isin(seqs, self._seqs, assume_unique=True)
+        if new.any():
+            self._graph.add(seqs[new], vectors[new])
+        self._seqs = seqs
+
+    def nearest(self, query: Floats, k: int) -> list[int]:
+        """Return the `_seq` of the nearest rows, nearest first."""
+        if not len(self._seqs):
+            return []
+        return [int(key) for key in self._graph.search(query, min(k, len(self._seqs))).keys]
+
+
+class VectorSearch:
+    """Nearest-neighbour search of one `Kalam`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._indexes: dict[tuple[str, int, str, str, str], _Index] = {}
+
+    def search(
+        self, table: TableDef, owner: str, batches: Sequence[pa.RecordBatch], column: str, query: Any, k: int
+    ) -> pa.RecordBatch:
+        """Return (row_id, score) of the `k` nearest visible rows, best first.
+
+        The score grows with similarity: the cosine, the inner product, or 1 / (1 + distance) for L2.
+
+        Raises
+        ------
+        StatementError
+            If the column holds no vectors, or those of another size.
+        """
+        type_ = table.schema.column(column).type if column in table.by_name else None
+        if not isinstance(type_, Array) or type_.size is None:
+            raise StatementError("invalid_operation", f"Column '{column}' is not EMBEDDING")
+        wanted = parse_vector(query)
+        if len(wanted) != type_.size:
+            raise StatementError(
+                "execution",
+                f"vector_search() dimension mismatch: column has {type_.size}, query has {len(wanted)}",
+            )
+        keys, seqs, vectors = _columns(table, batches, column, type_.size)
+        metric = table.vectors.get(column)
+        if metric is None:
+            picked = np.argsort(-_scores("cosine", vectors, wanted), kind="stable")[:k]
+        else:
+            index = self._index(table, owner, column, metric, type_.size)
+            with index.lock:
+                index.follow(seqs, vectors)
+                nearest = index.nearest(wanted, k)
+            at = {seq: i for i, seq in enumerate(seqs.tolist())}
+            picked = np.array([at[seq] for seq in nearest], dtype=np.int64)
+        scores = _scores(metric or "cosine", vectors[picked], wanted)
+        convert = value_converter(table.schema.columns[table.key_index].type) or str
+        ids = [str(convert(keys[i].as_py())) for i in picked.tolist()]
+        return pa.record_batch([pa.array(ids, pa.string()), pa.array(scores, pa.float32())], schema=_RESULT)
+
+    def _index(self, table: TableDef, owner: str, column: str, metric: str, size: int) -> _Index:
+        key = (table.relation, table.incarnation, owner, column, metric)
+        with self._lock:
+            found = self._indexes.get(key)
+            if found is None:
+                found = self._indexes[key] = _Index(size, metric)
+            return found
+
+    def forget(self, table: TableDef) -> None:
+        """Drop the indexes of a table that is gone."""
+        with self._lock:
+            for key in [k for k in self._indexes if k[0] == table.relation]:
+                del self._indexes[key]
+
+
+def _columns(
+    table: TableDef, batches: Sequence[pa.RecordBatch], column: str, size: int
+) -> tuple[pa.ChunkedArray, Seqs, Floats]:
+    """Return keys, `_seq` and vectors of the rows that have one."""
+    data = pa.Table.from_batches(list(batches)) if batches else table.schema.arrow.empty_table()
+    data = data.filter(pc.is_valid(data.column(column)))
+    flat = data.column(column).combine_chunks()
+    vectors = flat.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, size)
+    key = table.schema.names[table.key_index]
+    return data.column(key), data.column("_seq").to_numpy(), vectors
+
+
+def _scores(metric: str, vectors: Floats, query: Floats) -> Floats:
+    if metric == "cosine":
+        return np.float32(1) - cosine_distance(vectors, query)
+    if metric == "dot":
+        return inner_product(vectors, query)
+    return (1 / (1 + l2_distance(vectors, query))).astype(np.float32)
