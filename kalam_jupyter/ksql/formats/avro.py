@@ -80,7 +80,7 @@ class AvroFormat:
         schema_id = schema_id_to_write(side)
         schema = _parsed(registry_of(side).schema(schema_id).text)
         writer = fastavro.parse_schema(_without_logical_types(schema.root), {})
-        convert = _writer(schema, schema.root, side_type(side))
+        convert = _item_writer(schema, schema.root, side_type(side))
         head = prefix(schema_id)
 
         def write(row: Row) -> bytes | None:
@@ -161,25 +161,26 @@ def _without_logical_types(schema: Any) -> Any:
     return schema
 
 
-def _reader(schema: AvroSchema, node: Any) -> Convert:
+def _reader(schema: AvroSchema, node: Any, inside: tuple[str, ...] = ()) -> Convert:
     """Return the conversion of what fastavro reads to physical values of `AvroSchema.type`."""
     node = schema.resolve(node)
     kind = node if isinstance(node, str) else node["type"]
     if kind == "record":
+        inside = (*inside, node["name"])
         fields = [
-            (f["name"], nullable(_reader(schema, f["type"])))
+            (f["name"], nullable(_reader(schema, f["type"], inside)))
             for f in node["fields"]
-            if schema.type(f["type"]) is not None
+            if schema.type(f["type"], inside) is not None
         ]
         return lambda v: tuple([read(v[name]) for name, read in fields])
     if kind == "array":
         if is_map_entry(schema.resolve(node["items"])):
-            entry = _reader(schema, node["items"])
+            entry = _reader(schema, node["items"], inside)
             return lambda v: dict(entry(e) for e in v)
-        element = nullable(_reader(schema, node["items"]))
+        element = nullable(_reader(schema, node["items"], inside))
         return lambda v: [element(e) for e in v]
     if kind == "map":
-        value = nullable(_reader(schema, node["values"]))
+        value = nullable(_reader(schema, node["values"], inside))
         return lambda v: {k: value(e) for k, e in v.items()}
     if not isinstance(node, str) and node.get("logicalType") == "decimal":
         scale = node.get("scale", 0)
@@ -187,26 +188,30 @@ def _reader(schema: AvroSchema, node: Any) -> Convert:
     return lambda v: v
 
 
-def _writer(
-    schema: AvroSchema, node: Any, type_: t.DataType, default: Any = None, has_default: bool = False
-) -> Convert:
-    """Return the conversion of physical values of `type_` to what fastavro writes as `node`.
+def _writer(schema: AvroSchema, field: dict[str, Any], type_: t.DataType | None) -> Convert:
+    """Return the conversion of physical values of `type_` to what fastavro writes as the type of `field`.
 
-    Null where the schema does not admit it becomes the field's default, if it has one.
+    Null where the schema does not admit it becomes the field's default, if it has one. A `type_` of None is a
+    field that no column fills.
     """
+    node = field["type"]
     optional = node == "null" or (isinstance(node, list) and "null" in node)
-    inner = _value_writer(schema, schema.resolve(node), type_)
+    inner = None if type_ is None else _value_writer(schema, schema.resolve(node), type_)
 
     def convert(value: Any) -> Any:
-        if value is not None:
+        if value is not None and inner is not None:
             return inner(value)
+        if "default" in field and not optional:
+            return field["default"]
         if optional:
             return None
-        if has_default:
-            return default
-        raise SerdeError("null where the schema does not allow it")
+        raise SerdeError(f"null where the schema does not allow it: {field.get('name', 'value')}")
 
     return convert
+
+
+def _item_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
+    return _writer(schema, {"type": node}, type_)
 
 
 def _value_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
@@ -215,13 +220,13 @@ def _value_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
         case t.Struct(), "record":
             return _record_writer(schema, node, type_)
         case t.Array(element), "array":
-            item = _writer(schema, node["items"], element)
+            item = _item_writer(schema, node["items"], element)
             return lambda v: [item(x) for x in v]
         case t.Map(_, value), "map":
-            item = _writer(schema, node["values"], value)
+            item = _item_writer(schema, node["values"], value)
             return lambda v: {k: item(x) for k, x in v.items()}
         case t.Map(key, value), "array":
-            entry = _writer(schema, node["items"], t.Struct((("key", key), ("value", value))))
+            entry = _item_writer(schema, node["items"], t.Struct((("key", key), ("value", value))))
             return lambda v: [entry(pair) for pair in v.items()]
         case t.Decimal(), "bytes" | "fixed" if not isinstance(node, str) and "scale" in node:
             return _decimal_writer(node["scale"], node.get("size") if kind == "fixed" else None)
@@ -235,9 +240,7 @@ def _record_writer(schema: AvroSchema, node: dict[str, Any], type_: t.Struct) ->
     fields: list[tuple[str, int | None, Convert]] = []
     for field in node["fields"]:
         i = type_.index.get(field["name"], folded.get(field["name"].upper()))
-        inner = type_.fields[i][1] if i is not None else schema.type(field["type"]) or t.STRING
-        has_default = "default" in field
-        convert = _writer(schema, field["type"], inner, field.get("default"), has_default)
+        convert = _writer(schema, field, None if i is None else type_.fields[i][1])
         fields.append((field["name"], i, convert))
     return lambda v: {name: convert(None if i is None else v[i]) for name, i, convert in fields}
 

@@ -153,30 +153,41 @@ class AvroSchema:
             return self.resolve(schema["type"])
         return schema
 
-    def type(self, schema: Any = None) -> t.DataType | None:
-        """Return the type of a schema's values; None where ksqlDB has none."""
+    def type(self, schema: Any = None, inside: tuple[str, ...] = ()) -> t.DataType | None:
+        """Return the type of a schema's values; None where ksqlDB has none.
+
+        Parameters
+        ----------
+        schema
+            A part of the whole, which is the default.
+        inside : tuple of str
+            Names of the records that the part is in: a record inside itself has no type.
+        """
         schema = self.resolve(self.root if schema is None else schema)
         if isinstance(schema, list):
             return None
         kind = schema if isinstance(schema, str) else schema["type"]
         if kind == "record":
-            return self._record_type(schema)
+            return self._record_type(schema, inside)
         if kind == "array":
             if is_map_entry(self.resolve(schema["items"])):
-                value = self.type(_field(self.resolve(schema["items"]), "value")["type"])
+                value = self.type(_field(self.resolve(schema["items"]), "value")["type"], inside)
                 return None if value is None else t.Map(t.STRING, value)
-            element = self.type(schema["items"])
+            element = self.type(schema["items"], inside)
             return None if element is None else t.Array(element)
         if kind == "map":
-            value = self.type(schema["values"])
+            value = self.type(schema["values"], inside)
             return None if value is None else t.Map(t.STRING, value)
         logical = None if isinstance(schema, str) else schema.get("logicalType")
         if logical == "decimal" and kind in ("bytes", "fixed"):
             return t.Decimal(schema.get("precision", 64), schema.get("scale", 0))
         return _TYPES.get((kind, logical), _TYPES.get(kind))
 
-    def _record_type(self, schema: dict[str, Any]) -> t.DataType:
-        fields = [(f["name"], self.type(f["type"])) for f in schema["fields"]]
+    def _record_type(self, schema: dict[str, Any], inside: tuple[str, ...]) -> t.DataType | None:
+        if schema["name"] in inside:
+            return None
+        inside = (*inside, schema["name"])
+        fields = [(f["name"], self.type(f["type"], inside)) for f in schema["fields"]]
         return t.Struct(tuple((name, type_) for name, type_ in fields if type_ is not None))
 
 

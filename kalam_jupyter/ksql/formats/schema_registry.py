@@ -264,6 +264,8 @@ class RemoteRegistry:
     """
 
     def __init__(self, url: str) -> None:
+        if not url.lower().startswith(("http://", "https://")):
+            raise KsqlError(f"Not the address of a schema registry: {url}")
         self._url = url.rstrip("/")
         self._schemas: dict[int, RegisteredSchema] = {}
 

@@ -228,6 +228,16 @@ def test_avro_of_another_writer_is_read_by_its_own_schema(registry: EmbeddedRegi
     assert read(reader, out.getvalue()) == [(5, "B", {"a": None}, Decimal("2.50"), None)]
 
 
+def test_a_record_inside_itself_is_left_out(registry: EmbeddedRegistry) -> None:
+    fields = [{"name": "v", "type": "int"}, {"name": "next", "type": ["null", "n"], "default": None}]
+    schema = json.dumps({"type": "record", "name": "n", "fields": fields})
+    assert infer(registry, "AVRO", "AVRO", schema) == {"V": t.INTEGER}
+    serde = SerdeFormat(FormatInfo.of("AVRO"), schema_id=1)
+    columns = t.Schema.of([t.Column("V", t.INTEGER)])
+    one = KsqlCodec(columns, SerdeFormat.of("NONE"), serde, registry=registry)
+    assert read(one, *write(one, (5,)), b"\0\0\0\0\x01\x02\x02\x04\x00") == [(5,), (1,)]
+
+
 @pytest.mark.parametrize("format_", ["AVRO", "JSON_SR", "PROTOBUF"])
 @pytest.mark.parametrize(
     "data", [b"", b"\0", b"\x01\0\0\0\x01", b"\0\0\0\0\x63\0\0", b"\0\0\0\0\x01\xff\xff\xff"]
