@@ -7,7 +7,7 @@ import itertools
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -424,11 +424,13 @@ class Ksql:
                 else:
                     tx.remove("ksql.statement", key)
 
-    def switched(self, query_ids: Sequence[str], *, paused: bool, dry: bool) -> None:
-        """Note that queries were paused or resumed."""
-        if not dry:
-            for query_id in query_ids:
-                self.running[query_id].paused = paused
+    def query_state(self, query_id: str) -> Literal["RUNNING", "PAUSED", "ERROR"]:
+        """Return whether a persistent query runs, was paused, or died."""
+        query = self.running.get(query_id)
+        if query is not None and query.error is not None:
+            return "ERROR"
+        runner = self.engine.scheduler.runners.get(query_id)
+        return "PAUSED" if runner is not None and runner.paused else "RUNNING"
 
     # Sources
 

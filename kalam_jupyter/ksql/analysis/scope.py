@@ -208,7 +208,8 @@ class Scope:
             chosen = [found]
         for s in chosen:
             extra: Iterable[Column] = PSEUDO_COLUMNS if leak_pseudo and self.is_join else ()
-            bounds = WINDOW_BOUNDS if window_bounds and s.source.window is not None else ()
+            with_bounds = (window_bounds or self.is_join) and s.source.window is not None
+            bounds = WINDOW_BOUNDS if with_bounds else ()
             keys, values = s.source.schema.key, s.source.schema.value
             columns = (*values, *extra, *keys) if extra else (*keys, *bounds, *values)
             for column in columns:

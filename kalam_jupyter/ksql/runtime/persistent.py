@@ -158,7 +158,6 @@ class PersistentQuery:
         self.plan = plan
         self.initial_state: bytes | None = None
         self.error: QueryError | None = None
-        self.paused = False
         self._writer = writer
         self._log_topic = log_topic
         self._now_ms = 0

@@ -248,5 +248,4 @@ def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) 
                 run.ksql.engine.resume_processor(each)
 
     run.change(change)
-    run.ksql.switched(chosen, paused=verb == "pause", dry=run.dry)
     return command(text, f"{verb}/{query_id or 'ALL'}/execute", message, sequence)

@@ -89,12 +89,7 @@ def _sink(run: Run, info: QueryInfo) -> Source:
 
 
 def _state(run: Run, info: QueryInfo) -> str:
-    query = run.ksql.running.get(info.id)
-    if query is None:
-        return "RUNNING"
-    if query.error is not None:
-        return "ERROR"
-    return "PAUSED" if query.paused else "RUNNING"
+    return run.ksql.query_state(info.id)
 
 
 def _properties(run: Run, s: ast.Show, text: str) -> Entity:
