@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http.cookies import CookieError
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from kalam_jupyter.node import Node
 
 AUTH_COOKIE, REFRESH_COOKIE = "kalamdb_auth", "kalamdb_refresh"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_LENGTH = {"user": 128, "password": 256, "root_password": 256, "email": 320}
 
 
@@ -79,7 +81,7 @@ class AuthRoute(KalamRoute):
         if days > 0:
             self.set_cookie(name, value, expires_days=days, **options)
         else:
-            self.set_cookie(name, "", expires=0.0, **options)
+            self.set_cookie(name, "", expires=_EPOCH, **options)
 
     def cookie(self, name: str) -> str | None:
         """Return a cookie of the request, None when it is absent or empty."""

@@ -1,0 +1,365 @@
+"""KalamDB's HTTP API over a real socket: envelopes, logins, limits, topics."""
+
+import base64
+import json
+
+import httpx
+import jwt
+import pytest
+
+from tests.server.running import CONFIG, ROOT_PASSWORD, TOKEN, running
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running("kalam") as server:
+        kalam = server.node.kalam
+        kalam.execute(kalam.session("root"), "CREATE USER 'alice' WITH PASSWORD 'AlicePass1!' ROLE user")
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        yield client
+
+
+def login(client, user="root", password=ROOT_PASSWORD):
+    return client.post("/v1/api/auth/login", json={"user": user, "password": password})
+
+
+@pytest.fixture
+def root(server):
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        token = login(client).json()["access_token"]
+        client.cookies.clear()
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+@pytest.fixture
+def alice(server):
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        token = login(client, "alice", "AlicePass1!").json()["access_token"]
+        client.cookies.clear()
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+def sql(client, text, params=None, **more):
+    return client.post("/v1/api/sql", json={"sql": text, "params": params, **more}).json()
+
+
+class TestSql:
+    def test_rows(self, root):
+        sql(root, "CREATE NAMESPACE IF NOT EXISTS app")
+        sql(root, "CREATE TABLE app.todo (id BIGINT PRIMARY KEY, title TEXT NOT NULL) WITH (TYPE='USER')")
+        inserted = sql(root, "INSERT INTO app.todo (id, title) VALUES ($1, $2)", [1, "milk"])
+        assert inserted["results"] == [{"row_count": 1, "message": "Inserted 1 row(s)", "as_user": "root"}]
+        assert "error" not in inserted
+        found = sql(root, "SELECT id, title FROM app.todo")
+        assert list(found) == ["status", "results", "took", "error"]
+        assert found["error"] is None
+        assert found["results"][0]["rows"] == [["1", "milk"]]
+        assert found["results"][0]["schema"][0] == {
+            "name": "id",
+            "data_type": "BigInt",
+            "index": 0,
+            "flags": ["nn", "pk", "uq"],
+        }
+
+    def test_a_default_limit_applies_to_other_clients(self, root):
+        sql(
+            root,
+            "CREATE NAMESPACE IF NOT EXISTS lim; CREATE TABLE lim.t (id INT PRIMARY KEY) WITH (TYPE='USER')",
+        )
+        sql(root, "INSERT INTO lim.t VALUES " + ",".join(f"({i})" for i in range(80)))
+        assert sql(root, "SELECT id FROM lim.t")["results"][0]["row_count"] == 50
+
+    def test_an_admin_reads_the_whole_error(self, root):
+        answer = root.post("/v1/api/sql", json={"sql": "SELECT * FROM app.nope"})
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["code"] == "SQL_EXECUTION_ERROR"
+        assert error["message"].startswith("Statement 1 failed: Table not found:")
+        assert error["details"] == "SELECT * FROM app.nope"
+
+    def test_others_do_not(self, alice):
+        body = alice.post("/v1/api/sql", json={"sql": "SELECT * FROM app.nope"}).json()
+        assert body["error"] == {"code": "SQL_EXECUTION_ERROR", "message": "SQL statement failed"}
+        assert list(body) == ["status", "results", "took", "error"]
+
+    @pytest.mark.parametrize(
+        "content", ["", "nonsense", "[]", "{}", '{"sql":1}', '{"sql":"SELECT 1","params":{}}', '{"sql":null}']
+    )
+    def test_malformed_json(self, root, content):
+        headers = {"Content-Type": "application/json"}
+        answer = root.post("/v1/api/sql", content=content, headers=headers)
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert (error["code"], error["message"][:22]) == ("INVALID_INPUT", "Invalid JSON payload: ")
+
+    def test_json_must_be_declared(self, root):
+        answer = root.post(
+            "/v1/api/sql", content='{"sql":"SELECT 1"}', headers={"Content-Type": "text/plain"}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_INPUT")
+
+    def test_empty_sql(self, root):
+        answer = root.post("/v1/api/sql", json={"sql": " ; -- nothing"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "EMPTY_SQL")
+
+    def test_multipart_without_files(self, root):
+        files = {"sql": (None, "SELECT $1 AS x"), "params": (None, "[5]")}
+        answer = root.post("/v1/api/sql", files=files)
+        assert answer.json()["results"][0]["rows"] == [["5"]]
+
+    def test_users_rows_are_their_own(self, root, alice):
+        sql(
+            root,
+            "CREATE NAMESPACE IF NOT EXISTS own; CREATE TABLE own.t (id INT PRIMARY KEY) WITH (TYPE='USER')",
+        )
+        sql(root, "INSERT INTO own.t VALUES (1)")
+        assert sql(alice, "SELECT * FROM own.t")["results"][0]["rows"] == []
+        sql(alice, "INSERT INTO own.t VALUES (2)")
+        assert sql(root, "SELECT id FROM own.t")["results"][0]["rows"] == [[1]]
+
+    def test_the_servers_token_is_the_local_user(self, client):
+        answer = client.post(
+            "/v1/api/sql", json={"sql": "SELECT CURRENT_USER()"}, headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        assert answer.json()["results"][0]["as_user"] == "root"
+
+    def test_expired_tokens_are_told_apart(self, root, server):
+        claims = {
+            "sub": "root",
+            "iss": "kalamdb",
+            "iat": 1,
+            "exp": 2,
+            "role": "system",
+            "token_type": "access",
+        }
+        token = jwt.encode(claims, server.node.kalam.auth._secret, algorithm="HS256")
+        answer = httpx.post(
+            f"{server.url}/v1/api/sql", json={"sql": "SELECT 1"}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "TOKEN_EXPIRED")
+
+    def test_a_refresh_token_opens_nothing(self, client):
+        token = login(client).json()["refresh_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = client.post("/v1/api/sql", json={"sql": "SELECT 1"}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "INVALID_CREDENTIALS")
+
+
+class TestAuth:
+    def test_login_gives_tokens_and_cookies(self, client):
+        answer = login(client)
+        assert set(answer.json()) == {
+            "user",
+            "admin_ui_access",
+            "expires_at",
+            "access_token",
+            "refresh_token",
+            "refresh_expires_at",
+        }
+        cookies = answer.headers.get_list("set-cookie")
+        assert len(cookies) == 2
+        for cookie in cookies:
+            assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/" in cookie
+            assert "Secure" not in cookie  # plain http here
+
+    def test_username_is_an_alias(self, client):
+        body = {"username": "root", "password": ROOT_PASSWORD}
+        assert client.post("/v1/api/auth/login", json=body).status_code == 200
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"user": "root"},
+            {"user": "root", "password": "x", "extra": 1},
+            {"user": 1, "password": "x"},
+            {"user": "u" * 129, "password": "x"},
+            {"user": "root", "password": "p" * 257},
+        ],
+    )
+    def test_a_bad_body_is_refused_in_plain_text(self, client, body):
+        answer = client.post("/v1/api/auth/login", json=body)
+        assert answer.status_code == 400
+        assert answer.headers["content-type"].startswith("text/plain")
+
+    def test_a_wrong_password(self, client):
+        answer = login(client, "nobody", "wrong")
+        assert (answer.status_code, answer.json()) == (
+            401,
+            {"error": "unauthorized", "message": "Invalid credentials"},
+        )
+
+    def test_me_and_refresh_by_cookie_and_by_bearer(self, client):
+        tokens = login(client).json()
+        assert client.get("/v1/api/auth/me").json()["user"]["id"] == "root"
+        assert client.post("/v1/api/auth/refresh").status_code == 200
+        client.cookies.clear()
+        assert client.get("/v1/api/auth/me").json()["message"] == "No auth token found"
+        assert client.post("/v1/api/auth/refresh").json()["message"] == "No refresh token found"
+        headers = {"Authorization": f"bearer {tokens['access_token']}"}
+        assert client.get("/v1/api/auth/me", headers=headers).status_code == 200
+        refused = client.post("/v1/api/auth/refresh", headers=headers)
+        assert refused.json()["message"] == "Refresh endpoint requires a refresh token"
+        headers = {"Authorization": f"Bearer {tokens['refresh_token']}"}
+        assert client.post("/v1/api/auth/refresh", headers=headers).status_code == 200
+
+    def test_logout_clears_the_cookies(self, client):
+        login(client)
+        answer = client.post("/v1/api/auth/logout")
+        assert answer.json() == {"message": "Logged out successfully"}
+        assert not client.cookies
+
+    def test_first_setup(self):
+        with running("kalam", config=CONFIG.with_(root_password=None)) as server:
+            client = httpx.Client(base_url=server.url, timeout=20)
+            assert client.get("/v1/api/auth/status").json()["needs_setup"] is True
+            assert login(client, "root", "").status_code == 428
+            body = {"user": "admin", "password": "AdminPass1!", "root_password": "short"}
+            weak = client.post("/v1/api/auth/setup", json=body)
+            assert (weak.status_code, weak.json()["error"]) == (400, "weak_password")
+            done = client.post("/v1/api/auth/setup", json={**body, "root_password": "RootPass123!"})
+            assert done.json()["user"]["role"] == "dba"
+            assert client.get("/v1/api/auth/status").json()["needs_setup"] is False
+            assert client.post("/v1/api/auth/setup", json=body).json()["error"] == "already_configured"
+            far = client.get("/v1/api/auth/status", headers={"X-Forwarded-For": "203.0.113.9"})
+            assert far.status_code == 403
+
+    def test_logins_are_limited(self):
+        with running("kalam", config=CONFIG.with_(max_auth_requests_per_ip_per_sec=2)) as server:
+            client = httpx.Client(base_url=server.url, timeout=20)
+            answers = [client.post("/v1/api/auth/refresh").status_code for _ in range(3)]
+            assert answers == [401, 401, 429]
+
+
+class TestGuard:
+    def test_large_bodies_are_refused(self):
+        with running("kalam", config=CONFIG.with_(max_body_size=100)) as server:
+            answer = httpx.post(f"{server.url}/v1/api/sql", content=b"x" * 101)
+            assert answer.status_code == 413
+            assert answer.json() == {
+                "error": "BODY_TOO_LARGE",
+                "message": "Request body exceeds maximum allowed size",
+                "size_bytes": 101,
+                "max_bytes": 100,
+            }
+
+    def test_far_addresses_are_limited(self):
+        with running("kalam", config=CONFIG.with_(max_requests_per_ip_per_sec=1)) as server:
+            far = {"X-Forwarded-For": "203.0.113.9"}
+            statuses = [httpx.get(f"{server.url}/v1/api/auth/me", headers=far) for _ in range(3)]
+            assert [a.status_code for a in statuses] == [401, 429, 429]
+            assert statuses[1].headers["retry-after"] == "1"
+            near = [httpx.get(f"{server.url}/v1/api/auth/me").status_code for _ in range(5)]
+            assert near == [401] * 5
+
+    def test_statements_are_limited_per_user(self):
+        with running("kalam", config=CONFIG.with_(max_queries_per_sec=2)) as server:
+            client = httpx.Client(base_url=server.url, timeout=20)
+            client.headers["Authorization"] = f"Bearer {login(client).json()['access_token']}"
+            codes = [client.post("/v1/api/sql", json={"sql": "SELECT 1"}).status_code for _ in range(8)]
+            assert codes[:2] == [200, 200]
+            assert 429 in codes
+
+
+class TestHealth:
+    def test_health(self, client):
+        for path in ("/health", "/v1/api/healthcheck"):
+            body = client.get(path).json()
+            assert (body["status"], body["api_version"]) == ("healthy", "v1")
+        far = client.get("/health", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert far.status_code == 403
+        assert far.json() == {"error": "Access denied. Health endpoint is localhost-only."}
+
+    def test_cluster_health(self, client):
+        body = client.get("/v1/api/cluster/health").json()
+        assert body["is_cluster_mode"] is True
+        assert len(body["nodes"]) == 1
+        assert set(body["nodes"][0]) >= {"role", "status", "api_addr", "uptime_human", "replication_lag"}
+
+    def test_unknown_paths_are_empty_404s(self, client):
+        answer = client.get("/healthz")
+        assert (answer.status_code, answer.content) == (404, b"")
+
+
+class TestTopics:
+    @pytest.fixture(scope="class")
+    def topic(self, server):
+        with httpx.Client(base_url=server.url, timeout=20) as client:
+            client.headers["Authorization"] = f"Bearer {TOKEN}"
+            sql(client, "CREATE NAMESPACE IF NOT EXISTS tp")
+            sql(client, "CREATE TABLE tp.orders (id INT PRIMARY KEY, note TEXT) WITH (TYPE='SHARED')")
+            sql(client, "CREATE TOPIC tp.events; ALTER TOPIC tp.events ADD SOURCE tp.orders ON INSERT")
+            sql(client, "INSERT INTO tp.orders VALUES (1, 'a')")
+            sql(client, "INSERT INTO tp.orders VALUES (2, 'b')")
+        return "tp.events"
+
+    def consume(self, client, **body):
+        return client.post("/v1/api/topics/consume", json=body)
+
+    def test_consume_and_acknowledge(self, root, topic):
+        answer = self.consume(root, topic_id=topic, group_id="g1", start="Earliest", limit=1).json()
+        assert (answer["next_offset"], answer["has_more"]) == (1, True)
+        (message,) = answer["messages"]
+        assert message["op"] == "Insert"
+        assert message["key"] == "1"
+        assert "user" not in message
+        assert json.loads(base64.b64decode(message["payload"]))["note"] == "a"
+        again = self.consume(root, topic_id=topic, group_id="g1", start={"Offset": 0}, limit=10).json()
+        assert [m["offset"] for m in again["messages"]] == [1]
+        acked = root.post("/v1/api/topics/ack", json={"topic_id": topic, "group_id": "g1", "upto_offset": 1})
+        assert acked.json() == {"success": True, "acknowledged_offset": 1}
+
+    def test_a_consumer_may_wait_for_the_first_message(self, root, topic, server):
+        import threading
+
+        found = []
+
+        def consume():
+            with httpx.Client(base_url=server.url, timeout=30, headers=root.headers) as client:
+                body = {"topic_id": topic, "group_id": "g2", "start": "Latest", "timeout_seconds": 20}
+                found.append(client.post("/v1/api/topics/consume", json=body).json())
+
+        assert self.consume(root, topic_id=topic, group_id="g2", start="Latest").json()["messages"] == []
+        thread = threading.Thread(target=consume)
+        thread.start()
+        sql(root, "INSERT INTO tp.orders VALUES (3, 'c')")
+        thread.join(30)
+        assert [m["key"] for m in found[0]["messages"]] == ["3"]
+
+    def test_ordinary_users_may_not(self, alice, topic):
+        answer = self.consume(alice, topic_id=topic, group_id="g")
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+    def test_unknown_topics(self, root):
+        answer = self.consume(root, topic_id="tp.nope", group_id="g")
+        assert (answer.status_code, answer.json()) == (
+            404,
+            {"error": "Topic 'tp.nope' does not exist", "code": "NOT_FOUND"},
+        )
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"topic_id": "t"},
+            {"topic_id": "", "group_id": "g"},
+            {"topic_id": "t", "group_id": "g", "start": 5},
+            {"topic_id": "t", "group_id": "g", "start": "Middle"},
+            {"topic_id": "t", "group_id": "g", "limit": -1},
+        ],
+    )
+    def test_bad_requests_are_plain_text(self, root, body):
+        answer = self.consume(root, **body)
+        assert answer.status_code == 400
+        assert answer.headers["content-type"].startswith("text/plain")
+
+    def test_without_a_token(self, client):
+        answer = self.consume(client, topic_id="t", group_id="g")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "MISSING_AUTHORIZATION")

@@ -1,0 +1,286 @@
+"""Live queries over a real WebSocket: the session of the contract, frame by frame."""
+
+import gzip
+import json
+
+import msgspec
+import pytest
+import websocket
+
+from tests.server.running import CONFIG, TOKEN, running
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running("kalam", config=CONFIG.with_(max_messages_per_sec=50, ws_client_timeout=60)) as server:
+        execute(
+            server,
+            "CREATE NAMESPACE app; CREATE TABLE app.todo (id BIGINT PRIMARY KEY, title TEXT, done BOOLEAN) "
+            "WITH (TYPE='USER')",
+        )
+        yield server
+
+
+def execute(server, sql, user="root"):
+    kalam = server.node.kalam
+    return kalam.execute(kalam.session(user), sql)
+
+
+class Client:
+    """A client of the protocol."""
+
+    def __init__(self, server, query="", token=None, **options):
+        header = [] if token is None else [f"Authorization: Bearer {token}"]
+        self.socket = websocket.create_connection(
+            f"ws://127.0.0.1:{server.port}/v1/ws{query}",
+            timeout=20,
+            header=header,
+            suppress_origin=True,
+            **options,
+        )
+
+    def send(self, **message):
+        self.socket.send(json.dumps(message))
+
+    def receive(self):
+        frame = self.socket.recv()
+        return json.loads(gzip.decompress(frame) if isinstance(frame, bytes) else frame)
+
+    def subscribe(self, sql, id_="s", **options):
+        self.send(type="subscribe", subscription={"id": id_, "sql": sql, "options": options})
+        return self.receive(), self.receive()
+
+    def closed(self):
+        """Close code and reason, after whatever came before."""
+        while True:
+            opcode, data = self.socket.recv_data()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int.from_bytes(data[:2]), data[2:].decode()
+
+
+@pytest.fixture
+def token(server):
+    return server.node.kalam.auth.issue("root").access_token
+
+
+@pytest.fixture
+def client(server, token):
+    client = Client(server, "?compress=false", token)
+    assert client.receive()["type"] == "auth_success"
+    yield client
+    client.socket.close()
+
+
+@pytest.fixture(autouse=True)
+def empty(server):
+    execute(server, "DELETE FROM app.todo WHERE id >= 0")
+
+
+PROTOCOL = {"serialization": "json", "compression": "gzip"}
+
+
+class TestAuthentication:
+    @pytest.mark.parametrize("protocol", [{"protocol": PROTOCOL}, {}])
+    def test_in_band(self, server, token, protocol):
+        client = Client(server)
+        client.send(type="authenticate", method="jwt", token=token, **protocol)
+        expected = {"type": "auth_success", "user": "root", "role": "system", "protocol": PROTOCOL}
+        assert client.receive() == expected
+        client.send(type="authenticate", method="jwt", token="ignored now")
+        assert client.receive() == expected
+
+    def test_on_the_upgrade(self, server, token):
+        assert Client(server, token=token).receive()["user"] == "root"
+        assert Client(server, token=TOKEN).receive()["user"] == "root"
+
+    def test_a_bad_token_closes(self, server):
+        for client in (Client(server), Client(server, token="a.b.c")):
+            client.send(type="authenticate", method="jwt", token="a.b.c")
+            assert client.receive() == {"type": "auth_error", "message": "Invalid credentials"}
+            assert client.closed() == (1008, "Authentication failed")
+
+    def test_nothing_before_it(self, server):
+        client = Client(server)
+        client.send(type="ping")
+        client.send(type="subscribe", subscription={"id": "x", "sql": "SELECT * FROM app.todo"})
+        error = client.receive()
+        assert (error["subscription_id"], error["code"]) == ("subscribe", "AUTH_REQUIRED")
+
+    def test_silence_is_ended(self):
+        with running(
+            "kalam", config=CONFIG.with_(ws_auth_timeout=0.05, ws_heartbeat_interval=0.05)
+        ) as server:
+            client = Client(server)
+            assert client.receive()["type"] == "auth_error"
+            assert client.closed() == (1008, "Authentication timeout")
+
+    def test_a_foreign_origin_is_refused(self, server):
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            websocket.create_connection(
+                f"ws://127.0.0.1:{server.port}/v1/ws", timeout=20, origin="https://evil.example"
+            )
+        assert refused.value.status_code == 403
+
+
+class TestSubscriptions:
+    def test_a_session(self, server, client):
+        execute(server, "INSERT INTO app.todo VALUES (1, 'a', false), (2, 'b', false), (3, 'c', false)")
+        ack, first = client.subscribe("SELECT * FROM app.todo WHERE done = false", batch_size=2)
+        assert ack["type"] == "subscription_ack"
+        assert ack["total_rows"] == 0
+        assert ack["batch_control"] == first["batch_control"]
+        assert [c["name"] for c in ack["schema"]] == ["id", "title", "done", "_seq", "_deleted"]
+        assert [r["id"] for r in first["rows"]] == ["1", "2"]
+        control = first["batch_control"]
+        assert (control["has_more"], control["status"], control["batch_num"]) == (True, "loading", 0)
+        client.send(type="next_batch", subscription_id="s", last_seq_id=control["last_seq_id"])
+        second = client.receive()
+        assert [r["id"] for r in second["rows"]] == ["3"]
+        assert second["batch_control"]["status"] == "ready"
+        execute(server, "INSERT INTO app.todo VALUES (4, 'd', false)")
+        change = client.receive()
+        assert (change["type"], change["change_type"], change["subscription_id"]) == ("change", "insert", "s")
+        assert change["rows"][0]["title"] == "d"
+        execute(server, "UPDATE app.todo SET title = 'd2' WHERE id = 4")
+        change = client.receive()
+        assert change["rows"][0]["title"] == "d2"
+        assert change["old_values"][0]["title"] == "d"
+        execute(server, "DELETE FROM app.todo WHERE id = 1")
+        change = client.receive()
+        assert (change["change_type"], "rows" in change) == ("delete", False)
+        client.send(type="unsubscribe", subscription_id="s")
+
+    def test_without_options_only_changes_come(self, server, client):
+        execute(server, "INSERT INTO app.todo VALUES (1, 'a', false)")
+        client.send(type="subscribe", subscription={"id": "s", "sql": "SELECT id FROM app.todo"})
+        ack = client.receive()
+        assert ack["batch_control"]["last_seq_id"] is None
+        execute(server, "INSERT INTO app.todo VALUES (2, 'b', false)")
+        assert client.receive()["rows"][0]["id"] == "2"
+
+    def test_resuming_skips_what_was_seen(self, server, client):
+        execute(server, "INSERT INTO app.todo VALUES (1, 'a', false)")
+        _, first = client.subscribe("SELECT id FROM app.todo")
+        execute(server, "INSERT INTO app.todo VALUES (2, 'b', false)")
+        client.receive()
+        _, resumed = client.subscribe(
+            "SELECT id FROM app.todo", "again", **{"from": first["batch_control"]["last_seq_id"]}
+        )
+        assert [r["id"] for r in resumed["rows"]] == ["2"]
+
+    def test_other_users_see_nothing(self, server, token):
+        execute(server, "CREATE USER 'bob' WITH PASSWORD 'BobPass123!' ROLE user")
+        bob = Client(server, "?compress=false", server.node.kalam.auth.issue("bob").access_token)
+        bob.receive()
+        bob.subscribe("SELECT id FROM app.todo")
+        execute(server, "INSERT INTO app.todo VALUES (1, 'roots', false)")
+        execute(server, "INSERT INTO app.todo VALUES (9, 'bobs', false)", "bob")
+        assert bob.receive()["rows"][0]["id"] == "9"
+
+    @pytest.mark.parametrize(
+        ("sql", "code"),
+        [
+            ("SELECT id FROM app.nope", "NOT_FOUND"),
+            ("DELETE FROM app.todo", "INVALID_SQL"),
+            ("SELECT id FROM app.todo ORDER BY id LIMIT", "INVALID_SQL"),
+        ],
+    )
+    def test_errors_leave_the_connection_open(self, client, sql, code):
+        client.send(type="subscribe", subscription={"id": "s", "sql": sql, "options": {}})
+        error = client.receive()
+        assert (error["type"], error["subscription_id"], error["code"]) == ("error", "s", code)
+        client.subscribe("SELECT id FROM app.todo")
+
+    def test_a_blank_id(self, client):
+        client.send(type="subscribe", subscription={"id": " ", "sql": "SELECT id FROM app.todo"})
+        assert client.receive()["code"] == "INVALID_SUBSCRIPTION_ID"
+
+    def test_the_users_limit(self, client):
+        for i in range(10):
+            client.subscribe("SELECT id FROM app.todo", f"s{i}")
+        client.send(type="subscribe", subscription={"id": "one more", "sql": "SELECT id FROM app.todo"})
+        assert client.receive()["code"] == "SUBSCRIPTION_LIMIT_EXCEEDED"
+        client.send(type="unsubscribe", subscription_id="s3")
+        client.subscribe("SELECT id FROM app.todo", "one more")
+
+    def test_next_batch_of_nothing(self, client):
+        client.send(type="next_batch", subscription_id="nope", last_seq_id=1)
+        error = client.receive()
+        assert (error["code"], error["message"]) == (
+            "BATCH_FETCH_FAILED",
+            "Not found: Subscription not found: nope",
+        )
+
+    def test_a_disconnect_ends_subscriptions(self, server, token):
+        client = Client(server, "?compress=false", token)
+        client.receive()
+        client.subscribe("SELECT id FROM app.todo", "leaving")
+        assert any(q.id == "leaving" for q in server.node.kalam.live.all())
+        client.socket.close()
+        other = Client(server, "?compress=false", token)
+        other.receive()
+        for _ in range(200):
+            if not any(q.id == "leaving" for q in server.node.kalam.live.all()):
+                break
+            other.subscribe("SELECT id FROM app.todo")  # a round trip gives the server time to notice
+        assert not any(q.id == "leaving" for q in server.node.kalam.live.all())
+        other.socket.close()
+
+
+class TestFraming:
+    def test_large_frames_are_compressed(self, server, token):
+        execute(server, f"INSERT INTO app.todo VALUES (1, '{'x' * 2000}', false)")
+        for query, compressed in (("", True), ("?compress=false", False)):
+            client = Client(server, query, token)
+            client.receive()
+            client.send(
+                type="subscribe", subscription={"id": "s", "sql": "SELECT * FROM app.todo", "options": {}}
+            )
+            client.receive()
+            frame = client.socket.recv()
+            assert isinstance(frame, bytes) is compressed
+            client.socket.close()
+
+    def test_messagepack(self, server, token):
+        client = Client(server, "?serialization=msgpack&compress=false", token)
+        assert client.receive()["protocol"]["serialization"] == "msgpack"
+        message = {
+            "type": "subscribe",
+            "subscription": {"id": "s", "sql": "SELECT id FROM app.todo", "options": {}},
+        }
+        client.socket.send_binary(msgspec.msgpack.encode(message))
+        ack = msgspec.msgpack.decode(client.socket.recv())
+        assert ack["type"] == "subscription_ack"
+        client.socket.close()
+
+    def test_binary_on_a_json_connection(self, client):
+        client.socket.send_binary(b"\x80")
+        error = client.receive()
+        assert (error["subscription_id"], error["code"]) == ("protocol", "UNSUPPORTED_DATA")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "nonsense",
+            "{}",
+            '{"type":"nope"}',
+            '{"type":"subscribe","subscription":{"id":"s","sql":"x","options":{"batch_size":"1"}}}',
+        ],
+    )
+    def test_malformed_messages_close(self, server, token, text):
+        client = Client(server, token=token)
+        client.receive()
+        client.socket.send(text)
+        code, reason = client.closed()
+        assert code == 1011
+        assert reason.startswith("Invalid message: ")
+
+    def test_too_many_messages(self, client):
+        for _ in range(80):
+            client.send(type="ping")
+        assert client.receive()["code"] == "RATE_LIMIT_EXCEEDED"
+
+    def test_too_large_messages(self, client):
+        client.socket.send("x" * (1024 * 1024 + 1))
+        error = client.receive()
+        assert (error["code"], error["subscription_id"]) == ("MESSAGE_TOO_LARGE", "protocol")
