@@ -67,6 +67,11 @@ def rows_in(table: Locator) -> int:
     return int(found.group(1).replace(",", ""))
 
 
+def into_view(page: Page, text: str) -> None:
+    """Scroll to the cell with `text`; its output may be made again at any moment, the cell is not."""
+    page.locator(".jp-CodeCell", has_text=text).first.evaluate("e => e.scrollIntoView()")
+
+
 def picture(page: Page, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     page.screenshot(path=str(PICTURES / f"{name}.png"))
@@ -97,7 +102,8 @@ def test_the_tour_runs_in_jupyterlab(page: Page, lab: Lab, tour: str):
     menu(page, "Edit", "editmenu:clear-all")
     run_all(page)
     late = page.locator(LIVE).first
-    late.scroll_into_view_if_needed(timeout=60 * SECONDS)
+    expect(late).to_be_visible(timeout=60 * SECONDS)
+    into_view(page, "late_now <<")
     expect(rows(late).first).to_be_visible(timeout=60 * SECONDS)
     expect(page.locator(LIVE).nth(1).locator("tbody tr:not(.klt-space)").nth(5)).to_be_visible()
     picture(page, "tour-live")
@@ -105,7 +111,7 @@ def test_the_tour_runs_in_jupyterlab(page: Page, lab: Lab, tour: str):
     expect(last.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=120 * SECONDS)
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    late.scroll_into_view_if_needed()
+    into_view(page, "late_now <<")
     expect(late.locator(".klt-badge")).to_have_text("stopped")
     picture(page, "tour-stopped")
 
@@ -207,5 +213,5 @@ def test_a_notebook_opened_without_its_kernel_still_shows_its_tables(page: Page,
     live = [cell for cell in saved["cells"] if "live" in cell["metadata"].get("tags", ())]
     expect(snapshots).to_have_count(len(live), timeout=30 * SECONDS)
     assert page.locator(LIVE).count() == 0
-    snapshots.first.scroll_into_view_if_needed()
+    into_view(page, "late_now <<")
     picture(page, "reopened")

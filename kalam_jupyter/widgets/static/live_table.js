@@ -363,6 +363,9 @@ class View {
       this.cols.append(element("col"));
       return th;
     });
+    // An empty last column takes the width that the others do not need.
+    head.append(element("td", "klt-fill"));
+    this.cols.append(element("col"));
     const thead = element("thead");
     thead.append(head);
     this.body = element("tbody");
@@ -449,8 +452,8 @@ class View {
     for (let i = first; i < last; i++) this.paintRow(this.pool[i - first], rows[i], now, i);
     this.above.style.height = `${first * ROW_HEIGHT}px`;
     this.below.style.height = `${(rows.length - last) * ROW_HEIGHT}px`;
-    [...this.cols.children].forEach((col, i) => {
-      col.style.width = `${Math.min(live.widths[i], 44)}ch`;
+    live.widths.forEach((width, i) => {
+      this.cols.children[i].style.width = `${Math.min(width, 44)}ch`;
     });
     this.heads.forEach((th, i) => {
       const [name, direction] = live.sort ?? [];
@@ -473,6 +476,7 @@ class View {
         tr.append(td);
         return { td, value: undefined, flash: 0 };
       });
+      tr.append(element("td", "klt-fill"));
       this.body.insertBefore(tr, this.below);
       this.pool.push({ tr, cells, order: -1 });
     }
