@@ -123,7 +123,7 @@ class AvroFormat:
                 value = reader(schema_id_of(data))(data)
             except KsqlError as error:
                 raise SerdeError(error.message) from None
-            except (ValueError, EOFError, IndexError, TypeError, OverflowError) as error:
+            except (ValueError, EOFError, IndexError, TypeError, OverflowError, RecursionError) as error:
                 raise SerdeError(f"Not the data of its schema: {error or type(error).__name__}") from None
             if value is None:
                 return None

@@ -228,7 +228,7 @@ def each(read: Callable[[bytes], Row | None]) -> Deserializer:
             if record is not None:
                 try:
                     row = read(record)
-                except SerdeError as error:
+                except (ValueError, ArithmeticError) as error:  # SerdeError, and numbers beyond all measure
                     errors.append((i, str(error)))
             rows.append(row)
         return rows, errors

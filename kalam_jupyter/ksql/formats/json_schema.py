@@ -73,21 +73,32 @@ def value_schema(type_: t.DataType) -> dict[str, Any]:
             return _SCALARS[str(scalar)]
 
 
-def schema_type(schema: Any, root: Any = None) -> t.DataType | None:
-    """Return the type of the values that a JSON schema describes; None where ksqlDB has none."""
+def schema_type(schema: Any, root: Any = None, seen: tuple[str, ...] = ("#",)) -> t.DataType | None:
+    """Return the type of the values that a JSON schema describes; None where ksqlDB has none.
+
+    Parameters
+    ----------
+    schema, root
+        A part of a schema, and the whole.
+    seen : tuple of str
+        The references that led here: what refers to itself has no type.
+    """
     root = schema if root is None else root
     if not isinstance(schema, dict):
         return None
     if "$ref" in schema:
-        return schema_type(_resolve(root, schema["$ref"]), root)
+        reference = str(schema["$ref"])
+        if reference in seen:
+            return None
+        return schema_type(_resolve(root, reference), root, (*seen, reference))
     for union in ("oneOf", "anyOf"):
         if union in schema:
             branches = [b for b in schema[union] if b != {"type": "null"} and b.get("type") != "null"]
-            return schema_type(branches[0], root) if len(branches) == 1 else None
+            return schema_type(branches[0], root, seen) if len(branches) == 1 else None
     kind, connect_type = schema.get("type"), schema.get("connect.type")
     if isinstance(kind, list):
         kinds = [k for k in kind if k != "null"]
-        return schema_type({**schema, "type": kinds[0]}, root) if len(kinds) == 1 else None
+        return schema_type({**schema, "type": kinds[0]}, root, seen) if len(kinds) == 1 else None
     title = str(schema.get("title", "")).removeprefix(_CONNECT)
     if title == "Decimal" and connect_type == "bytes":
         parameters = schema.get("connect.parameters") or {}
@@ -97,29 +108,29 @@ def schema_type(schema: Any, root: Any = None) -> t.DataType | None:
     if title in _BY_TITLE and kind == "integer":
         return _BY_TITLE[title]
     if kind == "object":
-        return _object_type(schema, root)
+        return _object_type(schema, root, seen)
     if kind == "array":
-        return _array_type(schema, root)
+        return _array_type(schema, root, seen)
     if "enum" in schema and kind is None:
         return t.STRING
     return _BY_CONNECT_TYPE.get(connect_type or "", _BY_TYPE.get(kind or ""))
 
 
-def _object_type(schema: dict[str, Any], root: Any) -> t.DataType | None:
+def _object_type(schema: dict[str, Any], root: Any, seen: tuple[str, ...]) -> t.DataType | None:
     properties = schema.get("properties")
     if schema.get("connect.type") == "map" or (
         not properties and isinstance(schema.get("additionalProperties"), dict)
     ):
-        value = schema_type(schema.get("additionalProperties"), root)
+        value = schema_type(schema.get("additionalProperties"), root, seen)
         return None if value is None else t.Map(t.STRING, value)
     items = list((properties or {}).items())
     items.sort(key=lambda item: item[1].get("connect.index", len(items)) if isinstance(item[1], dict) else 0)
-    fields = [(name, schema_type(inner, root)) for name, inner in items]
+    fields = [(name, schema_type(inner, root, seen)) for name, inner in items]
     return t.Struct(tuple((name, type_) for name, type_ in fields if type_ is not None))
 
 
-def _array_type(schema: dict[str, Any], root: Any) -> t.DataType | None:
-    element = schema_type(schema.get("items"), root)
+def _array_type(schema: dict[str, Any], root: Any, seen: tuple[str, ...]) -> t.DataType | None:
+    element = schema_type(schema.get("items"), root, seen)
     if schema.get("connect.type") == "map" and isinstance(element, t.Struct) and "value" in element.index:
         return t.Map(t.STRING, element.fields[element.index["value"]][1])
     return None if element is None else t.Array(element)

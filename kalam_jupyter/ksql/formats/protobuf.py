@@ -46,7 +46,7 @@ from kalam_jupyter.ksql.values.calendar import civil, epoch_day
 Read = Callable[[Message], Any]
 Write = Callable[[Message, Any], None]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NOT_DATA = (DecodeError, ValueError, IndexError, TypeError)
+_NOT_DATA = (DecodeError, ValueError, IndexError, TypeError, RecursionError)
 
 
 class ProtobufFormat:

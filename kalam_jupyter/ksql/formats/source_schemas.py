@@ -85,7 +85,7 @@ def _registered_type(
         type_ = None
         if schema.type == format_.schema_type:
             type_ = format_.schema_type_of(schema.text, referenced(registry, schema), info)
-    except SchemaNotFoundError:
+    except (SchemaNotFoundError, RecursionError):
         type_ = None
     if type_ is None:
         which = f" with ID {schema_id}" if schema_id is not None else ""

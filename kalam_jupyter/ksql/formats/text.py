@@ -35,7 +35,7 @@ def read_integer(text: str, bounds: tuple[int, int]) -> int:
     """Read a plain integer: optional sign, digits, no blanks."""
     if not _INTEGER.fullmatch(text):
         raise SerdeError(f'For input string: "{text}"')
-    value = int(text)
+    value = int(text) if len(text) < 1000 else bounds[1] + 1
     if not bounds[0] <= value <= bounds[1]:
         raise SerdeError(f'Value out of range: "{text}"')
     return value

@@ -96,6 +96,8 @@ def test_a_field_is_read_by_its_type(type_: t.DataType, text: str, value: object
         (t.INTEGER, "5.0"),
         (t.INTEGER, "2147483648"),
         (t.BIGINT, "x"),
+        (t.BIGINT, "9" * 5000),
+        (t.Decimal(4, 2), "1e99999999999999999999"),
         (t.DOUBLE, "x"),
         (t.Decimal(4, 2), "1.555"),
         (t.Decimal(4, 2), "100"),

@@ -75,6 +75,7 @@ def test_a_value_is_coerced_as_in_java(type_: t.DataType, text: str, value: obje
         (t.INTEGER, "true"),
         (t.INTEGER, "[]"),
         (t.BIGINT, '"x"'),
+        (t.BIGINT, f'"{"9" * 5000}"'),
         (t.DOUBLE, "true"),
         (t.DOUBLE, '"one"'),
         (t.BOOLEAN, '"true"'),

@@ -352,6 +352,7 @@ def test_json_schemas_of_others_are_understood(registry: EmbeddedRegistry) -> No
             "d": {"type": "object", "additionalProperties": {"type": "boolean"}},
             "e": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
             "f": {"type": "array", "items": {"type": "object", "properties": {"g": {"type": "string"}}}},
+            "self": {"$ref": "#"},
         },
     }
     assert infer(registry, "JSON_SR", "JSON", json.dumps(schema)) == {
