@@ -7,6 +7,8 @@ know becomes `Opaque`: its text is left to the query engine.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,8 +206,17 @@ class _Parser:
 
     def negation(self) -> Expression:
         if self.s.accept_word("NOT"):
-            return Unary("NOT", self.negation())
+            with self._deeper():
+                return Unary("NOT", self.negation())
         return self.comparison()
+
+    @contextlib.contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self.s.error(f"Expression is nested deeper than {_MAX_DEPTH} levels")
+        yield
+        self.depth -= 1
 
     def comparison(self) -> Expression:
         s = self.s
@@ -266,12 +277,14 @@ class _Parser:
     def unary(self) -> Expression:
         s = self.s
         if s.accept_op("-"):
-            operand = self.unary()
+            with self._deeper():
+                operand = self.unary()
             if isinstance(operand, Literal) and isinstance(operand.value, (int, float)):
                 return Literal(-operand.value)
             return Unary("-", operand)
         if s.accept_op("+"):
-            return self.unary()
+            with self._deeper():
+                return self.unary()
         return self.primary()
 
     def arguments(self) -> tuple[Expression, ...]:
@@ -356,15 +369,16 @@ def number_value(text: str) -> Any:
 
 def walk(node: Expression) -> list[Expression]:
     """Return the node and all nodes below it."""
-    found = [node]
-    for name in node.__dataclass_fields__:
-        value = getattr(node, name)
-        if isinstance(value, Expression):
-            found += walk(value)
-        elif isinstance(value, tuple):
-            for item in value:
-                if isinstance(item, Expression):
-                    found += walk(item)
+    found, todo = [], [node]
+    while todo:
+        current = todo.pop()
+        found.append(current)
+        for name in current.__dataclass_fields__:
+            value = getattr(current, name)
+            if isinstance(value, Expression):
+                todo.append(value)
+            elif isinstance(value, tuple):
+                todo += [item for item in value if isinstance(item, Expression)]
     return found
 
 

@@ -22,8 +22,9 @@ from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
-from kalam_jupyter.kalam.rowfilter import RowFilter, run_sql
+from kalam_jupyter.kalam.rowfilter import RowFilter
 from kalam_jupyter.kalam.serialize import RowEncoder
+from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.types import from_arrow_type
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ class TableShape:
         )
         prepared = rewrite.prepare(text)
         filled = prepared.fill(self._session.user_id, self._session.role)
-        found = run_sql(context, filled, {}).to_arrow_table()
+        with engine_errors():
+            found = run_sql(context, filled, {}).to_arrow_table()
         lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(self._table.schema)]
         return list(zip(*lists, strict=True)), found.column("kdb_ok").to_pylist()
 

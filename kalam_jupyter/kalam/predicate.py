@@ -27,6 +27,10 @@ Function = Callable[[Row], Any]
 Params = Sequence[Any]
 
 
+#: Deeper expressions are the query engine's: compiled ones call each other once per level.
+MAX_DEPTH = 100
+
+
 class UnsupportedError(Exception):
     """The expression needs the query engine."""
 
@@ -94,6 +98,7 @@ class Compiler:
 
     def __init__(self, schema: Schema, params: Params = (), user_id: str = "", role: str = "user") -> None:
         self.schema, self.params, self.user_id, self.role = schema, params, user_id, role
+        self._depth = 0
 
     def compile(self, node: ex.Expression) -> Compiled:
         """Compile one expression.
@@ -106,9 +111,11 @@ class Compiler:
             For an unknown column or a missing parameter.
         """
         method = getattr(self, f"_{type(node).__name__.lower()}", None)
-        if method is None:
+        if method is None or self._depth >= MAX_DEPTH:
             raise UnsupportedError
+        self._depth += 1
         compiled: Compiled = method(node)
+        self._depth -= 1
         return compiled
 
     def _literal(self, node: ex.Literal) -> Compiled:
@@ -343,18 +350,26 @@ _FUNCTIONS: dict[tuple[str, int], tuple[bool, DataType | None, Callable[..., Any
 
 @lru_cache(maxsize=256)
 def like_pattern(pattern: str, escape: str | None, case_insensitive: bool) -> re.Pattern[str]:
-    """Translate a LIKE pattern into a regular expression."""
+    """Translate a LIKE pattern into a regular expression that matches in time linear in the text.
+
+    What stands between two ``%`` is taken where it first occurs, and never taken back (an atomic group).
+    """
     escape = "\\" if escape is None else escape
-    parts, i = [], 0
+    pieces, i = [""], 0
     while i < len(pattern):
         c = pattern[i]
         if c == escape and i + 1 < len(pattern):
             i += 1
-            parts.append(re.escape(pattern[i]))
+            pieces[-1] += re.escape(pattern[i])
+        elif c == "%":
+            pieces.append("")
         else:
-            parts.append({"%": ".*", "_": "."}.get(c) or re.escape(c))
+            pieces[-1] += "." if c == "_" else re.escape(c)
         i += 1
-    return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE if case_insensitive else 0))
+    text = pieces[0]
+    if len(pieces) > 1:
+        text += "".join(f"(?>.*?{p})" for p in pieces[1:-1] if p) + f".*{pieces[-1]}"
+    return re.compile(text, re.DOTALL | (re.IGNORECASE if case_insensitive else 0))
 
 
 def key_column(schema: Schema, node: ex.Expression) -> tuple[Column, ex.Expression] | None:

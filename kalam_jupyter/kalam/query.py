@@ -23,7 +23,7 @@ from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.functions import generator_udfs, json_udfs
 from kalam_jupyter.kalam.predicate import ParameterMissingError, parameter
 from kalam_jupyter.kalam.result import Result, annotated_schema
-from kalam_jupyter.kalam.rowfilter import run_sql
+from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.tokens import PARAM
 from kalam_jupyter.kalam.vectors import vector_udfs
 
@@ -120,7 +120,7 @@ class QueryEngine:
         context, denied, tables = self._context(session, prepared, namespace, params)
         text = prepared.fill(session.user_id, session.role)
         values = {str(i): v for i, v in enumerate(params, 1)}
-        try:
+        with engine_errors(lambda error: self._translate(error, denied)):
             frame = self._plan(context, prepared, text, values, namespace, tables)
             if limit:
                 config = self._kalam.config
@@ -128,10 +128,6 @@ class QueryEngine:
                     config.max_query_limit if prepared.has_limit else config.default_query_limit
                 )
             return self._finish(frame.to_arrow_table(), session)
-        except StatementError:
-            raise
-        except Exception as error:  # the query engine raises bare Exception and ValueError
-            raise self._translate(error, denied) from None
 
     def _plan(
         self,
@@ -149,8 +145,9 @@ class QueryEngine:
             at = prepared.order_at if prepared.order_at != -1 else rewrite.prepare(text).order_at
             ordered = f"{text[:at]} ORDER BY {quote(order)} ASC NULLS LAST {text[at:]}"
             try:
-                return run_sql(context, ordered, values)
-            except Exception:  # the key is not among the output, or is ambiguous: no default order
+                with engine_errors():
+                    return run_sql(context, ordered, values)
+            except StatementError:  # the key is not among the output, or is ambiguous: no default order
                 frame = run_sql(context, text, values)
                 if len(self._ordered) > 4096:
                     self._ordered.clear()
@@ -176,8 +173,7 @@ class QueryEngine:
         return table
 
     @staticmethod
-    def _translate(error: Exception, denied: dict[str, StatementError]) -> StatementError:
-        text = str(error)
+    def _translate(text: str, denied: dict[str, StatementError]) -> StatementError:
         for name, refusal in denied.items():
             if f"table 'kalam.{name}' not found" in text:
                 return refusal
@@ -230,10 +226,8 @@ class QueryEngine:
         """
         prepared = rewrite.prepare(view.sql)
         context, denied, _ = self._context(session, prepared, view.default_namespace, ())
-        try:
+        with engine_errors(lambda error: self._translate(error, denied)):
             run_sql(context, prepared.fill(session.user_id, session.role), {})
-        except Exception as error:  # the query engine raises bare Exception and ValueError
-            raise self._translate(error, denied) from None
 
     @staticmethod
     def cache_size() -> int:

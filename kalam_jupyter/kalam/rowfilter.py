@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from kalam_jupyter.engine.types import to_arrow
 from kalam_jupyter.kalam import rewrite
 from kalam_jupyter.kalam.catalog import TableDef
-from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.expressions import Expression, parse_expression, quote
 from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
+from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.stream import TokenStream
-
-if TYPE_CHECKING:
-    from datafusion import DataFrame, SessionContext
 
 Row = Sequence[Any]
 
@@ -99,24 +96,10 @@ class RowFilter:
         context.register_record_batches(quote(self._alias), [[batch]])
         for function in json_udfs().values():
             context.register_udf(function)
-        try:
+        with engine_errors():
             text = f"SELECT kdb_row FROM {quote(self._alias)} WHERE ({self._where})"
             filled = rewrite.prepare(text).fill(self._user, self._role)
             values = {str(i): v for i, v in enumerate(self._params, 1)}
             found = run_sql(context, filled, values).to_arrow_table()
-        except StatementError:
-            raise
-        except Exception as error:  # the query engine raises bare Exception and ValueError
-            raise classify(str(error)) from None
         kept = set(found.column(0).to_pylist())
         return [i in kept for i in range(len(rows))]
-
-
-def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataFrame:
-    """Plan a query with the query engine: nothing but a query, no DDL, no DML, no settings."""
-    from datafusion import SQLOptions
-
-    options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-    if values:
-        return context.sql_with_options(text, options, param_values=values)
-    return context.sql_with_options(text, options)

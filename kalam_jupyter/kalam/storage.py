@@ -224,10 +224,13 @@ def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:
     return fs.SubTreeFileSystem(base.strip("/"), files)
 
 
+def directory(storages: Storages, storage: dict[str, Any]) -> Path:
+    """Return the directory of a filesystem storage; a relative path is below the local one."""
+    return storages.base / storage["base_directory"]
+
+
 def _filesystem(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
-    base = Path(storage["base_directory"]) if storage["base_directory"] else storages.base
-    if not base.is_absolute():
-        base = storages.base / base
+    base = directory(storages, storage)
     base.mkdir(parents=True, exist_ok=True)
     return fs.SubTreeFileSystem(str(base), fs.LocalFileSystem())
 

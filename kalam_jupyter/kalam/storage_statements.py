@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.result import Result, ResultColumn
 from kalam_jupyter.kalam.segments import flush_key
 from kalam_jupyter.kalam.statements import nodes
-from kalam_jupyter.kalam.storage import LOCAL, record
+from kalam_jupyter.kalam.storage import LOCAL, directory, record
 from kalam_jupyter.kalam.types import TIMESTAMP
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def check_storage(kalam: Kalam, ctx: Context, st: nodes.CheckStorage) -> Result:
     status = "healthy" if all(works) else "degraded" if any(works) else "unreachable"
     total = used = None
     if st.extended and storage["storage_type"] == "filesystem" and found["readable"]:
-        usage = shutil.disk_usage(storage["base_directory"] or os.fspath(kalam.storages.base))
+        usage = shutil.disk_usage(directory(kalam.storages, storage))
         total, used = usage.total, usage.used
     now = kalam.engine.clock.now_ms() * 1000
     row = (st.storage_id, status, *works, found["latency_ms"], total, used, found["error"], now)

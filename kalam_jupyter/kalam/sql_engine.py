@@ -1,0 +1,43 @@
+"""The query engine (Apache DataFusion): how it is called, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.kalam.errors import StatementError, classify
+
+if TYPE_CHECKING:
+    from datafusion import DataFrame, SessionContext
+
+
+def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataFrame:
+    """Plan a query: nothing but a query, no DDL, no DML, no settings.
+
+    Parameters
+    ----------
+    values : dict
+        Value of ``$n`` under ``"n"``.
+    """
+    from datafusion import SQLOptions
+
+    options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
+    if values:
+        return context.sql_with_options(text, options, param_values=values)
+    return context.sql_with_options(text, options)
+
+
+@contextlib.contextmanager
+def engine_errors(translate: Callable[[str], StatementError] = classify) -> Iterator[None]:
+    """Turn whatever the query engine raises into a `StatementError`.
+
+    It raises bare `Exception` and `ValueError`, and for some malformed queries a panic, which is no
+    `Exception`.
+    """
+    try:
+        yield
+    except (StatementError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise translate(str(error)) from None
