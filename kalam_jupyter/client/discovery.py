@@ -83,8 +83,18 @@ def embedded(path: str | None = None, *, namespace: str = "default", **config: A
             except EngineLockedError as error:
                 if error.url is None:
                     raise ClientError(str(error), code="LOCKED") from error
-                return _remote(error.url, None, None, None, None, namespace)
+                return _remote(error.url, _token_of(error.url), None, None, None, namespace)
     return Connection(InProcessTransport(shared), namespace=namespace)
+
+
+def _token_of(url: str) -> str | None:
+    """Token of a server of this user whose address another process left in the lock file."""
+    from jupyter_server.serverapp import list_running_servers
+
+    for server in list_running_servers():
+        if url.startswith(server["url"]):
+            return str(server["token"])
+    return os.environ.get("KALAM_TOKEN")
 
 
 def _find(
