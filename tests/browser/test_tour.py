@@ -97,8 +97,9 @@ replay = frame.kalam.to_stream("numbers", key="k", rate=2_000)""",
 
 @pytest.mark.timeout(240)
 def test_the_tour_runs_in_jupyterlab(page: Page, lab: Lab, tour: str):
-    page.set_viewport_size({"width": 1280, "height": 1600})
+    page.set_viewport_size({"width": 1180, "height": 1240})
     open_in_lab(page, lab, tour)
+    page.keyboard.press("Control+b")  # the sidebar away: more room for the picture
     menu(page, "Edit", "editmenu:clear-all")
     run_all(page)
     late = page.locator(LIVE).first

@@ -154,13 +154,18 @@ class Rows {
   }
 }
 
+const typeText = (column) => (column.key ? `${column.type} · key` : column.type);
+
+// In characters of a cell: room for the arrow of a sorted column, and for the smaller print of the type.
+const headWidth = (c) => Math.max(c.name.length + 5, Math.min(typeText(c).length, 18) * 0.85 + 3);
+
 class Live {
   constructor(model) {
     this.model = model;
     this.columns = model.get("columns");
     this.rows = new Rows(this.columns, model.get("max_rows"));
     this.stats = {};
-    this.widths = this.columns.map((c) => Math.max(c.name.length + 3, c.type.length, 6));
+    this.widths = this.columns.map((c) => headWidth(c));
     this.seq = 0;
     this.acked = 0;
     this.timer = null;
@@ -300,7 +305,10 @@ class View {
       this.schedule();
     };
     model.on("change:status change:error", this.onStatus);
-    this.observer = new IntersectionObserver((entries) => live.see(this, entries.at(-1).isIntersecting));
+    this.observer = new IntersectionObserver((entries) => {
+      live.see(this, entries.at(-1).isIntersecting);
+      this.schedule(); // the first time it has a height
+    });
     this.observer.observe(this.root);
     live.attach(this);
     this.paint();
@@ -355,7 +363,7 @@ class View {
       const name = element("span");
       name.textContent = column.name;
       const type = element("small");
-      type.textContent = column.key ? `${column.type} · key` : column.type;
+      type.textContent = typeText(column);
       button.append(name, type);
       button.addEventListener("click", () => this.sortBy(column.name));
       th.append(button);
