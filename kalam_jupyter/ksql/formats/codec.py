@@ -85,7 +85,7 @@ class KsqlCodec:
     def lossless(self) -> bool:
         """Whether decoding what was encoded gives every payload back."""
         key, value = self._key_side, self._value_side
-        return key.info.format.lossless(key) and value.info.format.lossless(value)
+        return self.total and key.info.format.lossless(key) and value.info.format.lossless(value)
 
     @cached_property
     def total(self) -> bool:

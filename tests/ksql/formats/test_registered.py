@@ -270,6 +270,10 @@ def test_a_null_takes_the_default_of_the_users_schema(registry: EmbeddedRegistry
     (data,) = write(one, (1, None))
     assert data is not None
     assert data[5:] == b"\x02\xc8\x01\x06foo"
+    assert not one.lossless
+    assert not one.total
+    with pytest.raises(ValueError, match="null where the schema does not allow it: c1"):
+        write(one, (None, 5))
 
 
 def test_messages_are_chosen_by_their_full_name(registry: EmbeddedRegistry) -> None:
