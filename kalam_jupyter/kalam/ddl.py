@@ -138,7 +138,7 @@ def _options(kind: str, given: dict[str, Any]) -> dict[str, Any]:
         }
     base: dict[str, Any] = {"storage_id": "local", "flush_policy": None, "compression": "snappy"}
     base.update({"use_user_storage": False} if kind == "user" else {"access_level": "private"})
-    base.update({k: v for k, v in given.items() if k != "deleted_retention_hours"})
+    base.update(given)
     return base
 
 

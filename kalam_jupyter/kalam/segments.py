@@ -27,8 +27,9 @@ from kalam_jupyter.kalam.storage import manifest_key
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
-#: Tombstones older than this leave the table when it is compacted.
-TOMBSTONE_MS = 7 * 86_400_000
+#: Tombstones older than this leave the table when it is compacted, unless DELETED_RETENTION_HOURS says
+# otherwise.
+TOMBSTONE_HOURS = 168
 _TEMPORARY = ".tmp"
 
 
@@ -209,7 +210,8 @@ class Segments:
     def _purge(self, table: TableDef) -> int:
         """Take tombstones out of the table that nobody resumes from any more."""
         relation = self._kalam.relation(table)
-        oldest = self._kalam.seq_at(self._kalam.engine.clock.now_ms() - TOMBSTONE_MS)
+        hours = table.options.get("deleted_retention_hours", TOMBSTONE_HOURS)
+        oldest = self._kalam.seq_at(self._kalam.engine.clock.now_ms() - hours * 3_600_000)
         purged = 0
         for owner in relation.owners() if table.owned else [""]:
             keys: list[tuple[Any]] = []

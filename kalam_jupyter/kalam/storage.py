@@ -226,7 +226,7 @@ def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:
 
 def directory(storages: Storages, storage: dict[str, Any]) -> Path:
     """Return the directory of a filesystem storage; a relative path is below the local one."""
-    return storages.base / storage["base_directory"]
+    return storages.base / str(storage["base_directory"])
 
 
 def _filesystem(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:

@@ -14,7 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import Kalam, KalamError
 from tests.kalam.conftest import CONFIG, Client
 
@@ -67,6 +67,15 @@ def test_flush_writes_parquet_segments_and_compaction_merges_them(root: Client, 
     assert merged.select(["id", "v"]).to_pylist() == [{"id": 2, "v": "B"}, {"id": 3, "v": "c"}]
     assert root.rows("SELECT id, v FROM app.s") == [(2, "B"), (3, "c")]
     assert root.rows("SHOW STATS FOR TABLE app.s")[0][:5] == ("s", "app", 1, 2, 1)
+
+
+def test_compaction_takes_old_tombstones_out(root: Client, store: Path, clock: Clock) -> None:
+    root.run("CREATE SHARED TABLE app.k (id INT PRIMARY KEY) WITH (DELETED_RETENTION_HOURS = 2)")
+    root.run("INSERT INTO app.k VALUES (1), (2); DELETE FROM app.k WHERE id = 1")
+    clock.advance(3 * 3_600_000)
+    root.run("DELETE FROM app.k WHERE id = 2; STORAGE COMPACT TABLE app.k")
+    assert finish_jobs(root)[-1][2].endswith("1 tombstone(s) removed")
+    assert root.rows("SELECT id FROM app.k WHERE _deleted = true") == [(2,)]
 
 
 def test_flush_policy_flushes_by_rows(root: Client, store: Path) -> None:
