@@ -186,8 +186,12 @@ class Binder:
         return b.NullTest(operand=self.bind(e.operand), negated=e.negated)
 
     def _between(self, e: ast.Between) -> b.Bound:
-        low = self._compare(">=", e.value, e.low)
-        high = self._compare("<=", e.value, e.high)
+        try:
+            low = self._compare(">=", e.value, e.low)
+            high = self._compare("<=", e.value, e.high)
+        except StatementError as error:
+            message = f"Invalid expression: {error.message}"
+            raise StatementError(message, line=error.line, column=error.column) from None
         return b.Logic(operator="AND", left=low, right=high)
 
     def _in(self, e: ast.In) -> b.Bound:

@@ -210,12 +210,11 @@ class AggregationPlanner:
                 f"Non-aggregate SELECT expression(s) not part of GROUP BY: {listed}\n"
                 "Either add the column(s) to the GROUP BY or remove them from the SELECT."
             )
-        if query.group_by is None:
+        if query.group_by is None and sink is not None:
             listed = ", ".join(str(_counted(c)) for c in calls)
-            kind = "TABLE" if sink is not None else ""
-            what = f"CREATE {kind} AS SELECT" if sink is not None else "SELECT"
             raise StatementError(
-                f"{what} statement does not support aggregate function [{listed}] without a GROUP BY clause."
+                f"CREATE TABLE AS SELECT statement does not support aggregate function [{listed}] without "
+                "a GROUP BY clause."
             )
         if having is not None:
             for node in ast.walk(having):

@@ -160,7 +160,11 @@ class _Builder:
     def _group_by(self, step: steps.GroupByStep) -> Any:
         if step.table:
             return _Nothing()
-        return GroupStream(_key_or_none(step.expressions, self._report), _columns(step.expressions), step.key)
+        return GroupStream(
+            _key_or_none(step.expressions, self._report),
+            _columns(step.expressions) if step.expressions else None,
+            step.key,
+        )
 
     def _aggregate(self, step: steps.AggregateStep) -> Any:
         aggregator = Aggregator([_aggregate_call(a) for a in step.aggregates])

@@ -55,6 +55,19 @@ class Materialization:
             oldest = self._stream_time - self._retention
             return [e for e in self._rows.values() if e[3] is None or e[3][1] > oldest]
 
+    def sorted_rows(self) -> list[Entry]:
+        """Return all current rows in the order of a state store: by the key's bytes, then by window."""
+        entries = self.rows()
+        payload = Payload.from_rows(
+            self._codec.schema,
+            [e[0] for e in entries],
+            [None] * len(entries),
+            [e[3] or (0, 0) for e in entries] if self._windowed else None,
+        )
+        keys, _ = self._codec.encode(payload)
+        order = sorted(range(len(entries)), key=lambda i: keys[i] or b"")
+        return [entries[i] for i in order]
+
     def get(self, key: Key) -> list[Entry]:
         """Return the current rows of one key: at most one, or one for each window."""
         with self._lock:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Codec, Headers, StoredBatch
-from kalam_jupyter.engine.types import TIMESTAMP
+from kalam_jupyter.engine.types import BIGINT, TIMESTAMP
 from kalam_jupyter.ksql.analysis.layout import source_layout
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.metastore import Source
@@ -50,6 +50,7 @@ class SourceReader:
         self._codec = codec
         self._reporter = reporter
         self._extract = _timestamp_extractor(source, parse_timestamp)
+        self._time_column = _time_column(source)
         self._fatal = fatal_timestamps
         self._no_key = (None,) * len(source.schema.key)
         self._types = [type_ for _, type_ in source_layout(source).columns]
@@ -80,7 +81,9 @@ class SourceReader:
 
     def read_columns(self, stored: StoredBatch) -> ColumnBatch | None:
         """Return the records of a batch as columns; None where only the row form will do."""
-        if self._extract is not None or self._headers or self.source.window is not None:
+        if self._headers or self.source.window is not None:
+            return None
+        if self._extract is not None and self._time_column is None:
             return None
         batch = stored.batch
         if batch.headers is not None or not self.source.is_stream:
@@ -95,6 +98,14 @@ class SourceReader:
         if columns.value_valid is not None:
             return None
         n, ts = payload.num_rows, batch.timestamp_array()
+        if self._time_column is not None:
+            in_key, position = self._time_column
+            moments = (columns.key if in_key else columns.value)[position]
+            if moments.null_count or (in_key and columns.key_valid is not None):
+                return None
+            ts = moments.view(pa.int64()).to_numpy()
+            if n and ts.min() < 0:
+                return None
         pseudo = (
             lambda: pa.array(ts),
             lambda: pa.array(np.broadcast_to(np.asarray(batch.partitions, dtype=np.int32), n)),
@@ -161,6 +172,17 @@ def _header_reader(key: str | None) -> Callable[[Headers], Any]:
         return None
 
     return last
+
+
+def _time_column(source: Source) -> tuple[bool, int] | None:
+    """Return (is it in the key, position) of a TIMESTAMP column that needs no parsing; None otherwise."""
+    if source.timestamp is None:
+        return None
+    column = source.schema.column(source.timestamp.name)
+    if column.type not in (TIMESTAMP, BIGINT):
+        return None
+    columns = source.stored_schema.key if column.key else source.stored_schema.value
+    return column.key, [c.name for c in columns].index(column.name)
 
 
 def _timestamp_extractor(

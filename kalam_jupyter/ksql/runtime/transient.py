@@ -187,6 +187,8 @@ class StreamingQuery(TransientQuery):
         Where each topic is read from.
     until_end : bool
         Stop at what the topics hold now.
+    is_table : bool
+        Whether the result is a changelog.
     key_items, bound_items : mapping of int to int
         Result columns that tombstones keep: positions in the key, and in the window.
     """
@@ -204,6 +206,7 @@ class StreamingQuery(TransientQuery):
         now_ms: Callable[[], int],
         *,
         until_end: bool = False,
+        is_table: bool = False,
         key_items: Mapping[int, int] = {},
         bound_items: Mapping[int, int] = {},
     ) -> None:
@@ -211,6 +214,7 @@ class StreamingQuery(TransientQuery):
         self._topology = topology
         self._now_ms = now_ms
         self._key_items, self._bound_items = key_items, bound_items
+        self._is_table = is_table
         self._ends = {n: t.end_sequence for n, t in topics.items()} if until_end else None
         self._pending: dict[str, deque[StoredBatch]] = {name: deque() for name in topics}
         self._subscriptions: dict[str, Subscription[StoredBatch]] = {
@@ -270,7 +274,8 @@ class StreamingQuery(TransientQuery):
             records = self._topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
             if isinstance(records, ColumnBatch):
                 records = records.records()
-            self._add([self._row(r) for r in records])
+            # A stream's record without a value is no row; a table's is a tombstone.
+            self._add([self._row(r) for r in records if r.row is not None or self._is_table])
         if self._ends is not None:
             self._ends_reached(name, batch)
 

@@ -86,6 +86,11 @@ def _failed(source: Source, reason: str) -> StatementError:
 
 
 def _evaluate(run: Run, context: EvaluationContext, source: Source, column: Column, e: ast.Expression) -> Any:
+    for node in ast.walk(e):
+        if isinstance(node, ast.ColumnRef) and node.qualifier is not None:
+            raise StatementError(
+                f"Failed to prepare statement: '{node.qualifier}' is not a valid stream/table name or alias."
+            )
     binder = run.planner(context).binder(Layout(()))
     try:
         bound = binder.bind(e)

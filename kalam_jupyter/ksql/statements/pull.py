@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from kalam_jupyter.engine.types import Column, Schema
+from kalam_jupyter.engine.types import Column, Schema, Struct
 from kalam_jupyter.ksql.analysis.layout import source_layout
 from kalam_jupyter.ksql.analysis.scope import PSEUDO_NAMES, NamedItem, Scope
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.expressions import bound as b
+from kalam_jupyter.ksql.expressions.binder import Binder
 from kalam_jupyter.ksql.expressions.codegen import compile_predicate, compile_projection
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME, WINDOW_BOUNDS, Source
@@ -18,6 +19,7 @@ from kalam_jupyter.ksql.plan.predicates import bind_predicate
 from kalam_jupyter.ksql.plan.projection import check_columns
 from kalam_jupyter.ksql.runtime.materialization import Entry, Materialization
 from kalam_jupyter.ksql.runtime.transient import PullQuery, result_columns
+from kalam_jupyter.ksql.statements.pull_keys import check_key_literals, check_lookups
 from kalam_jupyter.ksql.statements.run import Run
 
 _SUFFIX = (
@@ -29,11 +31,10 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     """Run a pull query of a table."""
     scope = Scope.of(query, run.metastore)
     source = scope.sources[0].source
-    _check_queryable(source)
-    _check_pseudo_columns(query)
+    check_pseudo_columns(query)
     layout = source_layout(source)
     binder = run.planner().binder(layout)
-    items = _items(scope, query, source)
+    items = _items(scope, query, binder)
     select = [binder.bind(scope.internal(i.expression)) for i in items]
     for e in select:
         if e.type is None:
@@ -49,12 +50,17 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
         for i, e in zip(items, select, strict=True)
     ]
     check_columns([c for c in columns if c.key], [c for c in columns if not c.key])
+    check_queryable(source)
     predicate, where = None, None
-    if query.where is not None:
-        where = bind_predicate(binder, scope.internal(scope.qualify(query.where, "WHERE")), "WHERE")
+    condition = None if query.where is None else scope.internal(scope.qualify(query.where, "WHERE"))
+    if condition is not None:
+        where = _bind_where(binder, condition)
         predicate = compile_predicate(where)
-    if query.limit is not None and query.limit < 0:
-        raise StatementError("Pull queries don't support negative integers in the LIMIT clause.")
+    try:
+        check_key_literals(condition, source)
+        check_lookups(condition, source, run.config)
+    except StatementError as error:
+        raise StatementError(error.message + _SUFFIX) from None
     run.ksql.settle(source)
     materialization = run.ksql.materialization(source)
     entries = _entries(materialization, where, layout.index, source)
@@ -66,7 +72,8 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     )
 
 
-def _check_queryable(source: Source) -> None:
+def check_queryable(source: Source) -> None:
+    """Refuse a table that is not materialized."""
     if source.query_id is None and not source.read_only:
         raise StatementError(
             f"The `{source.name}` table isn't queryable. To derive a queryable table, you can do "
@@ -74,7 +81,8 @@ def _check_queryable(source: Source) -> None:
         )
 
 
-def _check_pseudo_columns(query: ast.Query) -> None:
+def check_pseudo_columns(query: ast.Query) -> None:
+    """Refuse pseudo columns that a materialization does not keep."""
     for clause, nodes in (
         ("SELECT", query.select),
         ("WHERE", (query.where,) if query.where is not None else ()),
@@ -92,13 +100,25 @@ def _check_pseudo_columns(query: ast.Query) -> None:
             )
 
 
-def _items(scope: Scope, query: ast.Query, source: Source) -> list[NamedItem]:
+def _items(scope: Scope, query: ast.Query, binder: Binder) -> list[NamedItem]:
     """Expand the SELECT list; ``*`` of a windowed table has the window bounds after the key."""
 
-    def struct_type(e: ast.Expression) -> Any:
-        raise StatementError(f"Cannot expand `{e}` in a pull query.")
+    def struct_type(e: ast.Expression) -> Struct:
+        type_ = binder.type_of(scope.internal(e))
+        if not isinstance(type_, Struct):
+            raise StatementError(f"Cannot expand `{e}`: it is not a STRUCT but {type_}.")
+        return type_
 
     return scope.expand(query.select, struct_type, window_bounds=True)
+
+
+def _bind_where(binder: Binder, condition: ast.Expression) -> b.Bound:
+    try:
+        return bind_predicate(binder, condition, "WHERE")
+    except StatementError as error:
+        raise StatementError(
+            f"{error.message}\nStatement: {condition}", line=error.line, column=error.column
+        ) from None
 
 
 def _entries(
@@ -107,7 +127,7 @@ def _entries(
     """Return the rows that can match: those of the keys that WHERE names, or all."""
     keys = None if where is None else _key_lookups(where, [index[c.name] for c in source.schema.key])
     if keys is None:
-        return materialization.rows()
+        return materialization.sorted_rows()
     return [e for key in dict.fromkeys(keys) for e in materialization.get(key)]
 
 

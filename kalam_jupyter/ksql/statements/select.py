@@ -12,7 +12,7 @@ from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery, result_columns
 from kalam_jupyter.ksql.statements.print_topic import print_query
-from kalam_jupyter.ksql.statements.pull import pull_query
+from kalam_jupyter.ksql.statements.pull import check_pseudo_columns, pull_query
 from kalam_jupyter.ksql.statements.run import Run
 
 PULL_SUFFIX = (
@@ -69,7 +69,11 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
     if query.limit is not None and not run.config.flag("ksql.query.pull.limit.clause.enabled"):
         raise StatementError(
             "LIMIT clause in pull queries is currently disabled. You can enable them by setting "
-            "ksql.query.pull.limit.clause.enabled=true."
+            f"ksql.query.pull.limit.clause.enabled=true.{PULL_SUFFIX}"
+        )
+    if query.limit is not None and query.limit < 0:
+        raise StatementError(
+            f"Pull queries don't support negative integers in the LIMIT clause.{PULL_SUFFIX}"
         )
     ref = query.sources[0]
     source = run.source(ref.name)
@@ -80,6 +84,7 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
                 "CHANGES to the end. "
                 "To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'."
             )
+        check_pseudo_columns(query)
         run.ksql.settle(source)
         return _streaming(run, query, text, until_end=True)
     return pull_query(run, query, text)
@@ -92,7 +97,7 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     topology = ksql.topology(plan, context, Reporter("transient"), run.config)
     topics = {name: ksql.engine.topic(name) for name in topology.topics}
     started = StreamingQuery(
-        f"transient_{query.sources[0].label}_{random.SystemRandom().getrandbits(62)}",
+        _query_id(run, query, plan, until_end),
         "stream_pull" if until_end else "push",
         result_columns(plan.schema),
         text,
@@ -102,6 +107,7 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
         _starts(run, plan, until_end),
         ksql.engine.clock.now_ms,
         until_end=until_end,
+        is_table=plan.is_table,
         key_items=plan.key_items,
         bound_items=plan.bound_items,
     )
@@ -110,6 +116,15 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
         keys = sorted((*plan.key_items, *plan.bound_items))
         started.key_names = tuple(started.columns[i].name for i in keys)
     return started
+
+
+def _query_id(run: Run, query: ast.Query, plan: QueryPlan, until_end: bool) -> str:
+    """Push queries of one source without aggregates are scalable, where that is switched on."""
+    number = random.SystemRandom().getrandbits(62)
+    scalable = len(plan.sources) == 1 and plan.aggregation is None and query.partition_by is None
+    if scalable and not until_end and run.config.flag("ksql.query.push.v2.enabled"):
+        return f"SCALABLE_PUSH_QUERY_{number}"
+    return f"transient_{query.sources[0].label}_{number}"
 
 
 def _starts(run: Run, plan: QueryPlan, until_end: bool) -> dict[str, Any]:
