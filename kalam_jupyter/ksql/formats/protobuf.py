@@ -40,7 +40,7 @@ from kalam_jupyter.ksql.formats.proto_schema import (
 )
 from kalam_jupyter.ksql.formats.registered import field_names, registry_of, schema_id_to_write, side_type
 from kalam_jupyter.ksql.formats.schema_registry import referenced
-from kalam_jupyter.ksql.formats.wire import PREFIX_BYTES, prefix, schema_id_of
+from kalam_jupyter.ksql.formats.wire import message_indexes, prefix, read_indexes, schema_id_of
 from kalam_jupyter.ksql.values.calendar import civil, epoch_day
 
 Read = Callable[[Message], Any]
@@ -91,7 +91,7 @@ class ProtobufFormat:
         message = schema.message(side.info.get("fullSchemaName"))
         if message is None:
             raise KsqlError(f"The schema has no message {side.info.get('fullSchemaName')}")
-        head += _message_indexes(message) if self.uses_registry else b""
+        head += message_indexes(message) if self.uses_registry else b""
         make = GetMessageClass(message)
         fill = _message_writer(schema, message, t.Struct(tuple((c.name, c.type) for c in side.columns)))
         single_key = side.is_key and len(side.columns) == 1
@@ -120,7 +120,7 @@ class ProtobufFormat:
         def read_row(data: bytes) -> Row:
             try:
                 schema_id = schema_id_of(data)
-                indexes, start = _read_indexes(data)
+                indexes, start = read_indexes(data)
                 return reader(schema_id, indexes)(data[start:])
             except KsqlError as error:
                 raise SerdeError(error.message) from None
@@ -171,55 +171,6 @@ def _registered_schema(side: Side, schema_id: int) -> ProtoSchema:
     registry = registry_of(side)
     found = registry.schema(schema_id)
     return ProtoSchema.of(found.text, referenced(registry, found))
-
-
-# Which message of its file: a count and as many positions, each a zigzag varint; one zero for the first
-
-
-def _message_indexes(message: Descriptor) -> bytes:
-    path: list[int] = []
-    at: Descriptor | None = message
-    while at is not None:
-        outer = at.containing_type
-        siblings = outer.nested_types if outer is not None else list(at.file.message_types_by_name.values())
-        path.insert(0, next(i for i, m in enumerate(siblings) if m.full_name == at.full_name))
-        at = outer
-    if path == [0]:
-        return b"\0"
-    return b"".join(_varint(2 * n) for n in (len(path), *path))
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_indexes(data: bytes) -> tuple[tuple[int, ...], int]:
-    count, at = _read_varint(data, PREFIX_BYTES)
-    if count == 0:
-        return (0,), at
-    found = []
-    for _ in range(count):
-        index, at = _read_varint(data, at)
-        found.append(index)
-    return tuple(found), at
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value >> 1, at
-        shift += 7
-        if shift > 28:
-            raise ValueError("message index too long")
 
 
 # Reading
