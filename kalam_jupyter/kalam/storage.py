@@ -258,7 +258,6 @@ def _s3(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
         endpoint_override=None if endpoint is None else str(endpoint).partition("://")[2] or str(endpoint),
         connect_timeout=10,
         request_timeout=60,
-        allow_bucket_creation=bool(config.get("create_bucket", False)),
     )
     return _rooted(files, _bucket(storage, "s3"))
 
