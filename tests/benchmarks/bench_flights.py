@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 import pandas as pd
+import pyarrow as pa
 
 from kalam_jupyter.engine.engine import Engine
 from kalam_jupyter.ksql import Ksql
@@ -18,7 +19,7 @@ CREATE STREAM flights (origin STRING KEY, time_hour TIMESTAMP, carrier STRING, d
   WITH (KAFKA_TOPIC='flights', VALUE_FORMAT='JSON', PARTITIONS=1, TIMESTAMP='time_hour');
 CREATE TABLE delays AS
   SELECT origin, COUNT(*) AS n, AVG(dep_delay) AS delay
-  FROM flights WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY origin EMIT CHANGES;
+  FROM flights WINDOW TUMBLING (SIZE 1 HOUR, RETENTION 400 DAYS) GROUP BY origin EMIT CHANGES;
 """
 
 
@@ -40,7 +41,8 @@ def main() -> int:
         engine.start()
         ksql = Ksql(engine)
         ksql.execute(STATEMENTS)
-        ksql.stream_frame("FLIGHTS", frame, key="origin", timestamp="time_hour")
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        ksql.stream_frame("flights", table, key="origin", timestamp="time_hour")
         engine.settle(120)
         rows = ksql.query("SELECT * FROM delays;").table().num_rows
         engine.close()

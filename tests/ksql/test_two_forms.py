@@ -19,6 +19,8 @@ from kalam_jupyter.ksql.runtime.persistent import PersistentQuery
 STREAM = (
     "CREATE STREAM s (k STRING KEY, i INT, b BIGINT, d DOUBLE, t STRING, f BOOLEAN) "
     "WITH (kafka_topic='s', value_format='JSON', partitions=1);"
+    "CREATE STREAM e (k STRING KEY, i INT, b BIGINT, d DOUBLE, t STRING, f BOOLEAN) "
+    "WITH (kafka_topic='s', value_format='JSON', timestamp='b');"
 )
 QUERIES = {
     "filter": "CREATE STREAM o AS SELECT k, i + 1 AS a, d, t FROM s WHERE d > 1.5 AND NOT (t = 'x') AND i "
@@ -39,6 +41,10 @@ QUERIES = {
     "tumbling": (
         "CREATE TABLE o AS SELECT t, COUNT(*) AS c, SUM(d) AS x, WINDOWSTART AS ws FROM s "
         "WINDOW TUMBLING (SIZE 10 MILLISECONDS, GRACE PERIOD 15 MILLISECONDS) GROUP BY t;"
+    ),
+    "event time from a column": (
+        "CREATE TABLE o AS SELECT t, COUNT(*) AS c, MAX(i) AS x FROM e "
+        "WINDOW TUMBLING (SIZE 2 MILLISECONDS, GRACE PERIOD 1 MILLISECONDS) GROUP BY t;"
     ),
     "hopping": (
         "CREATE TABLE o AS SELECT t, COUNT(*) AS c, AVG(b) AS x FROM s "

@@ -20,6 +20,8 @@ from kalam_jupyter.ksql.values.errors import EvaluationError
 
 #: Rows from which on it pays to make columns of decoded rows.
 CONVERT_ROWS = 512
+#: Event times above are left to the row form: adding a window to them could overflow 64 bits.
+FAR_FUTURE = 1 << 61
 
 
 class SourceReader:
@@ -104,7 +106,7 @@ class SourceReader:
             if moments.null_count or (in_key and columns.key_valid is not None):
                 return None
             ts = moments.view(pa.int64()).to_numpy()
-            if n and ts.min() < 0:
+            if n and (ts.min() < 0 or ts.max() > FAR_FUTURE):
                 return None
         pseudo = (
             lambda: pa.array(ts),
