@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from kalam_jupyter.ksql.formats.proto_schema import ProtoSchema
 from tests.conformance import registered, serde, topics
 from tests.conformance.execution import SETTLE_SECONDS, Outcome
-from tests.conformance.loader import Case
+from tests.conformance.loader import Case, RecordSpec
 from tests.conformance.rest_compare import (
     admin_difference,
     partial_difference,
@@ -100,16 +101,23 @@ class _Run:
         return [stream.first(), *stream.rest()]
 
     def _produce(self) -> None:
-        """Produce the inputs topic by topic, and let the persistent queries consume them."""
+        """Produce the inputs, and let the persistent queries consume them.
+
+        The reference produces topic by topic; its queries then take, of the records that wait in several
+        topics, the one with the lowest timestamp. Here a query takes records as they were appended, so they
+        are appended in the order in which the reference would take them.
+        """
         ksql = self.server.ksql
-        by_topic = sorted(self.case.case.inputs, key=lambda r: self._topic_order.index(r.topic))
-        topics.append(ksql, by_topic)
+        waiting: dict[str, deque[RecordSpec]] = {}
+        for record in self.case.case.inputs:
+            waiting.setdefault(record.topic, deque()).append(record)
+        merged: list[RecordSpec] = []
+        while any(waiting.values()):
+            first = min((q for q in waiting.values() if q), key=lambda q: q[0].timestamp or 0)
+            merged.append(first.popleft())
+        topics.append(ksql, merged, spread=True)
         if not ksql.engine.settle(SETTLE_SECONDS):
             raise _FailedError("the persistent queries did not settle")
-
-    @property
-    def _topic_order(self) -> list[str]:
-        return list(dict.fromkeys(r.topic for r in self.case.case.inputs))
 
     # Protobuf
 

@@ -12,6 +12,7 @@ from kalam_jupyter.ksql import Ksql
 from kalam_jupyter.ksql.lang.ast import CreateSource
 from kalam_jupyter.ksql.lang.parser import parse_script
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.runtime.partitioner import partitions_of
 from tests.conformance import serde
 from tests.conformance.compare import difference
 from tests.conformance.loader import Case, RecordSpec, WindowKind
@@ -52,7 +53,12 @@ def create_topics(ksql: Ksql, case: Case, statements: Iterable[str]) -> None:
 
 
 def append(
-    ksql: Ksql, records: Sequence[RecordSpec], *, batch_size: int | None = None, exact: bool = True
+    ksql: Ksql,
+    records: Sequence[RecordSpec],
+    *,
+    batch_size: int | None = None,
+    exact: bool = True,
+    spread: bool = False,
 ) -> None:
     """Append records to their topics, in their order, as the bytes that a producer would send.
 
@@ -62,6 +68,8 @@ def append(
         Most records appended together; None: as many as follow each other in one topic.
     exact : bool
         Whether JSON numbers are exact.
+    spread : bool
+        Whether keys choose the partition; else everything goes to the first.
     """
     for topic, run_ in groupby(records, key=lambda r: r.topic):
         key, value = _codecs(ksql, _source_of(ksql, topic), exact)
@@ -75,6 +83,8 @@ def append(
                 ),
                 headers=[serde.headers(r.headers) for r in part] if any(r.headers for r in part) else None,
             )
+            if spread:
+                batch.partitions = partitions_of(batch, ksql.engine.topic(topic).partitions)
             ksql.engine.transact(lambda tx, t=topic, b=batch: tx.append(t, b))
 
 
