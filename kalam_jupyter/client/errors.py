@@ -36,6 +36,10 @@ class ClientError(Exception):
         self.statement, self.status = statement, status
         super().__init__(message)
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for this: in a notebook the message is enough, our frames help nobody."""
+        return [f"{type(self).__name__} [{self.code}]: {self.message}"]
+
 
 class ConnectionLostError(ClientError):
     """The server cannot be reached, or went away."""

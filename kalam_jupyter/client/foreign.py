@@ -18,6 +18,9 @@ from kalam_jupyter.client.json_values import converted, kalam_value, ksql_value
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.wire import OpenAnswer, Wire, ksql_failure
 from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_jupyter.ksql import KsqlError
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.parser import parse_schema, parse_statement
 from kalam_server.negotiate import KSQL_JSON
 
 
@@ -53,28 +56,49 @@ def open_ksql_query(
     wire: Wire, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
 ) -> Result:
     """Run a SELECT or PRINT on a ksqlDB cluster."""
-    from kalam_jupyter.ksql.lang import ast
-    from kalam_jupyter.ksql.lang.parser import parse_statement
-
     statement = text.strip()
-    tree = parse_statement(statement)
+    tree = _tree(statement)
     if isinstance(tree, ast.Print):
-        body = {"ksql": statement, "streamsProperties": dict(properties), "sessionVariables": dict(variables)}
+        body = {"ksql": text, "streamsProperties": dict(properties), "sessionVariables": dict(variables)}
         opened = wire.open("POST", "/query", body)
         if opened.status != 200:
             raise ksql_failure(opened.status, opened.rest())
         return Result("stream", "ksql", statement=statement, stream=LineStream(opened, statement))
-    body = {"sql": statement, "properties": dict(properties), "sessionVariables": dict(variables)}
+    body = {"sql": text, "properties": dict(properties), "sessionVariables": dict(variables)}
     opened = wire.open("POST", "/query-stream", body, accept=KSQL_JSON)
     if opened.status != 200:
         raise ksql_failure(opened.status, opened.rest())
-    stream = RowObjectStream(opened, wire, statement)
     if isinstance(tree, ast.Query) and tree.emit is not None:
+        stream = RowObjectStream(opened, wire, statement, _table_key(wire, tree))
         return Result("stream", "ksql", statement=statement, stream=stream)
+    stream = RowObjectStream(opened, wire, statement)
     table = stream.all_rows()
     return Result(
         "rows", "ksql", statement=statement, table=table, key=stream.marked_key, row_count=table.num_rows
     )
+
+
+def _tree(statement: str) -> ast.Statement | None:
+    """Return the statement's tree; None when only the server may understand it, or refuse it."""
+    try:
+        return parse_statement(statement)
+    except KsqlError:
+        return None
+
+
+def _table_key(wire: Wire, query: ast.Query) -> tuple[str, ...]:
+    """Return the key columns of the one table that a push query follows; () for anything else."""
+    if query.group_by is not None or query.partition_by is not None or len(query.sources) != 1:
+        return ()
+    name = query.sources[0].name.replace("`", "``")
+    answer = wire.request("POST", "/ksql", {"ksql": f"DESCRIBE `{name}`;"})
+    try:
+        found = answer.json()[0]["sourceDescription"]
+    except (TypeError, KeyError, IndexError):
+        return ()
+    if found["type"] != "TABLE" or found.get("windowType"):
+        return ()
+    return tuple(f["name"] for f in found["fields"] if f.get("type") == "KEY")
 
 
 @dataclass(frozen=True)
@@ -86,10 +110,8 @@ class _Row:
 class RowObjectStream(ReadStream):
     """Rows of a query in ksqlDB's row-object format, which is JSON line by line."""
 
-    def __init__(self, opened: OpenAnswer, wire: Wire, sql: str) -> None:
+    def __init__(self, opened: OpenAnswer, wire: Wire, sql: str, key: tuple[str, ...] = ()) -> None:
         super().__init__(opened, sql)
-        from kalam_jupyter.ksql.lang.parser import parse_schema
-
         self._wire = wire
         self._lines = self._elements()
         header = next(self._lines, {}).get("header")
@@ -101,6 +123,8 @@ class RowObjectStream(ReadStream):
         self._types: list[DataType] = [c.type for c in columns]
         self._converters = [ksql_value(type_) for type_ in self._types]
         self.schema = pa.schema([pa.field(c.name, c.type.arrow) for c in columns])
+        if set(key) <= set(self.schema.names):
+            self.key = key
         self._start()
 
     def _elements(self) -> Iterator[dict[str, Any]]:
@@ -117,7 +141,7 @@ class RowObjectStream(ReadStream):
                     for v, convert in zip(row["columns"], self._converters, strict=True)
                 )
                 found = _Row(values, bool(row.get("tombstone")))
-                self._push(from_result_rows([found], self._types, self.schema, keyed=False))
+                self._push(from_result_rows([found], self._types, self.schema, keyed=bool(self.key)))
                 self._wait_for_room()
             elif (failure := element.get("errorMessage")) is not None:
                 self._end(error=ClientError(failure["message"], code=str(failure["error_code"])))

@@ -186,6 +186,8 @@ class TestKalam:
         assert result.table.to_pylist() == [{"id": 7, "name": "Ada"}]
 
     def test_results_come_whole(self, users):
+        if not getattr(users._transport, "ours", True):
+            pytest.skip("a cluster cuts results at its own limit")
         values = ",".join(f"({i}, 'n{i}')" for i in range(1500))
         users.kalam(f"INSERT INTO app.users (id, name) VALUES {values}")
         (result,) = users.kalam("SELECT id FROM app.users")
@@ -246,6 +248,15 @@ class TestKalam:
 
 
 class TestFrames:
+    @pytest.fixture
+    def connection(self, connection):
+        """Frames go to our own engine only."""
+        if not getattr(connection._transport, "ours", True):
+            with pytest.raises(ClientError, match="our own server"):
+                connection.stream_frame(self.FRAME, "flights")
+            pytest.skip("a cluster takes no frames, and says so")
+        return connection
+
     FRAME = pd.DataFrame(
         {
             "origin": ["JFK", "EWR", "JFK"],
