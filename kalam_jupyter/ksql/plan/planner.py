@@ -47,6 +47,8 @@ class QueryPlan:
         Transient queries: positions in the result of key columns, and their position in the record's key.
     bound_items : mapping of int to int
         Transient queries: positions in the result of WINDOWSTART (0) and WINDOWEND (1).
+    items : tuple of NamedItem
+        The result columns, qualified and named.
     """
 
     root: steps.ProjectStep
@@ -61,6 +63,7 @@ class QueryPlan:
     key_items: Mapping[int, int] = field(default_factory=dict)
     bound_items: Mapping[int, int] = field(default_factory=dict)
     aggregation: AggregationPlan | None = None
+    items: tuple[NamedItem, ...] = ()
 
 
 class QueryPlanner:
@@ -421,6 +424,7 @@ class _Planning:
             key_items=key_items,
             bound_items=bounds,
             aggregation=aggregation,
+            items=tuple(items),
         )
 
     def _select(self, binder: Binder, item: NamedItem) -> Bound:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column, Decimal
+from kalam_jupyter.ksql.analysis.analysed import analysed_query
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
@@ -50,7 +51,12 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         )
     check_window_sources(plan)
     check_states(plan)
-    definition = sink_definition(s.name, s.kind, plan, s.properties, text, run.config)
+    try:
+        definition = sink_definition(s.name, s.kind, plan, s.properties, text, run.config)
+    except KsqlError as error:
+        analysed = replace(s, query=analysed_query(s.query, run.metastore, plan.items))
+        error.detail = f"{error.message}\nStatement: {analysed}"
+        raise
     checked_against_schema(run, definition.source, definition.properties)
     definition = replace(definition, source=with_schemas(run, definition.source))
     replaced = None
