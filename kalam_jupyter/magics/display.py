@@ -76,7 +76,7 @@ def live_table(stream: Stream, options: Options) -> LiveTable:
 
 
 def listing(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Return rows as a DataFrame that shows itself without an index."""
+    """Return rows as a DataFrame."""
     import pandas as pd
 
     return pd.DataFrame(list(rows), columns=list(rows[0]) if rows else list(columns))

@@ -85,9 +85,10 @@ def _html(schema: pa.Schema, cells: Sequence[Sequence[str]], caption: str) -> st
         for row in zip(*cells, strict=True)
     )
     return (
+        '<div style="max-height:24em;overflow:auto">\n'
         '<table border="0" class="dataframe klt-snapshot">\n'
         f'<caption style="text-align:left;caption-side:bottom">{html.escape(caption)}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 

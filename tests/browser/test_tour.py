@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
@@ -182,6 +183,21 @@ def test_a_live_table_goes_on_during_a_long_cell(page: Page, lab: Lab):
     first = tail.locator("tbody").inner_text()
     expect(tail.locator("tbody")).not_to_have_text(first)
     assert page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").inner_text() == "[*]:"
+
+
+@pytest.mark.timeout(180)
+def test_without_connect_the_engine_is_the_servers(page: Page, lab: Lab):
+    load, *others = FILLING
+    cells = (load.replace("%ksql connect :memory:\n", ""), *others, "%ksql connections")
+    open_in_lab(page, lab, write_notebook(lab, "remote.ipynb", *cells))
+    run_all(page)
+    expect(rows(page.locator(LIVE).first).nth(5)).to_be_visible(timeout=60 * SECONDS)
+    expect(rows(page.locator(LIVE).nth(1))).to_have_count(7)
+    expect(page.locator(".jp-CodeCell").last.locator(".jp-OutputArea")).to_contain_text(
+        f":{urlsplit(lab.url).port}"
+    )
+    page.locator(LIVE).first.get_by_role("button", name="Stop").click()
+    expect(page.locator(LIVE).first.locator(".klt-badge")).to_have_text("stopped")
 
 
 @pytest.mark.timeout(120)

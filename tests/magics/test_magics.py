@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import kalam_jupyter
+from kalam_jupyter.client import ClientError
 from kalam_jupyter.magics.errors import SqlError, UsageError
 from kalam_jupyter.widgets import LiveTable, live_tables
 
@@ -81,6 +83,15 @@ def test_a_push_query_is_a_live_table_that_keeps_filling(run):
     assert table.frame().ID.tolist() == [1, 2, 3, 4]
     assert repr(run("%ksql stop all").value) == "Stopped 1 live table."
     assert table.status == "stopped"
+
+
+def test_a_cell_that_runs_again_replaces_its_live_table(run, shell, monkeypatch):
+    run(ORDERS)
+    kernel = SimpleNamespace(get_parent=lambda: {"metadata": {"cellId": "cell-1"}})
+    monkeypatch.setattr(shell, "kernel", kernel, raising=False)
+    first = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
+    second = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
+    assert first.status == "stopped" and live_tables() == [second]
 
 
 def test_rows_of_a_stream_with_equal_keys_do_not_replace_each_other(run):
@@ -194,6 +205,14 @@ def test_a_frame_becomes_a_stream_and_comes_back(run):
     replay = frame.kalam.to_stream("things", key="id", timestamp="at")
     assert replay.done and replay.sent == 2
     assert kalam_jupyter.frame("things").NAME.tolist() == ["a", "b"]
+
+
+def test_errors_of_plain_python_calls_have_no_traceback_either(run):
+    run("%ksql LIST STREAMS;")
+    with pytest.raises(ClientError) as caught:
+        kalam_jupyter.frame("nowhere")
+    (line,) = caught.value._render_traceback_()
+    assert line.startswith("ClientError [") and "nowhere" in line.lower()
 
 
 def test_a_paced_replay_sends_every_row(run):
