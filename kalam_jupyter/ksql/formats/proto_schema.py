@@ -242,7 +242,11 @@ _IMPORTS = {
 
 
 def schema_text(
-    fields: Sequence[tuple[str, t.DataType]], full_name: str | None = None, nullable: str | None = None
+    fields: Sequence[tuple[str, t.DataType]],
+    full_name: str | None = None,
+    nullable: str | None = None,
+    *,
+    entries: bool = False,
 ) -> str:
     """Return the schema of some fields.
 
@@ -252,8 +256,10 @@ def schema_text(
     full_name : str, optional
     nullable : ``optional`` or ``wrapper``, optional
         How primitives that may be null are told from defaults; by default they are not.
+    entries : bool
+        Write maps as lists of messages with a key and a value, which keep their order and take any key.
     """
-    writer = _Writer(nullable)
+    writer = _Writer(nullable, entries)
     package, _, name = (full_name or "").rpartition(".")
     body = writer.message(name or writer.next_name(), fields, "")
     imports = sorted({_import_of(used) for used in writer.used} - {""})
@@ -267,8 +273,9 @@ def _import_of(name: str) -> str:
 
 
 class _Writer:
-    def __init__(self, nullable: str | None) -> None:
+    def __init__(self, nullable: str | None, entries: bool = False) -> None:
         self._nullable = nullable
+        self._entries = entries
         self._count = 0
         self.used: set[str] = set()
 
@@ -277,12 +284,17 @@ class _Writer:
         return f"{DEFAULT_NAME}{self._count}"
 
     def message(self, name: str, fields: Sequence[tuple[str, t.DataType]], indent: str) -> str:
-        lines, nested = [], []
+        lines: list[str] = []
+        nested: list[str] = []
         for number, (field, type_) in enumerate(fields, 1):
             match type_:
                 case t.Array(element):
                     text, inner = self._single(element, indent)
                     text = f"repeated {text}"
+                case t.Map(key, value) if self._entries:
+                    name = f"{self.next_name()}Entry"
+                    inner = [self.message(name, (("key", key), ("value", value)), f"{indent}  ")]
+                    text = f"repeated {name}"
                 case t.Map(_, value):
                     text, inner = self._single(value, indent)
                     text = f"map<string, {text}>"

@@ -136,6 +136,40 @@ class ProtobufFormat:
         return False
 
 
+def row_messages(
+    columns: Sequence[tuple[str, t.DataType]],
+) -> tuple[str, Callable[[Sequence[Any]], bytes]]:
+    """Return the schema of query results as Protobuf, and what writes a row.
+
+    Maps are lists of entries (HTTP contract, section 7.5).
+
+    Raises
+    ------
+    KsqlError
+        If a column's name or type has no Protobuf form.
+    """
+    found = tuple(t.Column(name, type_) for name, type_ in columns)
+    for column in found:
+        if find_type(column.type, _is_nested_list):
+            raise KsqlError(f"Protobuf has no lists of lists or maps: `{column.name}` {column.type}")
+    for name in field_names(found):
+        if not _NAME.fullmatch(name):
+            raise KsqlError(f"Schema is not compatible with Protobuf: illegal name: {name}")
+    text = schema_text(columns, entries=True)
+    schema = ProtoSchema.of(text)
+    message = schema.message(None)
+    assert message is not None
+    make = GetMessageClass(message)
+    fill = _message_writer(schema, message, t.Struct(tuple(columns)))
+
+    def write(row: Sequence[Any]) -> bytes:
+        out = make()
+        fill(out, tuple(row))
+        return bytes(out.SerializeToString())
+
+    return text, write
+
+
 class ProtobufNoRegistryFormat(ProtobufFormat):
     """Protobuf without the schema registry: bare messages, fields numbered as the columns are."""
 
@@ -165,6 +199,10 @@ class ProtobufNoRegistryFormat(ProtobufFormat):
 def _is_list_of_lists(type_: t.DataType) -> bool:
     inner = type_.element if isinstance(type_, t.Array) else type_.value if isinstance(type_, t.Map) else None
     return isinstance(inner, t.Array | t.Map)
+
+
+def _is_nested_list(type_: t.DataType) -> bool:
+    return isinstance(type_, t.Array) and isinstance(type_.element, t.Array | t.Map)
 
 
 def _registered_schema(side: Side, schema_id: int) -> ProtoSchema:
@@ -266,6 +304,10 @@ def _field_writer(schema: ProtoSchema, field: FieldDescriptor, type_: t.DataType
     if is_map(field):
         assert isinstance(type_, t.Map)
         return _map_writer(schema, field, type_.value)
+    if field.is_repeated and isinstance(type_, t.Map):
+        entry = t.Struct((("key", type_.key), ("value", type_.value)))
+        write_list = _list_writer(schema, field, entry)
+        return lambda out, value: write_list(out, list(value.items()))
     if field.is_repeated:
         assert isinstance(type_, t.Array)
         return _list_writer(schema, field, type_.element)

@@ -52,7 +52,7 @@ def _varint(value: int) -> bytes:
 
 
 def read_indexes(data: bytes) -> tuple[tuple[int, ...], int]:
-    """Return which message `data` holds, and where it starts; IndexError or ValueError if that is not there."""
+    """Return which message `data` holds and where it starts; IndexError or ValueError if it does not say."""
     count, at = _read_varint(data, PREFIX_BYTES)
     if count == 0:
         return (0,), at
