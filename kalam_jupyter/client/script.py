@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-_BLANK = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]+")
 _QUERIES = frozenset({"SELECT", "PRINT"})
 _TEXT = r"'((?:[^']|'')*)'"
@@ -96,22 +95,14 @@ def _part(text: str, statements: list[Statement], is_query: bool) -> Part:
 def _statements(text: str) -> Iterator[Statement]:
     from kalam_jupyter.client.errors import ClientError
     from kalam_jupyter.ksql.errors import KsqlError
-    from kalam_jupyter.ksql.lang.parser import split_statements
+    from kalam_jupyter.ksql.lang.parser import statement_spans
 
     try:
-        pieces = split_statements(text)
+        spans = statement_spans(text)
     except KsqlError as error:
         raise ClientError(
             error.message, code="40001", line=error.line, column=error.column, status=400
         ) from error
-    position = 0
-    for piece, _ in pieces:
-        found = text.index(piece, position)
-        position = found + len(piece)
-        blank = _BLANK.match(piece)
-        begin = blank.end() if blank else 0
-        statement = piece[begin:].rstrip()
-        if statement.strip("; \n\t"):
-            if not statement.endswith(";"):
-                statement += ";"
-            yield Statement(statement, found + begin)
+    for start, end in spans:
+        statement = text[start:end]
+        yield Statement(statement if statement.endswith(";") else f"{statement};", start)

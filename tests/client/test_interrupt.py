@@ -11,14 +11,19 @@ from kalam_jupyter.node import Node
 from tests.server.running import CONFIG
 
 
+def interrupted(interrupt, work):
+    """Do `work` while another thread interrupts this one."""
+    threading.Thread(target=interrupt).start()
+    work()
+
+
 def test_an_interrupted_statement_leaves_a_working_engine():
     with Node.open(kalam=CONFIG) as node, Connection(InProcessTransport(node)) as connection:
         connection.kalam("CREATE NAMESPACE app; CREATE TABLE app.t (id INT PRIMARY KEY) WITH (TYPE='USER')")
         release = threading.Event()
         held = node.engine.submit(lambda tx: release.wait(20))
         with pytest.raises(KeyboardInterrupt):
-            threading.Thread(target=_thread.interrupt_main).start()
-            connection.kalam("INSERT INTO app.t VALUES (1)")
+            interrupted(_thread.interrupt_main, lambda: connection.kalam("INSERT INTO app.t VALUES (1)"))
         release.set()
         held.result(20)
         connection.kalam("INSERT INTO app.t VALUES (2)")
@@ -48,8 +53,7 @@ def test_a_query_whose_caller_was_interrupted_is_ended():
             ended.set()
 
         with pytest.raises(KeyboardInterrupt):
-            threading.Thread(target=interrupt).start()
-            transport._run(start, abandon)
+            interrupted(interrupt, lambda: transport._run(start, abandon))
         release.set()
         assert ended.wait(20)
         assert node.ksql.transient_queries() == []
