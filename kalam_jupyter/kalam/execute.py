@@ -40,14 +40,18 @@ HANDLERS: dict[type[nodes.Statement], Any] = {
     **storage_statements.HANDLERS,
 }
 _DML_WORDS = {nodes.Insert: "Inserted", nodes.Update: "Updated", nodes.Delete: "Deleted"}
-#: Texts up to this long are kept parsed: longer ones are bulk inserts that do not come twice.
+#: Texts up to this long are kept parsed: longer ones are bulk inserts that do not come twice. What could
+# hold a
+#: password is never kept.
 _CACHED_TEXT = 4096
 
 _parse_cached = functools.lru_cache(maxsize=2048)(parse_statement)
 
 
 def _parse(sql: str) -> nodes.Statement:
-    return _parse_cached(sql) if len(sql) <= _CACHED_TEXT else parse_statement(sql)
+    if len(sql) > _CACHED_TEXT or "password" in sql.lower():
+        return parse_statement(sql)
+    return _parse_cached(sql)
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ class Executor:
             )
         inner = replace(ctx, session=replace(actor, user_id=target, role="user", actor=actor.user_id))
         ctx.run(
-            lambda tx: audit.record(tx, inner.session, "EXECUTE_AS_USER", target, statement.inner_sql[:1000])
+            lambda tx: audit.record(tx, inner.session, "EXECUTE_AS_USER", target, _action(statement.inner))
         )
         return self._run(inner, statement.inner)
 

@@ -92,6 +92,7 @@ class LiveQuery:
     live_id : str
         ``<user>-<connection>-<subscription>``, as in `system.live`.
     columns : tuple of ResultColumn
+    select : LiveSelect
     on_wake : callable or None
         Called from the engine's writer when something arrived; must not block.
     closed : bool
@@ -109,7 +110,7 @@ class LiveQuery:
         shape: LiveShape,
         select: LiveSelect,
     ) -> None:
-        self._registry, self._shape, self._select = registry, shape, select
+        self._registry, self._shape, self.select = registry, shape, select
         self.session, self.id, self.connection_id, self.sql, self.options = (
             session,
             subscription_id,
@@ -157,7 +158,7 @@ class LiveQuery:
 
     def _shaped(self, rows: list[Row]) -> list[Row]:
         """Apply a written ORDER BY and LIMIT to the initial rows."""
-        for name, descending in reversed(self._select.order_by):
+        for name, descending in reversed(self.select.order_by):
             index = self._shape.row_schema.index.get(name)
             if index is None:
                 raise KalamError(
@@ -167,22 +168,22 @@ class LiveQuery:
             rows = sorted(
                 rows, key=lambda r: (r[i] is None, r[i]) if r[i] is not None else (True,), reverse=descending
             )
-        return rows if self._select.limit is None else rows[: self._select.limit]
+        return rows if self.select.limit is None else rows[: self.select.limit]
 
     @property
     def namespace(self) -> str:
         """Namespace of the table."""
-        return self._select.namespace
+        return self.select.namespace
 
     @property
     def table_name(self) -> str:
         """Name of the table."""
-        return self._select.table
+        return self.select.table
 
     @property
     def table(self) -> str:
         """``namespace.table``."""
-        return f"{self._select.namespace}.{self._select.table}"
+        return f"{self.select.namespace}.{self.select.table}"
 
     def options_json(self) -> dict[str, Any]:
         """Return the options as the client gave them."""
@@ -259,7 +260,7 @@ class LiveQuery:
         with self._lock:
             _ = self._first
             self._batch_number += 1
-            if last_seq is not None and self._rows and not self._select.order_by:
+            if last_seq is not None and self._rows and not self.select.order_by:
                 self._sent = bisect_right(self._rows, last_seq, key=lambda row: self._shape.seq(row) or 0)
             page, control = self._page()
         return self._batch(page, control)
@@ -299,6 +300,7 @@ class LiveQuery:
             try:
                 for changes in self._subscription.poll(max_changes):
                     if changes.position > self._position:
+                        self._follow_schema(changes)
                         found.extend(self._shape.changes(changes))
             except OverrunError:
                 found.extend(self._resync())
@@ -309,6 +311,14 @@ class LiveQuery:
                 self.delivered += len(found)
                 self.last_update = self._registry.now_ms()
             return found
+
+    def _follow_schema(self, changes: ChangeSet) -> None:
+        """Go over to the table's new definition with the first change made under it."""
+        if not self._shape.outdated():
+            return
+        shape = self._registry.reshape(self)
+        if shape is not None and shape.fits(changes):
+            self._shape = shape
 
     def _resync(self) -> list[LiveChange]:
         """Catch up by `_seq`: what changed since the last change that was seen."""
@@ -452,6 +462,14 @@ class LiveQueries:
                 self._shapes.popitem(last=False)
         return shape
 
+    def reshape(self, query: LiveQuery) -> LiveShape | None:
+        """Return the shape of a query under its table's present definition; None when it no longer fits
+        one."""
+        try:
+            return self._shape(query.session, query.select, query.options)
+        except (StatementError, KalamError):
+            return None
+
     def _foreign_shape(self, session: Session, select: LiveSelect, options: LiveOptions) -> LiveShape:
         kalam = self._kalam
         name = f"{select.namespace}:{select.table}"
@@ -473,7 +491,10 @@ class LiveQueries:
                 return SourceShape.silent(kalam, virtual, select, session)
         source = kalam.engine.sources.get(select.namespace)
         if source is not None and (schema := source.schema(select.table)) is not None:
-            kalam.check_source(session, select.namespace, select.table)
+            try:
+                kalam.check_source(session, select.namespace, select.table)
+            except StatementError as refusal:
+                raise KalamError("UNAUTHORIZED", refusal.message) from None
             return SourceShape(kalam, source, schema, select, session)
         raise KalamError("NOT_FOUND", f"Not found: Table not found: {name}")
 

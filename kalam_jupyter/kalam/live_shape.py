@@ -106,6 +106,10 @@ class LiveShape(Protocol):
 
     def seq(self, row: Row) -> int | None: ...
 
+    def outdated(self) -> bool: ...
+
+    def fits(self, changes: ChangeSet) -> bool: ...
+
 
 class TableShape:
     """Live queries over a USER, SHARED or STREAM table."""
@@ -309,6 +313,15 @@ class TableShape:
         old = {key: values[key], "_seq": values["_seq"]}
         return LiveChange("update", values, old, row[self._seq], self.project(row))
 
+    def outdated(self) -> bool:
+        """Whether the table has another definition by now."""
+        return self._kalam.find_table(self._table.namespace, self._table.name) is not self._table
+
+    def fits(self, changes: ChangeSet) -> bool:
+        """Whether changes were made under this definition."""
+        row = next((c.new or c.old for c in changes.changes()), None)
+        return row is None or len(row) == len(self.row_schema)
+
     # ---- rows
 
     def initial_row(self, row: Row) -> dict[str, Any]:
@@ -428,6 +441,14 @@ class SourceShape:
     def project(self, row: Row) -> Row:
         """Return the projected physical values."""
         return tuple([row[i] for i in self._indexes])
+
+    def outdated(self) -> bool:
+        """Sources keep their schema."""
+        return False
+
+    def fits(self, changes: ChangeSet) -> bool:
+        """Sources keep their schema."""
+        return True
 
     def seq(self, row: Row) -> int | None:
         """Rows of a source have no `_seq`."""

@@ -147,6 +147,12 @@ def test_impersonation_keeps_off_shared_tables(root: Client, user: Callable[...,
     )
 
 
+def test_no_password_reaches_the_audit_log(root: Client) -> None:
+    root.run("CREATE USER a WITH PASSWORD 'hunter2' ROLE user; ALTER USER a SET PASSWORD 'hunter2'")
+    root.run("EXECUTE AS USER a (CREATE USER b WITH PASSWORD 'hunter2' ROLE user)")
+    assert "hunter2" not in str(root.rows("SELECT * FROM system.audit_log"))
+
+
 @pytest.mark.parametrize(
     ("sql", "text"),
     [

@@ -224,6 +224,17 @@ def test_changes_of_another_owner_are_not_seen(todo: Client, user: Any) -> None:
     assert [c.rows["id"] for c in live.poll() if c.rows] == ["2"]
 
 
+def test_live_query_goes_on_after_its_table_was_altered(todo: Client) -> None:
+    live = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo WHERE done = false", {})
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false)")
+    todo.run("ALTER TABLE app.todo ADD COLUMN n INT DEFAULT 7")
+    todo.run("INSERT INTO app.todo (id, done) VALUES (2, false); UPDATE app.todo SET n = 8 WHERE id = 1")
+    first, second, third = live.poll()
+    assert first.rows is not None and "n" not in first.rows
+    assert second.rows is not None and second.rows["n"] == 7
+    assert third.old_values is not None and third.old_values["n"] == 7
+
+
 def test_one_change_is_encoded_once_for_all_subscribers_of_a_query(todo: Client) -> None:
     sql = "SELECT * FROM app.todo WHERE done = false"
     first = todo.kalam.subscribe(todo.session, sql, {})
