@@ -292,9 +292,9 @@ class _Writer:
                     text, inner = self._single(element, indent)
                     text = f"repeated {text}"
                 case t.Map(key, value) if self._entries:
-                    name = f"{self.next_name()}Entry"
-                    inner = [self.message(name, (("key", key), ("value", value)), f"{indent}  ")]
-                    text = f"repeated {name}"
+                    entry = f"{self.next_name()}Entry"
+                    inner = [self.message(entry, (("key", key), ("value", value)), f"{indent}  ")]
+                    text = f"repeated {entry}"
                 case t.Map(_, value):
                     text, inner = self._single(value, indent)
                     text = f"map<string, {text}>"

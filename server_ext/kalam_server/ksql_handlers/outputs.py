@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from kalam_server.ksql_handlers.rows import row_writer
-from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON
+from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql import ResultRow, TransientQuery
@@ -92,18 +93,24 @@ class RowObjectOutput:
 
     def head(self) -> str:
         """See `Output`: the comma after the header comes with what follows it, for a pull query."""
-        header = {"header": {"queryId": self._query.id, "schema": schema_text(self._query)}}
+        header = {"header": self._header()}
         return "[" + orjson.dumps(header).decode() + ("" if self._is_pull else ",\n")
 
     def rows(self, rows: Sequence[ResultRow]) -> str:
         """See `Output`."""
         if self._is_pull:
-            return "".join([f',\n{{"row":{{"columns":{self._write(r.values)}}}}}' for r in rows])
+            return "".join([f',\n{{"row":{{{self._values(r)}}}}}' for r in rows])
         return "".join([self._row(r) for r in rows])
+
+    def _header(self) -> dict[str, str]:
+        return {"queryId": self._query.id, "schema": schema_text(self._query)}
+
+    def _values(self, row: ResultRow) -> str:
+        return f'"columns":{self._write(row.values)}'
 
     def _row(self, row: ResultRow) -> str:
         tombstone = ',"tombstone":true' if row.tombstone else ""
-        return f'{{"row":{{"columns":{self._write(row.values)}{tombstone}}}}},\n'
+        return f'{{"row":{{{self._values(row)}{tombstone}}}}},\n'
 
     def end(self, message: str | None, error: Error | None) -> str:
         """See `Output`."""
@@ -113,6 +120,24 @@ class RowObjectOutput:
         if self._is_pull:
             return "]"
         return orjson.dumps({"finalMessage": message or "Query Completed"}).decode() + "]"
+
+
+class ProtobufOutput(RowObjectOutput):
+    """Row objects whose rows are Protobuf messages in base64; the header has their schema."""
+
+    content_type = KSQL_PROTOBUF
+
+    def __init__(self, query: TransientQuery) -> None:
+        from kalam_jupyter.ksql.formats.protobuf import row_messages
+
+        super().__init__(query)
+        self._schema, self._encode = row_messages([(c.name, c.type) for c in query.columns])
+
+    def _header(self) -> dict[str, str]:
+        return {**super()._header(), "protoSchema": self._schema}
+
+    def _values(self, row: ResultRow) -> str:
+        return f'"protobufBytes":"{base64.b64encode(self._encode(row.values)).decode()}"'
 
 
 class ArrowOutput:
@@ -173,5 +198,20 @@ OUTPUTS: dict[str, Callable[[TransientQuery], Output]] = {
     DELIMITED: DelimitedOutput,
     JSON: ArrayOutput,
     KSQL_JSON: RowObjectOutput,
+    KSQL_PROTOBUF: ProtobufOutput,
     ARROW: ArrowOutput,
 }
+
+
+def output_of(query: TransientQuery, media_type: str) -> Output:
+    """Return the output that a client asked for; a query whose rows have no such form is closed.
+
+    Raises
+    ------
+    KsqlError
+    """
+    try:
+        return OUTPUTS[media_type](query)
+    except BaseException:
+        query.close()
+        raise

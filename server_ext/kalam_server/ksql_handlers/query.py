@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kalam_server.ksql_handlers.base import KsqlRoute
 from kalam_server.ksql_handlers.streaming import StreamingRoute, send_print
-from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON
+from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql import TransientQuery
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class QueryStreamHandler(StreamingRoute):
     """``POST /query-stream``."""
 
-    serves = (DELIMITED, JSON, KSQL_JSON, ARROW)
+    serves = (DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF, ARROW)
     favourite = DELIMITED
     media_type: str | None
 
     async def post(self) -> None:
         """Run one SELECT or PRINT and send its rows as they come."""
-        from kalam_server.ksql_handlers.outputs import OUTPUTS
+        from kalam_server.ksql_handlers.outputs import output_of
 
         body = self.body()
         sql = self.text(body, "sql", required=True)
@@ -33,7 +33,7 @@ class QueryStreamHandler(StreamingRoute):
         if query.kind == "print":
             await self._print(query, media_type)
         else:
-            await self.send_query(query, OUTPUTS[media_type](query), media_type)
+            await self.send_query(query, output_of(query, media_type), media_type)
 
     async def _print(self, query: TransientQuery, media_type: str) -> None:
         if media_type not in (DELIMITED, ARROW):
@@ -47,13 +47,13 @@ class QueryStreamHandler(StreamingRoute):
 class QueryHandler(StreamingRoute):
     """``POST /query``: as ``/query-stream``, with other names in the request and other defaults."""
 
-    serves = (KSQL_JSON, JSON, DELIMITED, ARROW)
+    serves = (KSQL_JSON, JSON, DELIMITED, KSQL_PROTOBUF, ARROW)
     favourite = DELIMITED
     media_type: str | None
 
     async def post(self) -> None:
         """Run one SELECT or PRINT and send its rows as they come."""
-        from kalam_server.ksql_handlers.outputs import OUTPUTS
+        from kalam_server.ksql_handlers.outputs import output_of
 
         body = self.body()
         sql = self.text(body, "ksql")
@@ -69,7 +69,7 @@ class QueryHandler(StreamingRoute):
         # "application/json" means row objects here, and an array on /query-stream.
         media_type = KSQL_JSON if self.media_type in (None, JSON) else self.media_type
         assert media_type is not None
-        await self.send_query(query, OUTPUTS[media_type](query), media_type)
+        await self.send_query(query, output_of(query, media_type), media_type)
 
 
 class CloseQueryHandler(KsqlRoute):
