@@ -92,8 +92,8 @@ class Compiler:
         Values of ``$1``, ``$2``, ...
     user_id : str
         What CURRENT_USER stands for.
-    qualifiers : collection of str
-        Names a column may be qualified with; empty allows any.
+    role : str
+        What CURRENT_ROLE stands for.
     """
 
     def __init__(self, schema: Schema, params: Params = (), user_id: str = "", role: str = "user") -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
 import pyarrow as pa
 
 from kalam_jupyter.engine.types import DataType, from_arrow, to_arrow
@@ -132,8 +133,6 @@ def _table_schema(table: TableDef) -> pa.Schema:
 
 
 def _annotated(field: pa.Field, type_: DataType, flags: dict[str, tuple[str, ...]]) -> pa.Field:
-    import orjson
-
     metadata = {_TYPE: orjson.dumps(json_type(type_))}
     if field.name in flags:
         metadata[_FLAGS] = ",".join(flags[field.name]).encode()
@@ -147,8 +146,6 @@ def annotate(schema: pa.Schema, types: Sequence[DataType], flags: dict[str, tupl
 
 def result_column(field: pa.Field) -> ResultColumn:
     """Read the KalamDB type and flags off a result field."""
-    import orjson
-
     metadata = field.metadata or {}
     said = metadata.get(_TYPE)
     computed = from_arrow_type(field.type)
@@ -163,12 +160,3 @@ def result_column(field: pa.Field) -> ResultColumn:
     flags = metadata.get(_FLAGS)
     unit = field.type.unit if pa.types.is_timestamp(field.type) or pa.types.is_time(field.type) else "us"
     return ResultColumn(field.name, type_, tuple(flags.decode().split(",")) if flags else (), unit)
-
-
-def renamed(result: Result, as_user: str) -> Result:
-    """Return the same result as run by `as_user`."""
-    result.as_user = as_user
-    return result
-
-
-__all__ = ["Result", "ResultColumn", "annotate", "annotated_schema", "renamed", "replace", "result_column"]

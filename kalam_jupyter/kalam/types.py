@@ -33,7 +33,6 @@ from kalam_jupyter.engine.types import (
     Decimal,
     Logical,
     Primitive,
-    Struct,
     Time,
     Timestamp,
 )
@@ -428,13 +427,3 @@ def coercer(type_: DataType, column: str = "") -> Coercer:
         return result
 
     return coerce
-
-
-def neutral_types() -> tuple[DataType, ...]:
-    """Return every type without parameters, in the order of `system.datatypes`."""
-    return tuple(_JSON_NAMES)
-
-
-def is_struct(type_: DataType) -> bool:
-    """Whether values are nested objects (ksqlDB sources may bring them)."""
-    return isinstance(type_, Struct)
