@@ -63,11 +63,17 @@ class DirectQuery:
     mentions_deleted: bool
 
 
-@lru_cache(maxsize=2048)
+#: Longer texts are not looked at.
+_LONGEST = 2048
+
+
 def recognise(sql: str) -> DirectQuery | None:
     """Return the query if it is one of the simplest, else None. Never raises."""
-    if len(sql) > 2048:
-        return None
+    return _recognise(sql) if len(sql) <= _LONGEST else None
+
+
+@lru_cache(maxsize=2048)
+def _recognise(sql: str) -> DirectQuery | None:
     try:
         s = TokenStream(sql)
         s.expect_word("SELECT")

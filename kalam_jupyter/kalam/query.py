@@ -151,7 +151,8 @@ class QueryEngine:
                 frame = run_sql(context, text, values)
                 if len(self._ordered) > 4096:
                     self._ordered.clear()
-                self._ordered[key] = False
+                if len(text) <= rewrite.CACHED_TEXT:
+                    self._ordered[key] = False
                 return frame
         return run_sql(context, text, values)
 
@@ -232,7 +233,7 @@ class QueryEngine:
     @staticmethod
     def cache_size() -> int:
         """Return how many query texts are kept prepared."""
-        return rewrite.prepare.cache_info().currsize
+        return rewrite.prepare_cached.cache_info().currsize
 
     def batches(self, session: Session, table: TableDef, *, deleted: bool) -> list[pa.RecordBatch]:
         """Return the rows of a table that a session sees."""

@@ -111,14 +111,21 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-@lru_cache(maxsize=2048)
+#: Texts up to this long are kept prepared.
+CACHED_TEXT = 8192
+
+
 def prepare(sql: str) -> Prepared:
-    """Examine a query text.
+    """Examine a query text; what was found is kept for the next time, unless the text is long.
 
     Raises
     ------
     SqlSyntaxError
     """
+    return prepare_cached(sql) if len(sql) <= CACHED_TEXT else _prepare(sql)
+
+
+def _prepare(sql: str) -> Prepared:
     sql = _rewrite_json(sql.strip().rstrip(";").rstrip())
     tokens = tokenize(sql)
     calls = _vector_calls(sql, tokens)
@@ -146,6 +153,9 @@ def prepare(sql: str) -> Prepared:
         frozenset(w.lower() for w in words),
         tuple(call for *_, call in calls),
     )
+
+
+prepare_cached = lru_cache(maxsize=2048)(_prepare)
 
 
 def _after_where(tokens: list[Token]) -> set[str]:
