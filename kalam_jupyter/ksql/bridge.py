@@ -110,7 +110,8 @@ class _ChangeSubscription:
         self._topic: Subscription[StoredBatch] = topic.subscribe("latest", wake)
         if not source.is_stream:
             entries = ksql.materialization(source).rows()
-            self._known = {repr((*k, *(w or ()))): (*k, *(w or ()), *v) for k, v, _, w in entries}
+            stored = len(source.stored_schema.value)
+            self._known = {repr((*k, *(w or ()))): (*k, *(w or ()), *v[:stored]) for k, v, _, w in entries}
 
     @property
     def lag(self) -> int:

@@ -41,6 +41,7 @@ from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.materialization import Materialization
 from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, SinkWriter
+from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
@@ -204,7 +205,7 @@ class Ksql:
 
             self.engine.transact(change)
             self.running.clear()
-            self.state = State()
+            self.state = State(Metastore(system=self.metastore.system))
             for query in self.transient_queries():
                 query.close()
             sequence, self.next_sequence = self.next_sequence, self.next_sequence + 1
@@ -493,6 +494,8 @@ class Ksql:
         """Make stored definitions again, in their order; then give the engine its processors back."""
         if self.engine.find_topic(self.processing_log_topic) is None:
             self.engine.transact(lambda tx: tx.create_topic(self.processing_log_topic))
+        log = processing_log_source(self.config, self.processing_log_topic)
+        self.metastore.system[log.name] = log
         self.next_sequence = int(self.engine.catalogue.get("ksql.meta", "sequence") or 0)
         for key, value in sorted(self.engine.catalogue.items("ksql.statement")):
             run = Run(

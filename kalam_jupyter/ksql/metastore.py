@@ -97,14 +97,16 @@ class Metastore:
 
     sources: dict[str, Source] = field(default_factory=dict)
     types: dict[str, DataType] = field(default_factory=dict)
+    #: Sources that are always there: they can be read, and are not listed.
+    system: dict[str, Source] = field(default_factory=dict)
 
     def copy(self) -> Metastore:
         """Return an independent copy."""
-        return Metastore(dict(self.sources), dict(self.types))
+        return Metastore(dict(self.sources), dict(self.types), self.system)
 
     def get(self, name: str) -> Source | None:
         """Return the source called `name`."""
-        return self.sources.get(name)
+        return self.sources.get(name) or self.system.get(name)
 
     def put(self, source: Source) -> None:
         """Add or replace a source."""

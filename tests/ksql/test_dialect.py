@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 
 from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.ksql import Ksql, KsqlError
 
 EARLIEST = {"auto.offset.reset": "earliest"}
@@ -96,3 +98,59 @@ def test_select_is_told_where_to_go(orders: Ksql) -> None:
     with pytest.raises(KsqlError) as raised:
         orders.execute("SELECT * FROM s EMIT CHANGES;")
     assert raised.value.error_code == 40002
+
+
+def test_a_bad_record_goes_to_the_processing_log_and_the_next_one_through(orders: Ksql) -> None:
+    orders.execute("CREATE STREAM o AS SELECT id, v FROM s;", properties=EARLIEST)
+    raw = ([b"\0\0\0\1"] * 2, [b"not json", b'{"NAME": "a", "V": 2}'])
+    orders.engine.transact(lambda tx: tx.append("s", Batch([1, 2], raw=raw)))
+    orders.engine.settle()
+    assert rows(orders, "SELECT * FROM o;") == [(1, 2.0)]
+    (entry,) = rows(
+        orders,
+        "SELECT logger, message->type, message->deserializationError->`TOPIC` FROM KSQL_PROCESSING_LOG;",
+    )
+    assert entry == ("processing.CSAS_O_1.deserializer", 0, "s")
+
+
+def test_a_frame_becomes_a_stream_and_a_table_a_frame(ksql: Ksql) -> None:
+    table = pa.table(
+        {"name": ["a", "b", "a"], "v": [1.5, 2.5, None], "at": pa.array([1, 2, 3], pa.timestamp("us"))}
+    )
+    ksql.stream_frame("frame", table.slice(0, 0), key="name")
+    ksql.execute("CREATE TABLE t AS SELECT name, COUNT(v) AS c, SUM(v) AS s FROM frame GROUP BY name;")
+    assert ksql.stream_frame("frame", table) == 3
+    assert rows(ksql, "SELECT * FROM t;") == [("a", 1, 1.5), ("b", 1, 2.5)]
+
+
+def test_json_rows_are_inserted_whole_or_not_at_all(orders: Ksql) -> None:
+    target = orders.insert_target("s")
+    target.insert([{"id": 1, "NAME": "a", "v": 2}, {"id": 2, "name": None}])
+    with pytest.raises(KsqlError, match="Can't coerce a field of type"):
+        target.insert([{"id": 3}, {"id": "x"}])
+    assert rows(orders, "SELECT id, v FROM s;") == [(1, 2.0), (2, None)]
+
+
+def test_the_other_dialect_sees_tables_as_relations(orders: Ksql) -> None:
+    orders.execute("CREATE TABLE t AS SELECT name, COUNT(*) AS c FROM s GROUP BY name;")
+    provider = orders.engine.sources["ksql"]
+    subscription = provider.subscribe("t")
+    insert(orders, "0, 1, 'a', 1", "1, 2, 'a', 1")
+    orders.engine.settle()
+    assert provider.table("t").to_pylist() == [{"name": "a", "c": 2}]
+    changes = [c for found in subscription.poll() for c in found.changes()]
+    assert [(c.op, c.new) for c in changes] == [("insert", ("a", 1)), ("update", ("a", 2))]
+
+
+def test_explain_shows_the_steps(orders: Ksql) -> None:
+    (entity,) = orders.execute("EXPLAIN SELECT name FROM s WHERE v > 1 EMIT CHANGES;")
+    plan = entity["queryDescription"]["executionPlan"].splitlines()
+    assert [line.split("[ ")[1].split(" ]")[0] for line in plan] == ["PROJECT", "FILTER", "SOURCE"]
+
+
+def test_the_same_push_query_ends_when_it_is_closed(orders: Ksql) -> None:
+    push = orders.query("SELECT * FROM s EMIT CHANGES;")
+    assert [q["id"] for q in orders.execute("SHOW QUERIES;")[0]["queries"]] == [push.id]
+    assert orders.close_query(push.id)
+    assert push.finished
+    assert not orders.close_query(push.id)

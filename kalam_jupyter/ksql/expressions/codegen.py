@@ -179,6 +179,11 @@ def _compare(g: _Generator, e: b.CompareOp) -> str:
 
 def _distinct(g: _Generator, e: b.Distinct) -> str:
     left, right, before = _pair(g, e.left, e.right)
+    # Python warns of `1 is None`
+    left, right = (
+        g.bind(side.value, "k") if isinstance(side, b.Constant) else name
+        for side, name in ((e.left, left), (e.right, right))
+    )
     equal = f"{left} == {right}" if e.function is None else f"{g.bind(e.function)}({left}, {right})"
     same = f"({left} is None and {right} is None or {left} is not None and {right} is not None and {equal})"
     code = same if e.negated else f"(not {same})"
@@ -217,6 +222,12 @@ def _field(g: _Generator, e: b.Field) -> str:
     return f"(None if ({name} := {g.code(e.operand)}) is None else {name}[{e.index}])"
 
 
+def _null_test(g: _Generator, e: b.NullTest) -> str:
+    if isinstance(e.operand, b.Constant):
+        return repr((e.operand.value is None) != e.negated)
+    return f"({g.code(e.operand)} is {'not ' if e.negated else ''}None)"
+
+
 def _map(g: _Generator, e: b.MapOf) -> str:
     pairs = zip(e.keys, e.values, strict=True)
     return "{" + ", ".join(f"{g.contained(k)}: {g.contained(v)}" for k, v in pairs) + "}"
@@ -234,7 +245,7 @@ _CODE: dict[type, Callable[[_Generator, Any], str]] = {
     b.Distinct: _distinct,
     b.Logic: lambda g, e: f"({g.operand(e.left)} {e.operator.lower()} {g.operand(e.right)})",
     b.NotOp: lambda g, e: f"(not {g.operand(e.operand)})",
-    b.NullTest: lambda g, e: f"({g.code(e.operand)} is {'not ' if e.negated else ''}None)",
+    b.NullTest: _null_test,
     b.Membership: _membership,
     b.Case: _case,
     b.Conversion: _conversion,

@@ -8,18 +8,23 @@ nothing. What comes in columns is reduced to the last record of each key before 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine.batch import Codec, Payload, StoredBatch, Window
+from kalam_jupyter.engine.batch import Batch, Codec, Payload, StoredBatch, Window
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Row, store_key
+from kalam_jupyter.ksql.runtime.partitioner import partitions_of
+from kalam_jupyter.ksql.runtime.reader import SourceReader
+from kalam_jupyter.ksql.runtime.reports import Reporter
+from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 
-#: A current row: key, value, timestamp, window.
+#: A current row: key, value with the header columns behind it, timestamp, window.
 Entry = tuple[Key, Row, int, Window | None]
 
 
@@ -39,43 +44,55 @@ class Materialization:
         self.source = source
         self._codec = codec
         self.topic = topic
-        self._retention = retention_ms
         self._windowed = source.window is not None
+        self._retention = retention_ms if self._windowed else None
+        self._reader: SourceReader | None = None
+        if source.headers or source.timestamp is not None:
+            reporter = Reporter(f"materialization.{source.name}")
+            self._reader = SourceReader(source, codec, reporter, timestamp_parser(source))
+        self._width = len(source.schema.value)
         self._next = 0
         self._stream_time = -1
-        self._rows: dict[Any, Entry] = {}
+        self._swept = -1
+        #: Rows by key; by key and window where the key is windowed.
+        self._rows: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
     def rows(self) -> list[Entry]:
-        """Return all current rows, by key and window."""
+        """Return all current rows, in no particular order."""
         with self._lock:
             self._catch_up()
-            if self._retention is None or not self._windowed:
+            if not self._windowed:
                 return list(self._rows.values())
-            oldest = self._stream_time - self._retention
-            return [e for e in self._rows.values() if e[3] is None or e[3][1] > oldest]
+            return [e for windows in self._rows.values() for e in self._visible(windows)]
 
     def sorted_rows(self) -> list[Entry]:
-        """Return all current rows in the order of a state store: by the key's bytes, then by window."""
+        """Return all current rows as state stores give them: by partition, key bytes, then window."""
         entries = self.rows()
+        bounds = [e[3] or (0, 0) for e in entries] if self._windowed else None
         payload = Payload.from_rows(
-            self._codec.schema,
-            [e[0] for e in entries],
-            [None] * len(entries),
-            [e[3] or (0, 0) for e in entries] if self._windowed else None,
+            self._codec.schema, [e[0] for e in entries], [None] * len(entries), bounds
         )
-        keys, _ = self._codec.encode(payload)
-        order = sorted(range(len(entries)), key=lambda i: keys[i] or b"")
+        batch = Batch([0] * len(entries), payload=payload, codec=self._codec)
+        keys, _ = batch.encoded()
+        partitions = partitions_of(batch, self.topic.partitions).tolist()
+        order = sorted(range(len(entries)), key=lambda i: (partitions[i], keys[i] or b""))
         return [entries[i] for i in order]
 
     def get(self, key: Key) -> list[Entry]:
         """Return the current rows of one key: at most one, or one for each window."""
         with self._lock:
             self._catch_up()
-            if not self._windowed:
-                found = self._rows.get(store_key((*key, None)))
-                return [] if found is None else [found]
-        return [e for e in self.rows() if e[0] == key]
+            found = self._rows.get(store_key(key))
+            if found is None:
+                return []
+            return list(self._visible(found)) if self._windowed else [found]
+
+    def _visible(self, windows: dict[Window, Entry]) -> Iterator[Entry]:
+        if self._retention is None:
+            return iter(windows.values())
+        oldest = self._stream_time - self._retention
+        return (e for e in windows.values() if e[3] is None or e[3][1] > oldest)
 
     def _catch_up(self) -> None:
         start = max(self._next, self.topic.start_sequence)
@@ -84,8 +101,25 @@ class Materialization:
                 self._fold(stored)
                 start = stored.sequence + stored.num_rows
         self._next = start
+        if self._retention is not None and self._stream_time - self._swept > self._retention:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget windows that are not visible any more."""
+        self._swept = self._stream_time
+        for key, windows in list(self._rows.items()):
+            kept = {e[3]: e for e in self._visible(windows)}
+            if kept:
+                self._rows[key] = kept
+            else:
+                del self._rows[key]
 
     def _fold(self, stored: StoredBatch) -> None:
+        if self._reader is not None:
+            for r in self._reader.read(stored):
+                self._stream_time = max(self._stream_time, r.ts)
+                self._put(r.key, None if r.row is None else r.row[: self._width], r.ts, r.window)
+            return
         decoded = stored.batch.typed(self._codec)
         payload = decoded.payload
         if not payload.num_rows:
@@ -98,18 +132,27 @@ class Materialization:
             last = _last_of_each_key(payload)
             payload, timestamps = _take(payload, last), timestamps[last]
         windows = payload.windows if self._windowed else None
-        rows = self._rows
         for i, (key, value, ts) in enumerate(
             zip(payload.keys, payload.values, timestamps.tolist(), strict=True)
         ):
-            if key is None:
-                continue
-            window = None if windows is None else windows[i]
-            at = store_key((*key, window))
-            if value is None:
-                rows.pop(at, None)
+            self._put(key, value, ts, None if windows is None else windows[i])
+
+    def _put(self, key: Key | None, value: Row | None, ts: int, window: Window | None) -> None:
+        if key is None:
+            return
+        at = store_key(key)
+        if self._windowed:
+            windows = self._rows.setdefault(at, {})
+            if value is not None:
+                windows[window] = (key, value, ts, window)
             else:
-                rows[at] = (key, value, ts, window)
+                windows.pop(window, None)
+                if not windows:
+                    del self._rows[at]
+        elif value is None:
+            self._rows.pop(at, None)
+        else:
+            self._rows[at] = (key, value, ts, window)
 
 
 def _last_of_each_key(payload: Payload) -> Any:

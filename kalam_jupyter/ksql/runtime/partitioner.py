@@ -34,6 +34,13 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def partitions_of(batch: Batch, partitions: int) -> npt.NDArray[np.int32]:
-    """Return the partition of each record; those without a key go to the first."""
+    """Return the partition of each record; those without a key go to the first.
+
+    The windows of a key go to one partition: what the codec writes of them is left out, as Kafka Streams does.
+    """
+    if partitions == 1:
+        return np.zeros(batch.num_rows, dtype=np.int32)
     keys, _ = batch.encoded()
-    return np.array([0 if k is None else partition_of(k, partitions) for k in keys], dtype=np.int32)
+    window = getattr(batch.codec, "window", None)
+    end = None if window is None else -window.width
+    return np.array([0 if k is None else partition_of(k[:end], partitions) for k in keys], dtype=np.int32)

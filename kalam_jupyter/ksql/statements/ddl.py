@@ -182,6 +182,8 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
         if s.if_exists:
             return command(text, command_id, f"Source `{s.name}` does not exist.", run.next_sequence())
         raise StatementError(f"{s.kind.capitalize()} {s.name} does not exist.{run.metastore.hint(s.name)}")
+    if s.name in run.metastore.system:
+        raise StatementError(f"{s.name} is part of the server and cannot be dropped.")
     if source.kind != s.kind:
         raise StatementError(
             f"Incompatible data source type is {source.kind.lower()}, but statement was DROP {kind}"

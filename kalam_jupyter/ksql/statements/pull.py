@@ -170,10 +170,9 @@ def _rows(
     predicate: Callable[[tuple[Any, ...]], bool] | None,
     project: Callable[[tuple[Any, ...]], tuple[Any, ...]],
 ) -> list[tuple[Any, ...]]:
-    no_headers = (None,) * len(source.headers)
     rows = []
     for key, value, ts, window in entries:
-        flat = (*value, *no_headers, *key, ts, None, None, *(window or ()))
+        flat = (*value, *key, ts, None, None, *(window or ()))
         if predicate is None or predicate(flat):
             rows.append(project(flat))
     return rows
