@@ -39,6 +39,11 @@ class KeyWindow:
     kind: Literal["time", "session"]
     size_ms: int | None = None
 
+    @property
+    def width(self) -> int:
+        """How many bytes a window takes."""
+        return _START.size if self.kind == "time" else _END_START.size
+
     def write(self, key: bytes, window: Window) -> bytes:
         """Return `key` with its window."""
         if self.kind == "time":
