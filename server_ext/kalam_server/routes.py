@@ -10,6 +10,7 @@ from kalam_server.kalam_handlers.auth import (
     SetupHandler,
     StatusHandler,
 )
+from kalam_server.kalam_handlers.files import ExportHandler, FileHandler
 from kalam_server.kalam_handlers.health import ClusterHealthHandler, HealthHandler
 from kalam_server.kalam_handlers.sql import SqlHandler
 from kalam_server.kalam_handlers.topics import AckHandler, ConsumeHandler
@@ -73,5 +74,8 @@ KALAM_ROUTES = [
     Entry(r"/v1/api/healthcheck", HealthHandler),
     Entry(r"/v1/api/cluster/health", ClusterHealthHandler),
     Entry(r"/health", HealthHandler),
+    # The SDKs build file URLs below /api/v1, the server's contract says /v1.
+    Entry(r"(?:/api)?/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
+    Entry(r"/v1/exports/([^/]+)/([^/]+)", ExportHandler),
     Entry(r"/v1/ws", LiveSocket),
 ]

@@ -152,6 +152,37 @@ class TestSql:
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "INVALID_CREDENTIALS")
 
 
+class TestFiles:
+    def test_an_upload_comes_back(self, root, alice):
+        sql(root, "CREATE NAMESPACE IF NOT EXISTS doc")
+        sql(root, "CREATE TABLE doc.t (id INT PRIMARY KEY, f FILE) WITH (TYPE='USER')")
+        files = {
+            "sql": (None, 'INSERT INTO doc.t (id, f) VALUES (1, FILE("contract"))'),
+            "file:contract": ("Contract v2.html", b"<script>alert(1)</script>", "text/html"),
+        }
+        inserted = root.post("/v1/api/sql", files=files).json()
+        assert inserted["results"][0]["message"] == "Inserted 1 row(s)"
+        reference = json.loads(sql(root, "SELECT f FROM doc.t")["results"][0]["rows"][0][0])
+        assert reference["size"] == 25
+        name = f"{reference['id']}-contract-v2.html"
+        for prefix, file_id in (("", name), ("/api", reference["id"])):
+            answer = root.get(f"{prefix}/v1/files/doc/t/{reference['sub']}/{file_id}")
+            assert answer.content == b"<script>alert(1)</script>"
+            assert answer.headers["content-type"].startswith("text/html")
+            assert "sandbox" in answer.headers["content-security-policy"]
+        assert alice.get(f"/v1/files/doc/t/{reference['sub']}/{name}").status_code == 404
+        assert httpx.get(f"{root.base_url}/v1/files/doc/t/{reference['sub']}/{name}").status_code == 401
+        assert root.get("/v1/files/doc/t/..%2Fx/y").status_code == 400
+        assert root.get("/v1/files/doc/nope/f0001/1").json() == {"error": "Table 'doc:nope' not found"}
+
+    def test_placeholders_need_multipart(self, root):
+        answer = sql(root, "INSERT INTO doc.t (id, f) VALUES (1, FILE('x'))")
+        assert answer["error"]["code"] == "INVALID_INPUT"
+
+    def test_exports_are_for_their_owner(self, alice):
+        assert alice.get("/v1/exports/root/1").json()["error"]["code"] == "PERMISSION_DENIED"
+
+
 class TestAuth:
     def test_login_gives_tokens_and_cookies(self, client):
         answer = login(client)

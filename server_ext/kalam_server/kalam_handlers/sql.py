@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ from kalam_server.route import is_json
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import Result, Session
     from kalam_jupyter.node import Node
+
+
+#: What may be a FILE() placeholder: worth a closer look.
+_FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
 
 
 class SqlRoute(KalamRoute):
@@ -98,8 +103,15 @@ class SqlHandler(SqlRoute):
 
     @staticmethod
     def _run(node: Node, session: Session, request: SqlRequest, *, limit: bool) -> list[Result]:
-        if request.files:
-            raise InvalidInputError("INVALID_INPUT", "File uploads are not supported by this server")
+        if request.files is not None:
+            return node.kalam.execute_upload(
+                session, request.sql, params=request.params, namespace=request.namespace, files=request.files
+            )
+        if _FILE_CALL.search(request.sql):
+            from kalam_jupyter.kalam.files import find_placeholders
+
+            if find_placeholders(request.sql):
+                raise InvalidInputError("INVALID_INPUT", "FILE placeholders require multipart/form-data")
         return node.kalam.execute(
             session, request.sql, params=request.params, namespace=request.namespace, limit=limit
         )

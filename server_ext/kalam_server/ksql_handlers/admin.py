@@ -18,7 +18,10 @@ _ONLY_GET = frozenset({"GET"})
 
 
 async def service_id(route: KsqlRoute) -> str:
-    """Return the configured service id."""
+    """Return the configured service id, on the event loop once the engine is open: clients poll /info."""
+    service = route.context.service
+    if service.opened:
+        return str(service.node().ksql.config.get(SERVICE_ID, "default_"))
     return await route.context.service.run(lambda node: str(node.ksql.config.get(SERVICE_ID, "default_")))
 
 
