@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.clock import Clock
 from kalam_jupyter.ksql import Ksql, KsqlError
 from kalam_jupyter.ksql.errors import ParseError, StatementError
-from tests.conformance import functions, post, registered, serde, topics
-from tests.conformance.compare import show
-from tests.conformance.loader import Case, RecordSpec
+from kalam_jupyter.ksql.testing import serde, topics
+from kalam_jupyter.ksql.testing.compare import show
+from kalam_jupyter.ksql.testing.execution import FailedError, QueryError, differences, error_text, pipe
+from tests.conformance import functions, post, schemas
+from tests.conformance.loader import Case
 
 Status = Literal["passed", "failed", "unsupported"]
-SETTLE_SECONDS = 20.0
 #: Properties that speak to the runner, not to the engine
 RUNNER_PROPERTIES = {"use.exact.numeric.comparison"}
 ERROR_KINDS: dict[str, type[Exception]] = {
@@ -45,14 +45,6 @@ class Outcome:
     warning: str = ""
 
 
-class _FailedError(Exception):
-    """The case does not pass; the text says why."""
-
-
-class _QueryError(Exception):
-    """A query died while records ran through it."""
-
-
 def run(case: Case, batch_size: int | None = None) -> Outcome:
     """Run a case.
 
@@ -64,7 +56,7 @@ def run(case: Case, batch_size: int | None = None) -> Outcome:
     """
     try:
         warning = _Run(case, batch_size).judge()
-    except (_FailedError, topics.MissingTopicError) as failure:
+    except (FailedError, topics.MissingTopicError) as failure:
         return Outcome(case.name, case.file, "failed", str(failure))
     except serde.InvalidCaseError as invalid:
         return Outcome(case.name, case.file, "unsupported", str(invalid))
@@ -88,17 +80,20 @@ class _Run:
             try:
                 ksql = self._execute(engine)
                 if expected is None or self.case.inputs:
-                    self._pipe(ksql)
-            except (KsqlError, _QueryError) as error:
+                    pipe(ksql, self.case.inputs, batch_size=self.batch_size, exact=self.exact)
+            except (KsqlError, QueryError) as error:
                 if expected is None:
-                    raise _FailedError(f"error: {_message(error)}") from None
+                    raise FailedError(f"error: {error_text(error)}") from None
                 return _judge_error(error, expected)
             if expected is not None:
-                raise _FailedError(f"no error; expected {show(expected.get('message'))}")
-            self._compare_outputs(ksql)
+                raise FailedError(f"no error; expected {show(expected.get('message'))}")
+            has_inputs = bool(self.case.inputs)
+            found = differences(ksql, self.case.outputs, has_inputs=has_inputs, exact=self.exact)
+            for difference in found:
+                raise FailedError(str(difference))
             wrong = "; ".join(post.check(ksql, self.case.post))
             if wrong:
-                raise _FailedError(f"post: {wrong}")
+                raise FailedError(f"post: {wrong}")
             return ""
 
     # Statements
@@ -108,56 +103,10 @@ class _Run:
         ksql = Ksql(engine, {"ksql.streams.auto.offset.reset": "earliest", **config})
         functions.register(ksql)
         script = "\n".join(self.case.statements)
-        topics.create_topics(ksql, self.case, self.case.statements)
-        registered.register_schemas(ksql, script, self.case.topics)
+        topics.create_topics(ksql, script, self.case.inputs, self.case.outputs, self.case.partitions)
+        schemas.register_schemas(ksql, script, self.case.topics)
         ksql.execute(script)
         return ksql
-
-    # Data
-
-    def _pipe(self, ksql: Ksql) -> None:
-        engine = ksql.engine
-        queries = list(engine.scheduler.runners)
-        if not queries:
-            raise _FailedError("no persistent query")
-        for query in queries:
-            engine.pause_processor(query)
-        topics.append(ksql, self.case.inputs, batch_size=self.batch_size, exact=self.exact)
-        engine.start()
-        # One query after the other, in order of creation: each sees all that those before it wrote.
-        for query in queries:
-            engine.resume_processor(query)
-            settled = engine.settle(SETTLE_SECONDS, [query])
-            error = engine.scheduler.runner(query).error
-            if error is not None:
-                raise _QueryError(f"Exception caught in process: {_message(error)}") from error
-            if not settled:
-                raise _FailedError(f"{query} did not settle")
-            engine.pause_processor(query)
-
-    # Results
-
-    def _compare_outputs(self, ksql: Ksql) -> None:
-        expected: dict[str, list[RecordSpec]] = defaultdict(list)
-        for record in self.case.outputs:
-            expected[record.topic].append(record)
-        for topic, records in expected.items():
-            actual = list(topics.read(ksql, topic, exact=self.exact))
-            if not self.case.inputs:
-                records = [replace(r, timestamp=None) if r.timestamp == 0 else r for r in records]
-            for i, (want, got) in enumerate(zip(records, actual, strict=False)):
-                wrong = topics.record_difference(want, got)
-                if wrong:
-                    raise _FailedError(f"{topic}[{i}] {wrong}")
-            if len(actual) != len(records):
-                surplus = (
-                    f"; first surplus: {show(actual[len(records)])}" if len(actual) > len(records) else ""
-                )
-                raise _FailedError(f"{topic}: expected {len(records)} records, got {len(actual)}{surplus}")
-
-
-def _message(error: BaseException) -> str:
-    return error.full_message if isinstance(error, KsqlError) else f"{type(error).__name__}: {error}"
 
 
 def _judge_error(error: Exception, expected: Any) -> str:
@@ -167,13 +116,11 @@ def _judge_error(error: Exception, expected: Any) -> str:
         texts += [error.message, error.full_message, error.detail or ""]
     message = expected.get("message")
     if message is not None and not any(message in text for text in texts):
-        raise _FailedError(
-            f"message: expected {message!r}, got {texts[-2] if len(texts) > 1 else texts[0]!r}"
-        )
+        raise FailedError(f"message: expected {message!r}, got {texts[-2] if len(texts) > 1 else texts[0]!r}")
     cause = expected.get("causeMessage")
     if cause is not None and cause not in f"{error} {error.__cause__}":
-        raise _FailedError(f"cause: expected {cause!r}, got {str(error)!r}")
-    kind = ERROR_KINDS.get(expected.get("type", ""), _QueryError if expected.get("type") else Exception)
+        raise FailedError(f"cause: expected {cause!r}, got {str(error)!r}")
+    kind = ERROR_KINDS.get(expected.get("type", ""), QueryError if expected.get("type") else Exception)
     if not isinstance(error, kind):
         return f"expected {expected['type'].rsplit('.', 1)[-1]}, got {type(error).__name__}"
     return ""

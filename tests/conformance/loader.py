@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-_STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-WindowKind = Literal["time", "session"]
+from kalam_jupyter.ksql.testing.records import RecordSpec, parse, record_of
+
 REST_MEMBERS = (
     "responses",
     "expectedError",
@@ -19,29 +16,6 @@ REST_MEMBERS = (
     "outputConditions",
     "testPullWithProtoFormat",
 )
-
-
-@dataclass(frozen=True)
-class RecordSpec:
-    """A record as a case writes it.
-
-    Attributes
-    ----------
-    key, value
-        Parsed JSON; integers are int, all other numbers Decimal with the digits that were written.
-    timestamp : int or None
-        None where an output's is not checked.
-    window : (start, end, kind) or None
-    headers : tuple of (str, str or None)
-        Values in base64.
-    """
-
-    topic: str
-    key: Any
-    value: Any
-    timestamp: int | None
-    window: tuple[int, int, WindowKind] | None
-    headers: tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -69,31 +43,10 @@ class Case:
     post: Mapping[str, Any] = field(default_factory=dict)
     rest: Mapping[str, Any] | None = None
 
-
-def strip_comments(text: str) -> str:
-    """Blank out comments; those inside strings stay, and lines keep their numbers."""
-
-    def replace(match: re.Match[str]) -> str:
-        found = match[0]
-        return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
-
-    return _STRING_OR_COMMENT.sub(replace, text)
-
-
-def parse(text: str) -> Any:
-    """Parse JSON with comments, floats as exact decimals."""
-    return json.loads(strip_comments(text), parse_float=Decimal)
-
-
-def exact_json(value: Any) -> str:
-    """Write parsed JSON with every number as it was."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{json.dumps(k)}:{exact_json(v)}' for k, v in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(exact_json, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    @property
+    def partitions(self) -> dict[str, int]:
+        """Partitions of the topics that the case itself lists."""
+        return {t["name"]: t.get("partitions", 1) for t in self.topics}
 
 
 def find_files(paths: list[Path]) -> list[Path]:
@@ -130,23 +83,11 @@ def expand(test: Mapping[str, Any], file: str, *, is_rest: bool = False) -> Iter
                 name,
                 file,
                 tuple(statements),
-                tuple(_record(r, is_input=True) for r in test.get("inputs") or ()),
-                tuple(_record(r, is_input=False) for r in test.get("outputs") or ()),
+                tuple(record_of(r, is_input=True) for r in test.get("inputs") or ()),
+                tuple(record_of(r, is_input=False) for r in test.get("outputs") or ()),
                 tuple(test.get("topics") or ()),
                 properties,
                 test.get("expectedException"),
                 test.get("post") or {},
                 {member: test[member] for member in REST_MEMBERS if member in test} if is_rest else None,
             )
-
-
-def _record(data: Mapping[str, Any], *, is_input: bool) -> RecordSpec:
-    window = data.get("window")
-    return RecordSpec(
-        data["topic"],
-        data.get("key"),
-        data["value"],
-        data.get("timestamp", 0 if is_input else None),
-        None if window is None else (window["start"], window["end"], window["type"].lower()),
-        tuple((h["KEY"], h["VALUE"]) for h in data.get("headers") or ()),
-    )

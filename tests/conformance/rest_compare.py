@@ -1,7 +1,7 @@
 """Whether a server answered what a case expects (sections 7.1 and 7.2). No tolerance, no coercion.
 
-Numbers keep their digits on both sides. As `tests.conformance.compare` explains, a float literal of the case
-files may be the shortest text of a double that had more zeros once; it then stands for those, too.
+Numbers keep their digits on both sides. As `kalam_jupyter.ksql.testing.compare` explains, a float literal of
+the case files may be the shortest text of a double that had more zeros once; it then stands for those, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from kalam_jupyter.ksql.lang.parser import parse_script
-from tests.conformance.compare import same_decimal, show
+from kalam_jupyter.ksql.testing.compare import same_decimal, show
 from tests.conformance.rest_loader import RestCase
 from tests.conformance.rest_server import Refusal
 

@@ -14,9 +14,12 @@ from google.protobuf import text_format
 from google.protobuf.message_factory import GetMessageClass
 
 from kalam_jupyter.ksql.formats.proto_schema import ProtoSchema
-from tests.conformance import registered, serde, topics
-from tests.conformance.execution import SETTLE_SECONDS, Outcome
-from tests.conformance.loader import Case, RecordSpec
+from kalam_jupyter.ksql.testing import serde, topics
+from kalam_jupyter.ksql.testing.execution import SETTLE_SECONDS, FailedError
+from kalam_jupyter.ksql.testing.records import RecordSpec
+from tests.conformance import schemas
+from tests.conformance.execution import Outcome
+from tests.conformance.loader import Case
 from tests.conformance.rest_compare import (
     admin_difference,
     partial_difference,
@@ -26,10 +29,6 @@ from tests.conformance.rest_compare import (
 )
 from tests.conformance.rest_loader import RestCase, rest_case
 from tests.conformance.rest_server import Refusal, Server, Stream, serve
-
-
-class _FailedError(Exception):
-    """The case does not pass; the text says why."""
 
 
 class _RefusedAsExpected(Exception):  # noqa: N818 - not an error
@@ -43,7 +42,7 @@ def run_rest(case: Case) -> Outcome:
             _Run(rest_case(case).with_own_topic(), server).judge()
     except _RefusedAsExpected:
         pass
-    except (_FailedError, topics.MissingTopicError) as failure:
+    except (FailedError, topics.MissingTopicError) as failure:
         return Outcome(case.name, case.file, "failed", str(failure))
     except serde.InvalidCaseError as invalid:
         return Outcome(case.name, case.file, "unsupported", str(invalid))
@@ -61,8 +60,9 @@ class _Run:
 
     def judge(self) -> None:
         """Send everything, and compare what comes back."""
-        topics.create_topics(self.server.ksql, self.case.case, self.case.admin)
-        registered.register_schemas(self.server.ksql, "\n".join(self.case.admin), self.case.case.topics)
+        case, admin = self.case.case, "\n".join(self.case.admin)
+        topics.create_topics(self.server.ksql, admin, case.inputs, case.outputs, case.partitions)
+        schemas.register_schemas(self.server.ksql, admin, case.topics)
         actual: list[tuple[str, Any]] = [("admin", e) for e in self._admin()]
         if self.case.query_first:
             stream = self._accepted(self.server.query(self.case.queries[0], self.properties))
@@ -75,7 +75,7 @@ class _Run:
         if self.case.protobuf:
             actual += [("queryProto", self._protobuf(q)) for q in self.case.queries]
         if self.case.expected_error is not None:
-            raise _FailedError(f"no error; expected {self.case.expected_error}")
+            raise FailedError(f"no error; expected {self.case.expected_error}")
         self._compare(actual)
         self._compare_outputs()
 
@@ -84,7 +84,7 @@ class _Run:
         if isinstance(answer, Refusal):
             wrong = refusal_difference(self.case, answer)
             if wrong:
-                raise _FailedError(wrong)
+                raise FailedError(wrong)
             raise _RefusedAsExpected
         return answer
 
@@ -117,7 +117,7 @@ class _Run:
             merged.append(first.popleft())
         topics.append(ksql, merged, spread=True)
         if not ksql.engine.settle(SETTLE_SECONDS):
-            raise _FailedError("the persistent queries did not settle")
+            raise FailedError("the persistent queries did not settle")
 
     # Protobuf
 
@@ -143,10 +143,10 @@ class _Run:
         for i, expected in enumerate(self.case.responses):
             ((kind, want),) = expected.items()
             if i >= len(actual):
-                raise _FailedError(f"response {i} is missing")
+                raise FailedError(f"response {i} is missing")
             found_kind, got = actual[i]
             if kind != found_kind:
-                raise _FailedError(f"response {i}: expected {kind}, got {found_kind}")
+                raise FailedError(f"response {i}: expected {kind}, got {found_kind}")
             if kind == "admin":
                 wrong = admin_difference(want, got, self.case.case.statements[i])
             elif kind == "query":
@@ -154,7 +154,7 @@ class _Run:
             else:
                 wrong = _protobuf_difference(want, got, verify_order=self.case.verify_order)
             if wrong:
-                raise _FailedError(f"response {i}: {wrong}")
+                raise FailedError(f"response {i}: {wrong}")
 
     def _compare_outputs(self) -> None:
         expected = sorted(self.case.case.outputs, key=lambda r: r.topic)
@@ -162,7 +162,7 @@ class _Run:
             wanted = list(records)
             actual = list(topics.read(self.server.ksql, topic))
             if len(actual) < len(wanted):
-                raise _FailedError(f"{topic}: expected {len(wanted)} records, got {len(actual)}")
+                raise FailedError(f"{topic}: expected {len(wanted)} records, got {len(actual)}")
             for i, (want, got) in enumerate(zip(wanted, actual, strict=False)):
                 # Only key, value and timestamp count here.
                 want = replace(want, window=got.window, headers=())
@@ -170,7 +170,7 @@ class _Run:
                 if not same(want.key, got.key):
                     wrong = f"key: expected {want.key!r}, got {got.key!r}"
                 if wrong:
-                    raise _FailedError(f"{topic}[{i}] {wrong}")
+                    raise FailedError(f"{topic}[{i}] {wrong}")
 
 
 def _protobuf_difference(expected: Sequence[Any], actual: Sequence[Any], *, verify_order: bool) -> str | None:

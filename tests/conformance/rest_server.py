@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from kalam_jupyter.kalam import KalamConfig
 from kalam_jupyter.ksql import Ksql
+from kalam_jupyter.ksql.testing.records import exact_json
 from kalam_jupyter.node import Node
 from kalam_server.context import Context
 from kalam_server.identity import Gate
@@ -22,7 +23,6 @@ from kalam_server.listener import Listener
 from kalam_server.negotiate import KSQL_PROTOBUF
 from kalam_server.service import Service
 from tests.conformance import functions
-from tests.conformance.loader import exact_json
 
 T = TypeVar("T")
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.conformance.compare import difference
-from tests.conformance.loader import expand, parse
+from kalam_jupyter.ksql.testing.compare import difference
+from kalam_jupyter.ksql.testing.records import parse
+from tests.conformance.loader import expand
 
 
 def number(text: str) -> object:

@@ -1,23 +1,27 @@
-"""The topics of a case: made before the first statement, records put in, records read out."""
+"""The topics of a test: made before the first statement, records put in, records read out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from kalam_jupyter.engine.batch import Batch
+from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql import Ksql
 from kalam_jupyter.ksql.lang.ast import CreateSource
 from kalam_jupyter.ksql.lang.parser import parse_script
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.runtime.partitioner import partitions_of
-from tests.conformance import serde
-from tests.conformance.compare import difference
-from tests.conformance.loader import Case, RecordSpec, WindowKind
+from kalam_jupyter.ksql.testing import serde
+from kalam_jupyter.ksql.testing.compare import difference
+from kalam_jupyter.ksql.testing.records import RecordSpec, WindowKind
 
 DEFAULT_PARTITIONS = 4
+NO_PARTITIONS: Mapping[str, int] = MappingProxyType({})
 
 
 class MissingTopicError(Exception):
@@ -35,21 +39,42 @@ class Output:
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def create_topics(ksql: Ksql, case: Case, statements: Iterable[str]) -> None:
-    """Make the topics that there are before the first statement; those of queries are made by them."""
+def create_topics(
+    ksql: Ksql,
+    script: str,
+    inputs: Iterable[RecordSpec],
+    outputs: Iterable[RecordSpec],
+    given: Mapping[str, int] = NO_PARTITIONS,
+) -> None:
+    """Make the topics that there are before the first statement; those of queries are made by them.
+
+    Parameters
+    ----------
+    given : mapping
+        Partitions of topics that are there whatever the statements say.
+    """
     declared: dict[str, int] = {}
-    for parsed in parse_script("\n".join(statements)):
+    for parsed in parse_script(script):
         statement = parsed.tree
         if isinstance(statement, CreateSource) and isinstance(statement.properties.get("KAFKA_TOPIC"), str):
             count = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
             declared[statement.properties.get("KAFKA_TOPIC")] = int(count)
-    partitions = declared | {t["name"]: t.get("partitions", 1) for t in case.topics}
-    for record in (*case.inputs, *case.outputs):
+    partitions = declared | dict(given)
+    outputs = list(outputs)
+    for record in (*inputs, *outputs):
         partitions.setdefault(record.topic, DEFAULT_PARTITIONS)
-    outputs = {r.topic for r in case.outputs} - {t["name"] for t in case.topics}
+    sinks = {r.topic for r in outputs} - given.keys()
     for name, count in partitions.items():
-        if name not in outputs or name in declared:
-            ksql.engine.transact(lambda tx, n=name, c=count: tx.create_topic(n, c))
+        if name not in sinks or name in declared:
+            ksql.engine.transact(partial(_create_topic, name=name, partitions=count))
+
+
+def _create_topic(tx: Transaction, name: str, partitions: int) -> None:
+    tx.create_topic(name, partitions)
+
+
+def _append(tx: Transaction, topic: str, batch: Batch) -> None:
+    tx.append(topic, batch)
 
 
 def append(
@@ -85,7 +110,7 @@ def append(
             )
             if spread:
                 batch.partitions = partitions_of(batch, ksql.engine.topic(topic).partitions)
-            ksql.engine.transact(lambda tx, t=topic, b=batch: tx.append(t, b))
+            ksql.engine.transact(partial(_append, topic=topic, batch=batch))
 
 
 def read(ksql: Ksql, name: str, *, exact: bool = True) -> Iterator[Output]:

@@ -19,9 +19,9 @@ from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql import Ksql
 from kalam_jupyter.ksql.formats import SerdeFormat
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.testing import registered
+from kalam_jupyter.ksql.testing.records import WindowKind, exact_json
 from kalam_jupyter.ksql.values.numbers import double_text
-from tests.conformance import registered
-from tests.conformance.loader import WindowKind, exact_json
 
 Write = Callable[[Any], bytes | None]
 Read = Callable[[bytes | None], Any]

@@ -1,0 +1,1 @@
+"""Tests of statements: records in, statements run, records out compared exactly."""
