@@ -33,6 +33,7 @@ from kalam_server.ksql_handlers.admin import (
 from kalam_server.ksql_handlers.frames import FrameHandler
 from kalam_server.ksql_handlers.inserts_stream import InsertsStreamHandler
 from kalam_server.ksql_handlers.query import CloseQueryHandler, QueryHandler, QueryStreamHandler
+from kalam_server.ksql_handlers.schema_registry import SchemaRegistryHandler
 from kalam_server.ksql_handlers.statements import KsqlHandler
 from kalam_server.ksql_handlers.ws_query import QuerySocket
 from kalam_server.route import Entry
@@ -57,6 +58,7 @@ KSQL_ROUTES = [
     Entry(r"/v1/metadata/id/?", MetadataIdHandler),
     Entry(r"/frames/([^/]+)", FrameHandler),
     Entry(r"/chc/(?:ready|live)/?", CompanionHandler),
+    Entry(r"/(?:subjects|schemas|config|mode)(?:/.*)?", SchemaRegistryHandler),
 ]
 #: Only where the mount owns the whole port: Jupyter has a root of its own.
 KSQL_ROOT = [Entry(r"/", RootHandler)]
