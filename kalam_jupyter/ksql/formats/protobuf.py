@@ -42,6 +42,7 @@ from kalam_jupyter.ksql.formats.registered import field_names, registry_of, sche
 from kalam_jupyter.ksql.formats.schema_registry import referenced
 from kalam_jupyter.ksql.formats.wire import message_indexes, prefix, read_indexes, schema_id_of
 from kalam_jupyter.ksql.values.calendar import civil, epoch_day
+from kalam_jupyter.ksql.values.text import map_order
 
 Read = Callable[[Message], Any]
 Write = Callable[[Message, Any], None]
@@ -307,7 +308,7 @@ def _field_writer(schema: ProtoSchema, field: FieldDescriptor, type_: t.DataType
     if field.is_repeated and isinstance(type_, t.Map):
         entry = t.Struct((("key", type_.key), ("value", type_.value)))
         write_list = _list_writer(schema, field, entry)
-        return lambda out, value: write_list(out, list(value.items()))
+        return lambda out, value: write_list(out, [(k, value[k]) for k in map_order(value, 16)])
     if field.is_repeated:
         assert isinstance(type_, t.Array)
         return _list_writer(schema, field, type_.element)

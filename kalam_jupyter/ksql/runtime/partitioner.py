@@ -36,7 +36,8 @@ def partition_of(key: bytes, partitions: int) -> int:
 def partitions_of(batch: Batch, partitions: int) -> npt.NDArray[np.int32]:
     """Return the partition of each record; those without a key go to the first.
 
-    The windows of a key go to one partition: what the codec writes of them is left out, as Kafka Streams does.
+    The windows of a key go to one partition: what the codec writes of them is left out, as Kafka Streams
+    does.
     """
     if partitions == 1:
         return np.zeros(batch.num_rows, dtype=np.int32)

@@ -29,11 +29,20 @@ COMPLETED = "Query Completed"
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """One column of a result; `key` only where the reference marks it (pull queries of tables)."""
+    """One column of a result; pull queries of tables mark what the reference marks.
+
+    Attributes
+    ----------
+    key : bool
+        Whether it is the key, or a window bound.
+    header : str
+        ``HEADERS`` or ``HEADER('name')`` for a header column of a source table.
+    """
 
     name: str
     type: DataType
     key: bool = False
+    header: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,8 @@ class StreamingQuery(TransientQuery):
         Stop at what the topics hold now.
     is_table : bool
         Whether the result is a changelog.
+    keyed_only : bool
+        Leave out records without a key.
     key_items, bound_items : mapping of int to int
         Result columns that tombstones keep: positions in the key, and in the window.
     """
@@ -207,6 +218,7 @@ class StreamingQuery(TransientQuery):
         *,
         until_end: bool = False,
         is_table: bool = False,
+        keyed_only: bool = False,
         key_items: Mapping[int, int] = {},
         bound_items: Mapping[int, int] = {},
     ) -> None:
@@ -214,7 +226,7 @@ class StreamingQuery(TransientQuery):
         self._topology = topology
         self._now_ms = now_ms
         self._key_items, self._bound_items = key_items, bound_items
-        self._is_table = is_table
+        self._is_table, self._keyed_only = is_table, keyed_only
         self._ends = {n: t.end_sequence for n, t in topics.items()} if until_end else None
         self._pending: dict[str, deque[StoredBatch]] = {name: deque() for name in topics}
         self._subscriptions: dict[str, Subscription[StoredBatch]] = {
@@ -274,6 +286,8 @@ class StreamingQuery(TransientQuery):
             records = self._topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
             if isinstance(records, ColumnBatch):
                 records = records.records()
+            if self._keyed_only:
+                records = [r for r in records if r.key is not None]
             # A stream's record without a value is no row; a table's is a tombstone.
             self._add([self._row(r) for r in records if r.row is not None or self._is_table])
         if self._ends is not None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from kalam_jupyter.engine.types import Column, Schema, Struct
+from kalam_jupyter.engine.types import Column, Struct
 from kalam_jupyter.ksql.analysis.layout import source_layout
 from kalam_jupyter.ksql.analysis.scope import PSEUDO_NAMES, NamedItem, Scope
 from kalam_jupyter.ksql.errors import StatementError
@@ -18,7 +18,7 @@ from kalam_jupyter.ksql.metastore import ROWTIME, WINDOW_BOUNDS, Source
 from kalam_jupyter.ksql.plan.predicates import bind_predicate
 from kalam_jupyter.ksql.plan.projection import check_columns
 from kalam_jupyter.ksql.runtime.materialization import Entry, Materialization
-from kalam_jupyter.ksql.runtime.transient import PullQuery, result_columns
+from kalam_jupyter.ksql.runtime.transient import PullQuery, ResultColumn
 from kalam_jupyter.ksql.statements.pull_keys import check_key_literals, check_lookups
 from kalam_jupyter.ksql.statements.run import Run
 
@@ -65,11 +65,22 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     materialization = run.ksql.materialization(source)
     entries = _entries(materialization, where, layout.index, source)
     rows = _rows(entries, source, predicate, compile_projection(select))
-    schema = Schema(tuple(columns))
-    keys = {i: i for i, c in enumerate(columns) if c.key}
-    return PullQuery(
-        f"query_{time.time_ns() // 1_000_000}", result_columns(schema, keys), text, rows, query.limit
-    )
+    header_marks = _header_marks(source)
+    results = [
+        ResultColumn(
+            c.name,
+            c.type,
+            c.key,
+            header_marks.get(i.expression.name, "") if isinstance(i.expression, ast.ColumnRef) else "",
+        )
+        for c, i in zip(columns, items, strict=True)
+    ]
+    return PullQuery(f"query_{time.time_ns() // 1_000_000}", results, text, rows, query.limit)
+
+
+def _header_marks(source: Source) -> dict[str, str]:
+    """Return how header columns are marked, by their name."""
+    return {name: "HEADERS" if key is None else f"HEADER('{key}')" for name, key in source.headers}
 
 
 def check_queryable(source: Source) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kalam_jupyter.engine.types import Column
+from kalam_jupyter.engine.types import BOOLEAN, STRING, Column
 from kalam_jupyter.ksql.config import Config
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.format import format_schema
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.values.numbers import numeric_rank
 
 #: Most branches that a predicate may have; larger ones scan.
 MAX_BRANCHES = 256
@@ -39,7 +40,13 @@ def check_lookups(where: ast.Expression | None, source: Source, config: Config) 
     if len(branches) > MAX_BRANCHES:
         raise StatementError(_SCAN)
     for branch in branches:
-        _check_branch(branch, source, config)
+        _check_branch(branch, source, ranges_allowed=_ranges_allowed(source, config, len(branches)))
+
+
+def _ranges_allowed(source: Source, config: Config, branches: int) -> bool:
+    """Whether keys can be found by ``<`` and its like: one range of one key column that has no windows."""
+    single = branches == 1 and len(source.schema.key) == 1 and source.window is None
+    return single and config.flag("ksql.query.pull.range.scan.enabled")
 
 
 def _disjuncts(e: ast.Expression) -> list[Branch]:
@@ -58,7 +65,7 @@ def _disjuncts(e: ast.Expression) -> list[Branch]:
     return [(e,)]
 
 
-def _check_branch(branch: Branch, source: Source, config: Config) -> None:
+def _check_branch(branch: Branch, source: Source, *, ranges_allowed: bool) -> None:
     keys = {c.name: c for c in source.schema.key}
     found: dict[str, str] = {}
     for e in branch:
@@ -74,18 +81,17 @@ def _check_branch(branch: Branch, source: Source, config: Config) -> None:
             )
         found[name] = op
     if not found:
+        if any(isinstance(e, ast.Like) for e in branch):
+            raise StatementError(f"Like condition must be between strings, and finds no keys. {_SCAN}.")
         text = str(_joined(branch))
         raise StatementError(f"WHERE clause missing key column for disjunct: {text}")
     if len(found) < len(keys):
         specified = ", ".join(f"`{n}`" for n in found)
-        expected = ", ".join(f"`{n}`" for n in keys)
         raise StatementError(
             "Multi-column sources must specify every key in the WHERE clause. "
-            f"Specified: [{specified}] Expected: [{expected}]"
+            f"Specified: [{specified}] Expected: [{format_schema(source.schema.key)}]"
         )
-    ranges = [op for op in found.values() if op in _RANGES]
-    allowed = config.flag("ksql.query.pull.range.scan.enabled") and len(keys) == 1 and source.window is None
-    if ranges and not allowed:
+    if not ranges_allowed and any(op in _RANGES for op in found.values()):
         raise StatementError(_SCAN)
 
 
@@ -103,8 +109,6 @@ def _key_comparison(e: ast.Expression, keys: dict[str, Column]) -> tuple[str, st
             sides = [(left, right), (right, left)]
         case ast.In(value=value, items=items):
             return _membership(value, items, keys)
-        case ast.Like(value=ast.ColumnRef(name=name)) if name in keys:
-            raise StatementError(f"Like condition must be between strings, and needs a table scan. {_SCAN}")
         case _:
             return None
     for side, other in sides:
@@ -146,17 +150,28 @@ def _mentions(e: ast.Expression, keys: dict[str, Column]) -> bool:
 
 
 def check_key_literals(where: ast.Expression | None, source: Source) -> None:
-    """Refuse text literals in an IN list over a key that is no text: keys are looked up as written."""
+    """Refuse IN lists over a key column that hold NULL, or text where the key is a number.
+
+    Elsewhere text in an IN list becomes a number; keys are looked up as they are written.
+
+    Raises
+    ------
+    StatementError
+    """
     if where is None:
         return
     keys = {c.name: c for c in source.schema.key}
     for node in ast.walk(where):
-        if not isinstance(node, ast.In) or not isinstance(node.value, ast.ColumnRef):
-            continue
-        key = keys.get(node.value.name)
-        for item in node.items:
-            text = isinstance(item, ast.Literal) and isinstance(item.value, str)
-            if key is not None and text and str(key.type) != "STRING":
-                raise StatementError(
-                    f"{item} can not be converted to the type of the key column: {key.name} {key.type} KEY"
-                )
+        if isinstance(node, ast.In) and isinstance(node.value, ast.ColumnRef) and node.value.name in keys:
+            for item in node.items:
+                if isinstance(item, ast.Literal):
+                    _check_key_literal(item, keys[node.value.name])
+
+
+def _check_key_literal(item: ast.Literal, key: Column) -> None:
+    if item.value is None:
+        raise StatementError(f"Primary key columns can not be NULL: ({key.name} = null)")
+    if item.type == STRING and (key.type == BOOLEAN or numeric_rank(key.type) is not None):
+        raise StatementError(
+            f"{item} can not be converted to the type of the key column: {key.name} {key.type} KEY"
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery, result_columns
@@ -96,18 +97,21 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     plan = run.planner(context).plan(query, None)
     topology = ksql.topology(plan, context, Reporter("transient"), run.config)
     topics = {name: ksql.engine.topic(name) for name in topology.topics}
+    scalable = not until_end and _is_scalable(run, query, plan)
+    name = "SCALABLE_PUSH_QUERY" if scalable else f"transient_{query.sources[0].label}"
     started = StreamingQuery(
-        _query_id(run, query, plan, until_end),
+        f"{name}_{random.SystemRandom().getrandbits(62)}",
         "stream_pull" if until_end else "push",
         result_columns(plan.schema),
         text,
         query.limit,
         topology,
         topics,
-        _starts(run, plan, until_end),
+        dict.fromkeys(topics, "latest") if scalable else _starts(run, plan, until_end),
         ksql.engine.clock.now_ms,
         until_end=until_end,
         is_table=plan.is_table,
+        keyed_only=scalable and bool(plan.sources[0].schema.key),
         key_items=plan.key_items,
         bound_items=plan.bound_items,
     )
@@ -118,13 +122,23 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     return started
 
 
-def _query_id(run: Run, query: ast.Query, plan: QueryPlan, until_end: bool) -> str:
-    """Push queries of one source without aggregates are scalable, where that is switched on."""
-    number = random.SystemRandom().getrandbits(62)
-    scalable = len(plan.sources) == 1 and plan.aggregation is None and query.partition_by is None
-    if scalable and not until_end and run.config.flag("ksql.query.push.v2.enabled"):
-        return f"SCALABLE_PUSH_QUERY_{number}"
-    return f"transient_{query.sources[0].label}_{number}"
+def _is_scalable(run: Run, query: ast.Query, plan: QueryPlan) -> bool:
+    """Whether a push query is a scalable one.
+
+    Such a query follows what one persistent query emits from now on, and sees no records without a key. It
+    has to be switched on, to start at the latest offset, and to do no more than filter and project.
+    """
+    if not run.config.flag("ksql.query.push.v2.enabled") or query.emit != "CHANGES":
+        return False
+    if str(run.config["ksql.streams.auto.offset.reset"]).lower() != "latest":
+        return False
+    if len(plan.sources) != 1 or plan.aggregation is not None or query.partition_by is not None:
+        return False
+    used = {n.name for n in ast.walk(query) if isinstance(n, ast.ColumnRef)}
+    if used & {ROWPARTITION, ROWOFFSET}:
+        return False
+    source = plan.sources[0]
+    return source.query_id is not None and len(run.state.writers(source.name)) == 1
 
 
 def _starts(run: Run, plan: QueryPlan, until_end: bool) -> dict[str, Any]:

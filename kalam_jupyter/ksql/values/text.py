@@ -83,13 +83,12 @@ def java_hash(text: str) -> int:
     return h - (1 << 32) if h & 0x80000000 else h
 
 
-def hash_order(keys: list[str]) -> list[str]:
+def hash_order(keys: list[str], capacity: int = 1) -> list[str]:
     """Return distinct keys in the order in which a Java HashMap of them iterates (buckets, then insertion).
 
     The map is one made for that many keys, as deserialized maps are: its capacity is the first power of two
-    that holds them at three quarters full.
+    that holds them at three quarters full. One that was filled key by key has a `capacity` of at least 16.
     """
-    capacity = 1
     while capacity * 3 < len(keys) * 4:
         capacity *= 2
 
@@ -100,7 +99,7 @@ def hash_order(keys: list[str]) -> list[str]:
     return sorted(keys, key=bucket)
 
 
-def map_order(mapping: Mapping[Any, Any]) -> list[Any]:
+def map_order(mapping: Mapping[Any, Any], capacity: int = 1) -> list[Any]:
     """Return a map's keys in the order in which Java iterates it; as they come if they are not all texts."""
     keys = list(mapping)
-    return hash_order(keys) if all(isinstance(k, str) for k in keys) else keys
+    return hash_order(keys, capacity) if all(isinstance(k, str) for k in keys) else keys

@@ -12,7 +12,7 @@ from kalam_server.ksql_handlers.rows import row_writer
 from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF
 
 if TYPE_CHECKING:
-    from kalam_jupyter.ksql import ResultRow, TransientQuery
+    from kalam_jupyter.ksql import ResultColumn, ResultRow, TransientQuery
 
 #: Why a query ended, as `end` gets it: a final message, an error object, or nothing.
 Error = Mapping[str, Any]
@@ -185,13 +185,21 @@ def _metadata(query: TransientQuery) -> dict[str, Any]:
 
 
 def schema_text(query: TransientQuery) -> str:
-    """Return the columns as SQL: names back-quoted, keys marked in a pull query on a table."""
-    marks = query.kind == "pull"
-    parts = []
-    for column in query.columns:
-        name = column.name.replace("`", "``")
-        parts.append(f"`{name}` {column.type}{' KEY' if marks and column.key else ''}")
-    return ", ".join(parts)
+    """Return the columns as SQL: names back-quoted; a pull query on a table marks keys and header columns.
+
+    Header columns come right after the keys here, though not in the rows: so ksqlDB has it.
+    """
+    columns = query.columns
+    if any(c.header for c in columns):
+        columns = tuple(sorted(columns, key=lambda c: 0 if c.key else 1 if c.header else 2))
+    marked = query.kind == "pull"
+    return ", ".join([_column_text(c, marked) for c in columns])
+
+
+def _column_text(column: ResultColumn, marked: bool) -> str:
+    name = column.name.replace("`", "``")
+    mark = " KEY" if marked and column.key else f" {column.header}" if column.header else ""
+    return f"`{name}` {column.type}{mark}"
 
 
 OUTPUTS: dict[str, Callable[[TransientQuery], Output]] = {
