@@ -51,7 +51,8 @@ class TestUnderJupyter:
 
 class TestQuerySocket:
     @pytest.fixture(scope="class")
-    def server(self):
+    @staticmethod
+    def server():
         with running() as server:
             server.node.ksql.execute(
                 "CREATE STREAM S (ID INT KEY, V STRING) "
