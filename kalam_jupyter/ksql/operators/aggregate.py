@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
-from kalam_jupyter.ksql.operators.running import ColumnAggregator
+from kalam_jupyter.ksql.operators.running import GroupStates
 
 #: Earlier than every timestamp.
 NEVER = -(1 << 62)
@@ -68,56 +69,62 @@ class Aggregator:
 class StreamAggregate:
     """Unwindowed GROUP BY over a stream: one output per input, timestamp the largest of the group so far."""
 
-    def __init__(self, aggregator: Aggregator, columns: ColumnAggregator | None = None) -> None:
-        self._aggregator = aggregator
-        self._columns = columns
-        self.columnar = columns is not None
-        self._groups: dict[Any, list[Any]] = {}
+    def __init__(self, states: GroupStates) -> None:
+        self._states = states
+        self.columnar = states.columnar
+        self._slots: dict[Any, int] = {}
 
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
         """As `process`."""
-        columns = self._columns
-        assert columns is not None
-        arguments = columns.evaluate(batch)
+        states = self._states
+        arguments = states.evaluate(batch)
         grouping = Grouping.of(batch.key)
-        groups = []
-        for key in batch.take(grouping.first).key_rows():
-            hashed = store_key(key)
-            group = self._groups.get(hashed)
-            if group is None:
-                group = self._groups[hashed] = [self._aggregator.initial(), NEVER]
-            groups.append(group)
-        results = columns.run([g[0] for g in groups], grouping, arguments)
-        ts = grouping.scan(np.maximum, batch.ts, np.array([g[1] for g in groups], dtype=np.int64))
-        for group, last in zip(groups, grouping.last(ts), strict=True):
-            group[1] = last
-        types = (*columns.types, *(c.type for c in batch.key_columns))
+        slots = find_slots(states, self._slots, batch.take(grouping.first).key_rows())
+        results, ts = states.run(slots, grouping, batch.ts, arguments)
+        types = (*states.types, *(c.type for c in batch.key_columns))
         return ColumnBatch((*results, *batch.key), types, batch.key, batch.key_columns, ts)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its group and return the group's new row."""
-        aggregator, groups = self._aggregator, self._groups
+        states, slots = self._states, self._slots
         for r in records:
             assert r.key is not None and r.row is not None
             key = store_key(r.key)
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = [aggregator.initial(), r.ts]
-            elif r.ts > group[1]:
-                group[1] = r.ts
-            state = group[0]
-            aggregator.add(state, r.row)
-            r.row = aggregator.results(state) + r.key
-            r.ts = group[1]
+            slot = slots.get(key)
+            if slot is None:
+                (slot,) = states.new([r.key], r.ts)
+                slots[key] = slot
+            elif r.ts > states.timestamps[slot]:
+                states.timestamps[slot] = r.ts
+            states.fold(slot, r.row)
+            r.row = states.results(slot) + r.key
+            r.ts = states.timestamps.item(slot)
         return records
 
     def checkpoint(self) -> Any:
-        """State and timestamp by group."""
-        return self._groups
+        """Slots by group, and what is in them."""
+        return (self._slots, self._states.checkpoint())
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        self._groups = state
+        slots, states = state
+        self._slots = dict(slots)
+        self._states.restore(states)
+
+
+def find_slots(states: GroupStates, slots: dict[Any, int], keys: Sequence[Key]) -> Int64s:
+    """Return the slots of distinct groups, new ones where there are none."""
+    try:
+        found = list(map(slots.get, keys))
+        hashed = keys
+    except TypeError:
+        hashed = [store_key(k) for k in keys]
+        found = list(map(slots.get, hashed))
+    if None in found:
+        missing = [i for i, slot in enumerate(found) if slot is None]
+        for i, slot in zip(missing, states.new([keys[i] for i in missing], NEVER), strict=True):
+            found[i] = slots[hashed[i]] = slot
+    return np.array(found, dtype=np.int64)
 
 
 class TableAggregate:

@@ -2,9 +2,8 @@
 are equal to the last bit.
 
 A running value at a row is what its group's fold is after that row. Scans go by rank (the first rows of all
-groups at once, then the second
-rows, ...) where groups are many, and group by group where they are few; either way each group is folded from
-left to right.
+groups at once, then the second rows, ...) while groups that still have rows are many, and group by group
+when they are few; either way each group is folded from left to right.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ import pandas as pd
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
+
+#: Groups from which on a step takes a row of each.
+FEW_GROUPS = 16
 
 
 class Grouping:
@@ -39,17 +41,18 @@ class Grouping:
     @classmethod
     def of(cls, arrays: Sequence[pa.Array], numbers: Sequence[Int64s] = ()) -> Grouping:
         """Group rows by the distinct combinations of columns without NULLs, in order of appearance."""
-        combined: Any = np.zeros(len(arrays[0]) if arrays else len(numbers[0]), dtype=np.int64)
-        size = 1
-        for part, count in map(_codes, (*arrays, *map(pa.array, numbers))):
+        parts = [*map(_codes, arrays), *map(_number_codes, numbers)]
+        codes, size = parts[0] if parts else (np.zeros(0, dtype=np.int64), 0)
+        for part, count in parts[1:]:
             if size * count > 1 << 62:
-                combined, uniques = pd.factorize(combined)
+                codes, uniques = pd.factorize(codes)
                 size = len(uniques)
-            combined = combined * count + part
-            size *= count
-        codes, uniques = pd.factorize(combined)
+            codes, size = codes * count + part, size * count
+        if len(parts) > 1:
+            codes, uniques = pd.factorize(codes)
+            size = len(uniques)
         n = len(codes)
-        first = np.empty(len(uniques), dtype=np.int64)
+        first = np.empty(size, dtype=np.int64)
         first[codes[::-1]] = np.arange(n - 1, -1, -1)
         return cls(codes.astype(np.int64, copy=False), first)
 
@@ -59,62 +62,83 @@ class Grouping:
         return len(self.first)
 
     @cached_property
-    def _order(self) -> Int64s:
-        return np.argsort(self.codes, kind="stable")
+    def counts(self) -> Int64s:
+        """Number of rows of each group."""
+        return np.bincount(self.codes, minlength=self.groups)
 
     @cached_property
-    def _counts(self) -> Int64s:
-        return np.bincount(self.codes, minlength=self.groups)
+    def _order(self) -> Int64s:
+        # numpy sorts 16-bit integers by radix
+        codes = self.codes.astype(np.uint16) if self.groups <= 1 << 16 else self.codes
+        return np.argsort(codes, kind="stable")
 
     @cached_property
     def _starts(self) -> Int64s:
         """Where each group begins in `_order`."""
-        return np.concatenate(([0], np.cumsum(self._counts)[:-1]))
+        return np.cumsum(self.counts) - self.counts
 
     @cached_property
     def rank(self) -> Int64s:
         """Number of each row within its group, from 0."""
         out = np.empty(len(self.codes), dtype=np.int64)
-        out[self._order] = np.arange(len(self.codes)) - np.repeat(self._starts, self._counts)
+        out[self._order] = np.arange(len(self.codes)) - np.repeat(self._starts, self.counts)
         return out
 
     @cached_property
-    def _by_rank(self) -> list[Int64s]:
-        order = np.argsort(self.rank, kind="stable")
-        return np.split(order, np.cumsum(np.bincount(self.rank))[:-1])
+    def _steps(self) -> tuple[list[tuple[Int64s, Int64s]], list[tuple[int, Int64s]]]:
+        """How to scan: (groups, their next rows) while groups are many, then (group, all its other rows)."""
+        by_count = np.argsort(-self.counts, kind="stable")
+        descending = self.counts[by_count]
+        many: list[tuple[Int64s, Int64s]] = []
+        while True:
+            rank = len(many)
+            longer = int(np.searchsorted(-descending, -rank, side="left"))
+            groups = by_count[:longer]
+            if longer < FEW_GROUPS:
+                break
+            many.append((groups, self._order[self._starts[groups] + rank]))
+        few = []
+        for group in groups.tolist():
+            start = self._starts[group]
+            few.append((group, self._order[start + rank : start + self.counts[group]]))
+        return many, few
 
-    def last(self, values: npt.NDArray[Any]) -> list[Any]:
+    def last(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the value in each group's last row."""
-        out = np.empty(self.groups, dtype=values.dtype)
-        out[self.codes] = values
-        found: list[Any] = out.tolist()
-        return found
+        last: npt.NDArray[Any] = values[self._order[self._starts + self.counts - 1]]
+        return last
 
     def running_sum(self, values: Int64s, start: Int64s) -> Int64s:
         """Return running sums of 64-bit integers, which wrap; `start` holds each group's sum before."""
         ordered = np.cumsum(values[self._order])
         before = np.concatenate(([0], ordered))[self._starts] - start
         out = np.empty_like(ordered)
-        out[self._order] = ordered - np.repeat(before, self._counts)
+        out[self._order] = ordered - np.repeat(before, self.counts)
         return out
+
+    def running_max(self, values: Int64s, start: Int64s) -> Int64s:
+        """Return running maxima, `start` holding each group's before; quick where values ascend."""
+        if len(values) and (values[1:] >= values[:-1]).all():
+            return np.maximum(values, start[self.codes])
+        return self.scan(np.maximum, values, start)
 
     def scan(self, function: np.ufunc, values: npt.NDArray[Any], start: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return running values of a fold by a binary function; `start` holds each group's value before."""
         out = np.empty_like(values)
-        if int(self._counts.max(initial=0)) <= self.groups:
-            state = start.copy()
-            for rows in self._by_rank:
-                codes = self.codes[rows]
-                state[codes] = out[rows] = function(state[codes], values[rows])
-            return out
-        ends = self._starts + self._counts
-        for group, (low, high) in enumerate(zip(self._starts.tolist(), ends.tolist(), strict=True)):
-            rows = self._order[low:high]
-            folded = function.accumulate(np.concatenate((start[group : group + 1], values[rows])))
-            out[rows] = folded[1:]
+        state = start.copy()
+        many, few = self._steps
+        for groups, rows in many:
+            state[groups] = out[rows] = function(state[groups], values[rows])
+        for group, rows in few:
+            out[rows] = function.accumulate(np.concatenate((state[group : group + 1], values[rows])))[1:]
         return out
 
 
 def _codes(array: pa.Array) -> tuple[Int64s, int]:
     encoded = array.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), max(len(encoded.dictionary), 1)
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
+
+
+def _number_codes(numbers: Int64s) -> tuple[Int64s, int]:
+    codes, uniques = pd.factorize(numbers)
+    return codes, len(uniques)

@@ -1,31 +1,223 @@
-"""Aggregates over column batches: each row's running result, the state kept where the row form keeps it."""
+"""State of aggregates by slot, for both forms: arrays where the state is numbers, Python objects elsewhere.
+
+Vocabulary
+----------
+slot
+    Number of a group's place in the arrays; the places of forgotten groups are used again.
+accumulator
+    One aggregate call's state in all slots. The row form reads and writes one slot in the terms of the
+    aggregate's own functions; the column form takes a batch at once and gives each row's running result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, INTEGER, DataType, from_arrow, to_arrow
 from kalam_jupyter.ksql.functions.registry import Aggregation
 from kalam_jupyter.ksql.operators.grouping import Grouping
 
-#: From (states by group, grouping, argument or None) to the running results; updates the states.
-Running = Callable[[list[Any], Grouping, pa.Array | None], pa.Array]
+
+class Accumulator:
+    """Any aggregate: states are Python objects.
+
+    Attributes
+    ----------
+    columnar : bool
+        Whether it takes batches: aggregates of at most one argument do.
+    """
+
+    def __init__(self, function: Aggregation) -> None:
+        self.function = function
+        self.columnar = len(function.columns) <= 1 and function.type is not None
+        self._states: list[Any] = []
+
+    def resize(self, capacity: int) -> None:
+        """Make room for so many slots."""
+        self._states += [None] * (capacity - len(self._states))
+
+    def load(self, slot: int) -> Any:
+        """Return a slot's state, as the aggregate's functions know it."""
+        return self._states[slot]
+
+    def save(self, slot: int, state: Any) -> None:
+        """Set a slot's state."""
+        self._states[slot] = state
+
+    def clear(self, slots: Sequence[int]) -> None:
+        """Make these slots those of empty groups."""
+        initial = self.function.initial
+        for slot in slots:
+            self.save(slot, initial())
+
+    def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        """Fold rows into their groups' slots; return each row's running result."""
+        add, result, type_ = self.function.add, self.function.result, self.function.type
+        assert type_ is not None
+        out = []
+        at = slots[grouping.codes].tolist()
+        lists = [] if values is None else [from_arrow(values, _argument(self.function))]
+        for slot, *arguments in zip(at, *lists, strict=True):
+            state = add(self.load(slot), *arguments)
+            self.save(slot, state)
+            out.append(result(state))
+        return to_arrow(out, type_)
+
+    def checkpoint(self, size: int) -> Any:
+        """Return the states of the first `size` slots as plain data."""
+        return self._states[:size]
+
+    def restore(self, states: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._states = list(states)
 
 
-def running_aggregate(function: Aggregation) -> Running | None:
-    """Return the column form of an aggregate; None if it takes several arguments."""
-    if len(function.columns) > 1 or function.type is None:
-        return None
+class _ArrayAccumulator(Accumulator):
+    """State is a few numbers a slot, each in an array of its own."""
+
+    dtypes: ClassVar[tuple[Any, ...]] = (np.int64,)
+
+    def __init__(self, function: Aggregation) -> None:
+        super().__init__(function)
+        self._arrays = [np.zeros(0, dtype=d) for d in self._dtypes()]
+
+    def _dtypes(self) -> tuple[Any, ...]:
+        return self.dtypes
+
+    def resize(self, capacity: int) -> None:
+        self._arrays = [_resized(a, capacity) for a in self._arrays]
+
+    def load(self, slot: int) -> Any:
+        return self._arrays[0].item(slot)
+
+    def save(self, slot: int, state: Any) -> None:
+        self._arrays[0][slot] = state
+
+    def clear(self, slots: Sequence[int]) -> None:
+        for array in self._arrays:
+            array[slots] = 0
+
+    def checkpoint(self, size: int) -> Any:
+        return [a[:size].copy() for a in self._arrays]
+
+    def restore(self, states: Any) -> None:
+        self._arrays = [np.array(a) for a in states]
+
+
+class _Count(_ArrayAccumulator):
+    def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        return pa.array(_running_count(self._arrays[0], slots, grouping, values))
+
+
+class _Sum(_ArrayAccumulator):
+    def _dtypes(self) -> tuple[Any, ...]:
+        return (_sum_dtype(self.function),)
+
+    def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        out = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
+        return pa.array(out.astype(np.int32) if self.function.type == INTEGER else out)
+
+
+class _Average(_ArrayAccumulator):
+    def _dtypes(self) -> tuple[Any, ...]:
+        return (_sum_dtype(self.function), np.int64)
+
+    def load(self, slot: int) -> Any:
+        return [self._arrays[0].item(slot), self._arrays[1].item(slot)]
+
+    def save(self, slot: int, state: Any) -> None:
+        self._arrays[0][slot], self._arrays[1][slot] = state
+
+    def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        sums = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
+        counts = _running_count(self._arrays[1], slots, grouping, values)
+        if sums.dtype == np.int64 and _beyond_doubles(sums):
+            # Python divides big integers exactly rounded; numpy would round them to a double first.
+            quotients = [s / n if n else 0.0 for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
+            return pa.array(quotients, type=pa.float64())
+        return pa.array(np.divide(sums, counts, out=np.zeros(len(sums)), where=counts != 0))
+
+
+class _Extreme(_ArrayAccumulator):
+    """MIN and MAX of numbers: a value, and whether there is one."""
+
+    def __init__(self, function: Aggregation) -> None:
+        super().__init__(function)
+        type_ = function.types[0]
+        assert type_ is not None
+        self._type = type_
+        self._fold = np.maximum if function.name.upper() == "MAX" else np.minimum
+        largest = self._fold is np.maximum
+        self._neutral: Any
+        if type_ == DOUBLE:
+            self._neutral = -np.inf if largest else np.inf
+        else:
+            limits = np.iinfo(np.int32 if type_ == INTEGER else np.int64)
+            self._neutral = limits.min if largest else limits.max
+
+    def _dtypes(self) -> tuple[Any, ...]:
+        return (_NUMPY[self.function.types[0]], np.bool_)
+
+    def load(self, slot: int) -> Any:
+        return self._arrays[0].item(slot) if self._arrays[1].item(slot) else None
+
+    def save(self, slot: int, state: Any) -> None:
+        known = state is not None
+        self._arrays[0][slot], self._arrays[1][slot] = state if known else self._neutral, known
+
+    def clear(self, slots: Sequence[int]) -> None:
+        self._arrays[0][slots] = self._neutral
+        self._arrays[1][slots] = False
+
+    def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
+        assert values is not None
+        numbers = _filled(values, self._neutral)
+        best, known = self._arrays
+        before = best[slots]
+        if self._type == DOUBLE and (np.isnan(numbers).any() or np.isnan(before).any()):
+            return super().run(slots, grouping, values)
+        out = grouping.scan(self._fold, numbers, before)
+        best[slots] = grouping.last(out)
+        if not values.null_count:
+            known[slots] = True
+            return pa.array(out, type=self._type.arrow)
+        seen = grouping.scan(np.logical_or, _valid(values), known[slots])
+        known[slots] = grouping.last(seen)
+        return pa.array(out, mask=~seen, type=self._type.arrow)
+
+
+_NUMPY: dict[DataType | None, Any] = {INTEGER: np.int32, BIGINT: np.int64, DOUBLE: np.float64}
+_NUMERIC: dict[str, type[Accumulator]] = {"SUM": _Sum, "AVG": _Average, "MIN": _Extreme, "MAX": _Extreme}
+
+
+def accumulator(function: Aggregation) -> Accumulator:
+    """Return the accumulator of an aggregate, by the function alone: states can be handed on."""
     name = function.name.upper()
     if name == "COUNT":
-        return _count
-    type_ = function.types[0] if function.types else None
-    special = _SPECIAL.get((name, type_))
-    return special(function) if special is not None else _generic(function)
+        return _Count(function)
+    numeric = function.types and function.types[0] in _NUMPY
+    return _NUMERIC.get(name, Accumulator)(function) if numeric else Accumulator(function)
+
+
+def _argument(function: Aggregation) -> DataType:
+    type_ = function.types[0]
+    assert type_ is not None
+    return type_
+
+
+def _sum_dtype(function: Aggregation) -> Any:
+    return np.float64 if function.types[0] == DOUBLE else np.int64
+
+
+def _resized(array: Any, capacity: int) -> Any:
+    grown = np.zeros(capacity, dtype=array.dtype)
+    grown[: len(array)] = array
+    return grown
 
 
 def _valid(values: pa.Array) -> Any:
@@ -39,163 +231,131 @@ def _filled(values: pa.Array, filler: Any) -> Any:
     return values.to_numpy(zero_copy_only=False)
 
 
-def _running_count(states: list[Any], grouping: Grouping, values: pa.Array | None) -> Any:
-    before = np.array(states, dtype=np.int64)
+def _beyond_doubles(sums: Any) -> bool:
+    exact = 1 << 53
+    return bool(len(sums)) and not (-exact <= int(sums.min()) and int(sums.max()) <= exact)
+
+
+def _running_count(state: Any, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> Any:
+    before = state[slots]
     if values is None or not values.null_count:
-        return grouping.rank + 1 + before[grouping.codes]
-    return grouping.running_sum(_valid(values).astype(np.int64), before)
+        out = grouping.rank + 1 + before[grouping.codes]
+        state[slots] = before + grouping.counts
+    else:
+        out = grouping.running_sum(_valid(values).astype(np.int64), before)
+        state[slots] = grouping.last(out)
+    return out
 
 
-def _count(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-    out = _running_count(states, grouping, values)
-    states[:] = grouping.last(out)
-    return pa.array(out)
-
-
-def _sum_double(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-    out = _running_double(states, grouping, values)
-    states[:] = grouping.last(out)
-    return pa.array(out)
-
-
-def _running_double(states: list[Any], grouping: Grouping, values: pa.Array | None) -> Any:
+def _running_sum(
+    state: Any, slots: Int64s, grouping: Grouping, values: pa.Array | None, type_: DataType | None
+) -> Any:
     assert values is not None
-    # A NULL adds nothing: a sum that began at 0.0 is never -0.0, so adding 0.0 changes no bit of it.
-    return grouping.scan(np.add, _filled(values, 0.0), np.array(states, dtype=np.float64))
+    if type_ == DOUBLE:
+        # A NULL adds nothing: a sum that began at 0.0 is never -0.0, so adding 0.0 changes no bit of it.
+        out = grouping.scan(np.add, _filled(values, 0.0), state[slots])
+    else:
+        out = grouping.running_sum(_filled(values, 0).astype(np.int64), state[slots])
+        if type_ == INTEGER:
+            out = out.astype(np.int32).astype(np.int64)
+    state[slots] = grouping.last(out)
+    return out
 
 
-def _running_integer(states: list[Any], grouping: Grouping, values: pa.Array | None, bits: int) -> Any:
-    assert values is not None
-    added = _filled(values, 0).astype(np.int64)
-    out = grouping.running_sum(added, np.array(states, dtype=np.int64))
-    return out.astype(np.int32).astype(np.int64) if bits == 32 else out
-
-
-def _sum_integer(bits: int) -> Running:
-    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-        out = _running_integer(states, grouping, values, bits)
-        states[:] = grouping.last(out)
-        return pa.array(out.astype(np.int32) if bits == 32 else out)
-
-    return run
-
-
-def _avg(total: Callable[[list[Any], Grouping, pa.Array | None], Any]) -> Running:
-    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-        sums = total([s[0] for s in states], grouping, values)
-        counts = _running_count([s[1] for s in states], grouping, values)
-        states[:] = [list(s) for s in zip(grouping.last(sums), grouping.last(counts), strict=True)]
-        if sums.dtype == np.float64:
-            return pa.array(np.divide(sums, counts, out=np.zeros(len(sums)), where=counts != 0))
-        # Python divides big integers exactly rounded; numpy would round them to a double first.
-        quotients = [s / n if n else 0.0 for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
-        return pa.array(quotients, type=pa.float64())
-
-    return run
-
-
-def _extreme(fold: np.ufunc) -> Callable[[Aggregation], Running]:
-    largest = fold is np.maximum
-
-    def make(function: Aggregation) -> Running:
-        type_ = function.types[0]
-        assert type_ is not None
-        generic = _generic(function)
-        arrow = type_.arrow
-        if type_ == DOUBLE:
-            neutral: Any = -np.inf if largest else np.inf
-        else:
-            limits = np.iinfo(np.int32 if type_ == INTEGER else np.int64)
-            neutral = limits.min if largest else limits.max
-
-        def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-            assert values is not None
-            numbers = _filled(values, neutral)
-            if type_ == DOUBLE and (np.isnan(numbers).any() or any(s is not None and s != s for s in states)):
-                return generic(states, grouping, values)
-            before = np.array([neutral if s is None else s for s in states], dtype=numbers.dtype)
-            known = np.array([s is not None for s in states])
-            out = grouping.scan(fold, numbers, before)
-            seen = grouping.scan(np.logical_or, _valid(values), known)
-            lasts, any_seen = grouping.last(out), grouping.last(seen)
-            states[:] = [v if s else None for v, s in zip(lasts, any_seen, strict=True)]
-            return pa.array(out, mask=~seen, type=arrow)
-
-        return run
-
-    return make
-
-
-def _generic(function: Aggregation) -> Running:
-    """Any aggregate of at most one argument, by its own functions."""
-    add, result, type_ = function.add, function.result, function.type
-    argument = function.types[0] if function.types else None
-    assert type_ is not None
-
-    def run(states: list[Any], grouping: Grouping, values: pa.Array | None) -> pa.Array:
-        out = []
-        codes = grouping.codes.tolist()
-        if values is None or argument is None:
-            for c in codes:
-                states[c] = add(states[c])
-                out.append(result(states[c]))
-        else:
-            for c, v in zip(codes, from_arrow(values, argument), strict=True):
-                states[c] = add(states[c], v)
-                out.append(result(states[c]))
-        return to_arrow(out, type_)
-
-    return run
-
-
-_SPECIAL: dict[tuple[str, DataType | None], Callable[[Aggregation], Running]] = {
-    ("SUM", DOUBLE): lambda f: _sum_double,
-    ("SUM", INTEGER): lambda f: _sum_integer(32),
-    ("SUM", BIGINT): lambda f: _sum_integer(64),
-    ("AVG", DOUBLE): lambda f: _avg(_running_double),
-    ("AVG", INTEGER): lambda f: _avg(lambda s, g, v: _running_integer(s, g, v, 32)),
-    ("AVG", BIGINT): lambda f: _avg(lambda s, g, v: _running_integer(s, g, v, 64)),
-    **{
-        (name, type_): _extreme(fold)
-        for name, fold in (("MIN", np.minimum), ("MAX", np.maximum))
-        for type_ in (INTEGER, BIGINT, DOUBLE)
-    },
-}
-
-
-class ColumnAggregator:
-    """All aggregate calls of one query, over columns.
+class GroupStates:
+    """The groups of one aggregation, by slot: keys, largest timestamps and all aggregates' states.
 
     Parameters
     ----------
-    functions : sequence of Running
-    arguments : sequence of callable or None
-        From a column batch to the argument's column.
-    types : sequence of DataType
-        Of the results.
+    functions : sequence of Aggregation
+    arguments : sequence of callable
+        From a flat row to each call's arguments, as a tuple.
+    columns : sequence of callable or None
+        From a column batch to each call's argument (None: it has none); None where the row form must do it.
     """
 
     def __init__(
         self,
-        functions: Sequence[Running],
-        arguments: Sequence[Callable[[Any], pa.Array] | None],
-        types: Sequence[DataType],
+        functions: Sequence[Aggregation],
+        arguments: Sequence[Callable[[Any], tuple[Any, ...]]],
+        columns: Sequence[Callable[[Any], pa.Array] | None] | None = None,
     ) -> None:
-        self._calls = list(zip(functions, arguments, strict=True))
-        self.types = tuple(types)
+        self._accumulators = [accumulator(f) for f in functions]
+        self._columns = columns
+        self.columnar = columns is not None and all(a.columnar for a in self._accumulators)
+        self._calls = [
+            (arguments, f.add, f.result, a.load, a.save)
+            for arguments, f, a in zip(arguments, functions, self._accumulators, strict=True)
+        ]
+        self.types = tuple(f.type for f in functions if f.type is not None)
+        self.keys: list[tuple[Any, ...]] = []
+        self.timestamps: Int64s = np.zeros(0, dtype=np.int64)
+        self._free: list[int] = []
+
+    def new(self, keys: Sequence[tuple[Any, ...]], timestamp: int) -> list[int]:
+        """Return slots of new groups."""
+        missing = max(len(keys) - len(self._free), 0)
+        size = len(self.keys)
+        if missing:
+            self.keys += [()] * missing
+            if size + missing > len(self.timestamps):
+                capacity = max(64, 2 * len(self.timestamps), size + missing)
+                self.timestamps = _resized(self.timestamps, capacity)
+                for a in self._accumulators:
+                    a.resize(capacity)
+        reused = len(keys) - missing
+        slots = [*self._free[len(self._free) - reused :], *range(size, size + missing)]
+        del self._free[len(self._free) - reused :]
+        for slot, key in zip(slots, keys, strict=True):
+            self.keys[slot] = key
+        self.timestamps[slots] = timestamp
+        for a in self._accumulators:
+            a.clear(slots)
+        return slots
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget groups."""
+        self._free += slots
+        for slot in slots:
+            self.keys[slot] = ()
+        for a in self._accumulators:
+            if not isinstance(a, _ArrayAccumulator):
+                a.clear(slots)
+
+    def fold(self, slot: int, row: tuple[Any, ...]) -> None:
+        """Take a row into a group."""
+        for arguments, add, _, load, save in self._calls:
+            save(slot, add(load(slot), *arguments(row)))
+
+    def results(self, slot: int) -> tuple[Any, ...]:
+        """Return a group's values."""
+        return tuple([result(load(slot)) for _, _, result, load, _ in self._calls])
 
     def evaluate(self, batch: Any) -> list[pa.Array | None]:
         """Return the argument columns: before any state changes, so that a batch can still be refused."""
-        return [None if argument is None else argument(batch) for _, argument in self._calls]
+        assert self._columns is not None
+        return [None if column is None else column(batch) for column in self._columns]
 
     def run(
-        self, groups: Sequence[list[Any]], grouping: Grouping, arguments: Sequence[pa.Array | None]
-    ) -> list[pa.Array]:
-        """Fold the rows into the groups' states (lists, one item per call); return the running results."""
-        out = []
-        for i, (function, _) in enumerate(self._calls):
-            states = [g[i] for g in groups]
-            out.append(function(states, grouping, arguments[i]))
-            for g, state in zip(groups, states, strict=True):
-                g[i] = state
-        return out
+        self, slots: Int64s, grouping: Grouping, ts: Int64s, arguments: Sequence[pa.Array | None]
+    ) -> tuple[list[pa.Array], Int64s]:
+        """Fold rows into their groups' slots; return running results and running largest timestamps."""
+        out = [
+            a.run(slots, grouping, values) for a, values in zip(self._accumulators, arguments, strict=True)
+        ]
+        largest = grouping.running_max(ts, self.timestamps[slots])
+        self.timestamps[slots] = grouping.last(largest)
+        return out, largest
+
+    def checkpoint(self) -> Any:
+        """All of it as plain data."""
+        size = len(self.keys)
+        states = [a.checkpoint(size) for a in self._accumulators]
+        return (list(self.keys), self.timestamps[:size].copy(), list(self._free), states)
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        keys, timestamps, free, states = state
+        self.keys, self.timestamps, self._free = list(keys), np.array(timestamps), list(free)
+        for a, part in zip(self._accumulators, states, strict=True):
+            a.restore(part)

@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT
-from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
+from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator, find_slots
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.grouping import Grouping
-from kalam_jupyter.ksql.operators.record import Record, store_key
-from kalam_jupyter.ksql.operators.running import ColumnAggregator
+from kalam_jupyter.ksql.operators.record import Key, Record, store_key
+from kalam_jupyter.ksql.operators.running import GroupStates
 
 
 class TimeWindowAggregate:
@@ -36,24 +36,22 @@ class TimeWindowAggregate:
 
     def __init__(
         self,
-        aggregator: Aggregator,
+        states: GroupStates,
         size: int,
         advance: int,
         grace: int,
         *,
         emit_final: bool = False,
-        columns: ColumnAggregator | None = None,
     ) -> None:
-        self._columns = columns
-        self.columnar = columns is not None and not emit_final
-        self._aggregator = aggregator
+        self._states = states
+        self.columnar = states.columnar and not emit_final
         self._size, self._advance, self._grace = size, advance, grace
         self._emit_final = emit_final
         self._stream_time = NEVER
         self._closed = NEVER
         self._oldest = NEVER
-        # start -> key -> [state, timestamp, key]; by start, so that closed windows go at once
-        self._windows: dict[int, dict[Any, list[Any]]] = {}
+        # start -> key -> slot; by start, so that closed windows go at once
+        self._windows: dict[int, dict[Any, int]] = {}
 
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its windows."""
@@ -80,9 +78,7 @@ class TimeWindowAggregate:
 
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
         """As `process`."""
-        columns = self._columns
-        assert columns is not None
-        arguments = columns.evaluate(batch)
+        arguments = self._states.evaluate(batch)
         stream_time = np.maximum(np.maximum.accumulate(batch.ts), self._stream_time)
         rows, starts = self._assign(batch.ts)
         accepted = starts + self._size > stream_time[rows] - self._grace
@@ -113,50 +109,51 @@ class TimeWindowAggregate:
     def _fold_columns(
         self, batch: ColumnBatch, starts: Int64s, arguments: Sequence[pa.Array | None]
     ) -> ColumnBatch:
-        columns = self._columns
-        assert columns is not None
+        states = self._states
         bounds = (starts, starts + self._size)
-        types = (*columns.types, *(c.type for c in batch.key_columns), BIGINT, BIGINT)
+        types = (*states.types, *(c.type for c in batch.key_columns), BIGINT, BIGINT)
         if not len(starts):
             empty = [pa.nulls(0, t.arrow) for t in types]
             return ColumnBatch(empty, types, batch.key, batch.key_columns, batch.ts, None, bounds)
         grouping = Grouping.of(batch.key, [starts])
-        first = grouping.first
-        groups = []
-        for key, start in zip(batch.take(first).key_rows(), starts[first].tolist(), strict=True):
-            windows = self._windows.setdefault(start, {})
-            hashed = store_key(key)
-            group = windows.get(hashed)
-            if group is None:
-                group = windows[hashed] = [self._aggregator.initial(), NEVER, key]
-            groups.append(group)
-        results = columns.run([g[0] for g in groups], grouping, arguments)
-        ts = grouping.scan(np.maximum, batch.ts, np.array([g[1] for g in groups], dtype=np.int64))
-        for group, last in zip(groups, grouping.last(ts), strict=True):
-            group[1] = last
+        slots = self._slots_of(batch.take(grouping.first).key_rows(), starts[grouping.first])
+        results, ts = states.run(slots, grouping, batch.ts, arguments)
         row = (*results, *batch.key, pa.array(bounds[0]), pa.array(bounds[1]))
         return ColumnBatch(row, types, batch.key, batch.key_columns, ts, None, bounds)
 
+    def _slots_of(self, keys: list[Key], starts: Int64s) -> Int64s:
+        order = np.argsort(starts, kind="stable")
+        bounds = np.flatnonzero(np.diff(starts[order])) + 1
+        slots = np.empty(len(keys), dtype=np.int64)
+        for positions in np.split(order, bounds):
+            windows = self._windows.setdefault(int(starts[positions[0]]), {})
+            slots[positions] = find_slots(self._states, windows, [keys[i] for i in positions.tolist()])
+        return slots
+
     def _fold(self, r: Record, start: int, out: list[Record]) -> None:
         assert r.key is not None and r.row is not None
-        key = store_key(r.key)
+        key, states = store_key(r.key), self._states
         windows = self._windows.get(start)
         if windows is None:
             windows = self._windows[start] = {}
             self._lose(start)
-        group = windows.get(key)
-        if group is None:
-            group = windows[key] = [self._aggregator.initial(), r.ts, r.key]
-        elif r.ts > group[1]:
-            group[1] = r.ts
-        self._aggregator.add(group[0], r.row)
+        slot = windows.get(key)
+        if slot is None:
+            (slot,) = states.new([r.key], r.ts)
+            windows[key] = slot
+        elif r.ts > states.timestamps[slot]:
+            states.timestamps[slot] = r.ts
+        states.fold(slot, r.row)
         if not self._emit_final:
-            out.append(self._output(group, start, r.headers))
+            out.append(self._output(slot, start, r.headers))
 
-    def _output(self, group: list[Any], start: int, headers: Any = ()) -> Record:
-        bounds = (start, start + self._size)
-        key = group[2]
-        return Record(key, self._aggregator.results(group[0]) + key + bounds, group[1], bounds, headers)
+    def _output(self, slot: int, start: int, headers: Any = ()) -> Record:
+        states, bounds = self._states, (start, start + self._size)
+        key = states.keys[slot]
+        return Record(key, states.results(slot) + key + bounds, states.timestamps.item(slot), bounds, headers)
+
+    def _forget(self, start: int) -> None:
+        self._states.release(list(self._windows.pop(start).values()))
 
     def _expire(self) -> None:
         """Forget windows that take no more records (emit changes only: a final window is forgotten when
@@ -167,7 +164,7 @@ class TimeWindowAggregate:
         limit = self._stream_time - self._grace - self._size
         if limit >= self._oldest + self._size or self._oldest == NEVER:
             for start in [s for s in self._windows if s <= limit]:
-                del self._windows[start]
+                self._forget(start)
             self._oldest = limit
 
     def _lose(self, newest: int) -> None:
@@ -175,7 +172,7 @@ class TimeWindowAggregate:
         if self._emit_final:
             limit = max(self._windows) - (self._size + self._grace)
             for start in [s for s in self._windows if s < limit]:
-                del self._windows[start]
+                self._forget(start)
 
     def _close(self, out: list[Record]) -> None:
         close = self._stream_time - self._grace
@@ -183,16 +180,19 @@ class TimeWindowAggregate:
             return
         self._closed = close
         for start in sorted(s for s in self._windows if s + self._size <= close):
-            groups = self._windows.pop(start)
-            out.extend(self._output(groups[key], start) for key in sorted(groups, key=key_order))
+            slots = self._windows[start]
+            out.extend(self._output(slots[key], start) for key in sorted(slots, key=key_order))
+            self._forget(start)
 
     def checkpoint(self) -> Any:
         """Stream time and all open windows."""
-        return (self._stream_time, self._closed, self._windows)
+        return (self._stream_time, self._closed, self._windows, self._states.checkpoint())
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        self._stream_time, self._closed, self._windows = state
+        self._stream_time, self._closed, windows, states = state
+        self._windows = {start: dict(slots) for start, slots in windows.items()}
+        self._states.restore(states)
 
 
 def key_order(key: Any) -> Any:

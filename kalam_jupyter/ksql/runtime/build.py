@@ -32,7 +32,7 @@ from kalam_jupyter.ksql.operators.joins import (
     TableTableJoin,
 )
 from kalam_jupyter.ksql.operators.record import Key, Record, Row
-from kalam_jupyter.ksql.operators.running import ColumnAggregator, running_aggregate
+from kalam_jupyter.ksql.operators.running import GroupStates
 from kalam_jupyter.ksql.operators.stateless import (
     FlatMap,
     GroupStream,
@@ -174,16 +174,15 @@ class _Builder:
             return TableAggregate(aggregator, _key_or_none(grouped.expressions, self._report))
         window = step.window
         if window is None:
-            return StreamAggregate(aggregator, _column_aggregator(step.aggregates))
+            return StreamAggregate(_group_states(step.aggregates))
         if window.info.type == "SESSION":
             return SessionAggregate(aggregator, window.size_ms, window.grace_ms, emit_final=step.emit_final)
         return TimeWindowAggregate(
-            aggregator,
+            _group_states(step.aggregates),
             window.size_ms,
             window.advance_ms,
             window.grace_ms,
             emit_final=step.emit_final,
-            columns=_column_aggregator(step.aggregates),
         )
 
     def _project(self, step: steps.ProjectStep) -> Any:
@@ -245,16 +244,13 @@ def _columns(expressions: Sequence[b.Bound]) -> list[Callable[[ColumnBatch], Any
     return columns if len(columns) == len(found) else None
 
 
-def _column_aggregator(aggregates: Sequence[steps.AggregateFunction]) -> ColumnAggregator | None:
-    functions = [running_aggregate(a.function) for a in aggregates]
-    arguments = _columns([e for a in aggregates for e in a.arguments])
-    found = [f for f in functions if f is not None]
-    if arguments is None or len(found) < len(functions):
-        return None
-    remaining = iter(arguments)
-    by_call = [next(remaining) if a.arguments else None for a in aggregates]
-    return ColumnAggregator(
-        found, by_call, [a.function.type for a in aggregates if a.function.type is not None]
+def _group_states(aggregates: Sequence[steps.AggregateFunction]) -> GroupStates:
+    columns = _columns([e for a in aggregates for e in a.arguments[:1]])
+    remaining = iter(columns or ())
+    return GroupStates(
+        [a.function for a in aggregates],
+        [compile_projection(a.arguments) for a in aggregates],
+        None if columns is None else [next(remaining) if a.arguments else None for a in aggregates],
     )
 
 

@@ -163,7 +163,7 @@ def _last_of_each_key(payload: Payload) -> Any:
     if not columns.key or nulls or any(pa.types.is_nested(a.type) for a in columns.key):
         return np.arange(n)
     grouping = Grouping.of(columns.key, columns.windows or ())
-    return np.sort(np.array(grouping.last(np.arange(n)), dtype=np.int64))
+    return np.sort(grouping.last(np.arange(n)))
 
 
 def _take(payload: Payload, positions: Any) -> Payload:
