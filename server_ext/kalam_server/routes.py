@@ -77,7 +77,8 @@ KALAM_ROUTES = [
     Entry(r"/v1/api/cluster/health", ClusterHealthHandler),
     Entry(r"/health", HealthHandler),
     # The SDKs build file URLs below /api/v1, the server's contract says /v1.
-    Entry(r"(?:/api)?/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
+    Entry(r"/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
+    Entry(r"/api/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
     Entry(r"/v1/exports/([^/]+)/([^/]+)", ExportHandler),
     Entry(r"/v1/ws", LiveSocket),
 ]
