@@ -9,15 +9,27 @@ import pytest
 
 from tests.conformance import runner
 
-CASES = Path(
-    os.environ.get("KALAM_CONFORMANCE", Path(__file__).parents[3] / "shared" / "conformance" / "qtt")
-)
+_BESIDE = Path(__file__).parents[3] / "shared" / "conformance"
+CASES = Path(os.environ.get("KALAM_CONFORMANCE", _BESIDE / "qtt"))
+REST_CASES = Path(os.environ.get("KALAM_REST_CONFORMANCE", _BESIDE / "rqtt"))
+
+
+def _check(cases: Path, known_failures: Path) -> None:
+    failed = {o.name: o.reason for o in runner.run_all(runner.cases([cases])) if o.status != "passed"}
+    known = set(runner.known_failures(known_failures))
+    assert {name: failed[name] for name in failed if name not in known} == {}, "failing, and not listed"
+    assert known - failed.keys() == set(), "listed as failing, and passing"
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases do not lie beside the project (KALAM_CONFORMANCE)")
 def test_the_failures_are_those_that_are_known() -> None:
-    failed = {o.name: o.reason for o in runner.run_all(runner.cases([CASES])) if o.status != "passed"}
-    known = set(runner.known_failures())
-    assert {name: failed[name] for name in failed if name not in known} == {}, "failing, and not listed"
-    assert known - failed.keys() == set(), "listed as failing, and passing"
+    _check(CASES, runner.KNOWN_FAILURES)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    not REST_CASES.is_dir(), reason="the cases do not lie beside the project (KALAM_REST_CONFORMANCE)"
+)
+def test_the_failures_over_http_are_those_that_are_known() -> None:
+    _check(REST_CASES, runner.KNOWN_REST_FAILURES)
