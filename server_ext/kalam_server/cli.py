@@ -35,7 +35,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kalam-jupyter {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
+    _add_test(commands)
     return parser
+
+
+def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from kalam_jupyter.ksql.testing import command
+
+    test = commands.add_parser("test", help="check streaming SQL against expected records")
+    command.add_arguments(test)
+    test.set_defaults(run=command.main)
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -22,15 +22,10 @@ def insert_values(run: Run, s: ast.InsertValues, text: str) -> None:
     if not run.config.flag("ksql.insert.into.values.enabled"):
         raise KsqlError("The server has disabled INSERT INTO ... VALUES functionality.")
     source = insertable(run, s.target)
-    columns = _columns(source, s)
-    context = EvaluationContext(seed=run.sequence, now_ms=run.ksql.engine.clock.now_ms())
-    values = {
-        column.name: _evaluate(run, context, source, column, e)
-        for column, e in zip(columns, s.values, strict=True)
-    }
+    values = row_values(run, source, s.columns, s.values)
     timestamp = values.pop(ROWTIME, None)
     if timestamp is None:
-        timestamp = context.now_ms
+        timestamp = run.ksql.engine.clock.now_ms()
     if timestamp < 0:
         raise _failed(source, f"Invalid timestamp: {timestamp}. Timestamps cannot be negative.")
     key = _key(source, values)
@@ -38,6 +33,24 @@ def insert_values(run: Run, s: ast.InsertValues, text: str) -> None:
     if run.dry:
         return
     append_rows(run, source, [key], [value], [timestamp])
+
+
+def row_values(
+    run: Run, source: Source, names: Sequence[str], expressions: Sequence[ast.Expression]
+) -> dict[str, Any]:
+    """Return what expressions give for columns of a source (all, without `names`), converted to their types.
+
+    Raises
+    ------
+    KsqlError
+        If columns and values do not go together.
+    """
+    columns = _columns(source, names, len(expressions))
+    context = EvaluationContext(seed=run.sequence, now_ms=run.ksql.engine.clock.now_ms())
+    return {
+        column.name: _evaluate(run, context, source, column, e)
+        for column, e in zip(columns, expressions, strict=True)
+    }
 
 
 def insertable(run: Run, name: str) -> Source:
@@ -56,10 +69,10 @@ def insertable(run: Run, name: str) -> Source:
     return source
 
 
-def _columns(source: Source, s: ast.InsertValues) -> list[Column]:
-    if s.columns:
+def _columns(source: Source, names: Sequence[str], values: int) -> list[Column]:
+    if names:
         found = []
-        for name in s.columns:
+        for name in names:
             if name in (ROWPARTITION, ROWOFFSET):
                 raise StatementError(f"Inserting into column `{name}` is not allowed.")
             if name == ROWTIME:
@@ -73,10 +86,10 @@ def _columns(source: Source, s: ast.InsertValues) -> list[Column]:
     headers = [c.name for c in found if c.name in source.header_names]
     if headers:
         raise KsqlError(f"Cannot insert into HEADER columns: {', '.join(headers)}")
-    if len(found) != len(s.values):
+    if len(found) != values:
         raise StatementError(
             f"Failed to prepare statement: Expected number columns and values to match: {len(found)}, "
-            f"{len(s.values)}"
+            f"{values}"
         )
     return found
 
