@@ -1,34 +1,21 @@
-"""Reading the body of ``/v1/api/sql``: JSON, or multipart with files."""
+"""Reading the body of ``/v1/api/sql`` as it arrives: JSON, or multipart with files that go to disk."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from tornado.httputil import HTTPServerRequest
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-#: The reference's framework reads no larger JSON bodies.
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam import KalamConfig
+    from kalam_jupyter.kalam.files import Upload
+
+#: The reference's framework reads no larger JSON bodies; no text part of a multipart body is larger either.
 MAX_JSON = 2 * 1024 * 1024
 _FILE_PREFIX = "file:"
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One file of a multipart request.
-
-    Attributes
-    ----------
-    name : str
-        Its file name.
-    mime : str or None
-        What the client declared.
-    data : bytes
-    """
-
-    name: str
-    mime: str | None
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,19 @@ class SqlRequest:
     params: list[Any]
     namespace: str
     files: dict[str, Upload] | None = None
+
+
+class BodyReader(Protocol):
+    """Takes a request body in pieces."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece."""
+
+    def finish(self) -> SqlRequest:
+        """The body is complete: say what it asks for."""
+
+    def close(self) -> None:
+        """Remove what was stored on the way."""
 
 
 class InvalidInputError(Exception):
@@ -96,41 +96,130 @@ def _invalid(message: str) -> InvalidInputError:
     return InvalidInputError("INVALID_INPUT", f"Invalid JSON payload: {message}")
 
 
-def read_multipart(request: HTTPServerRequest) -> SqlRequest:
-    """Read a multipart request that Tornado has taken apart. Parts with other names are ignored.
+class JsonReader:
+    """Collects a JSON body.
 
-    Raises
-    ------
-    InvalidInputError
+    Parameters
+    ----------
+    declared : bool
+        Whether the content type says that it is JSON.
     """
 
-    def text(name: str) -> str | None:
-        parts = request.body_arguments.get(name)
-        if not parts and (files := request.files.get(name)):
-            parts = [files[-1].body]
-        if not parts:
-            return None
+    def __init__(self, declared: bool) -> None:
+        self._declared, self._pieces, self._size = declared, list[bytes](), 0
+
+    def feed(self, data: bytes) -> None:
+        """See `BodyReader`: what will be refused for its size is not kept."""
+        self._size += len(data)
+        if self._size <= MAX_JSON:
+            self._pieces.append(data)
+
+    def finish(self) -> SqlRequest:
+        """See `BodyReader`."""
+        if self._declared and self._size > MAX_JSON:
+            raise _invalid(
+                f"JSON payload ({self._size} bytes) is larger than allowed (limit: {MAX_JSON} bytes)."
+            )
+        return read_json(b"".join(self._pieces), self._declared)
+
+    def close(self) -> None:
+        """See `BodyReader`: nothing was stored."""
+
+
+class MultipartReader:
+    """Takes a multipart body apart while it arrives. Parts with other names are ignored.
+
+    Parameters
+    ----------
+    content_type : str
+    receive : callable
+        Begins an upload, given its file name and declared type.
+    config : KalamConfig
+    """
+
+    def __init__(
+        self, content_type: str, receive: Callable[[str, str | None], Upload], config: KalamConfig
+    ) -> None:
+        boundary = parse_options_header(content_type)[1].get("boundary")
+        if not boundary:
+            raise InvalidInputError("INVALID_INPUT", "Invalid multipart payload: no boundary")
+        self._parser = PushMultipartParser(boundary)
+        self._receive, self._max_files = receive, config.max_files_per_request
+        self._texts: dict[str, bytearray] = {}
+        self._files: dict[str, Upload] = {}
+        self._name = ""
+        self._part: Upload | bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        """See `BodyReader`.
+
+        Raises
+        ------
+        InvalidInputError
+        KalamError
+            ``TOO_MANY_FILES``, ``FILE_TOO_LARGE``.
+        """
         try:
-            return parts[-1].decode()
+            for event in self._parser.parse(data):
+                if isinstance(event, MultipartSegment):
+                    self._begin(event)
+                elif event is not None:
+                    self._take(event)
+        except MultipartError as error:
+            raise InvalidInputError("INVALID_INPUT", f"Invalid multipart payload: {error}") from None
+
+    def _begin(self, segment: MultipartSegment) -> None:
+        self._name, self._part = segment.name, None
+        if segment.name in ("sql", "params", "namespace_id"):
+            self._part = self._texts[segment.name] = bytearray()
+        elif segment.name.startswith(_FILE_PREFIX):
+            placeholder = segment.name.removeprefix(_FILE_PREFIX)
+            if previous := self._files.pop(placeholder, None):
+                previous.close()
+            if len(self._files) == self._max_files:
+                from kalam_jupyter.kalam import KalamError
+
+                raise KalamError("TOO_MANY_FILES", f"Too many files: maximum {self._max_files} allowed")
+            upload = self._receive(segment.filename or placeholder, segment.header("Content-Type"))
+            self._part = self._files[placeholder] = upload
+
+    def _take(self, data: bytearray) -> None:
+        if isinstance(self._part, bytearray):
+            if len(self._part) + len(data) > MAX_JSON:
+                text = f"Part '{self._name}' is larger than allowed (limit: {MAX_JSON} bytes)"
+                raise InvalidInputError("INVALID_INPUT", text)
+            self._part += data
+        elif self._part is not None:
+            self._part.write(bytes(data))
+
+    def finish(self) -> SqlRequest:
+        """See `BodyReader`.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise InvalidInputError("INVALID_INPUT", f"Invalid multipart payload: {error}") from None
+        sql = self._text("sql")
+        if sql is None or not sql.strip():
+            raise InvalidInputError("EMPTY_SQL", "SQL statement is required")
+        params = _params(self._text("params"))
+        return SqlRequest(sql, params, self._text("namespace_id") or "default", self._files)
+
+    def _text(self, name: str) -> str | None:
+        found = self._texts.get(name)
+        try:
+            return None if found is None else found.decode()
         except UnicodeDecodeError:
             raise InvalidInputError("INVALID_INPUT", f"Part '{name}' is not UTF-8") from None
 
-    sql = text("sql")
-    if sql is None or not sql.strip():
-        raise InvalidInputError("EMPTY_SQL", "SQL statement is required")
-    params = _params(text("params"))
-    files: dict[str, Upload] = {}
-    for name, values in request.body_arguments.items():
-        if name.startswith(_FILE_PREFIX):
-            placeholder = name.removeprefix(_FILE_PREFIX)
-            files[placeholder] = Upload(placeholder, None, values[-1])
-    for name, uploads in request.files.items():
-        if name.startswith(_FILE_PREFIX):
-            placeholder, last = name.removeprefix(_FILE_PREFIX), uploads[-1]
-            # Tornado fills in this type where a part declares none.
-            mime = None if last.content_type == "application/unknown" else last.content_type
-            files[placeholder] = Upload(last.filename or placeholder, mime, last.body)
-    return SqlRequest(sql, params, text("namespace_id") or "default", files)
+    def close(self) -> None:
+        """See `BodyReader`: end the uploads."""
+        for upload in self._files.values():
+            upload.close()
 
 
 def _params(text: str | None) -> list[Any]:
