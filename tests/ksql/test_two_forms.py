@@ -21,6 +21,8 @@ STREAM = (
     "WITH (kafka_topic='s', value_format='JSON', partitions=1);"
     "CREATE STREAM e (k STRING KEY, i INT, b BIGINT, d DOUBLE, t STRING, f BOOLEAN) "
     "WITH (kafka_topic='s', value_format='JSON', timestamp='b');"
+    "CREATE TABLE u (k STRING PRIMARY KEY, n STRING, w DOUBLE) "
+    "WITH (kafka_topic='u', value_format='JSON', partitions=1);"
 )
 QUERIES = {
     "filter": "CREATE STREAM o AS SELECT k, i + 1 AS a, d, t FROM s WHERE d > 1.5 AND NOT (t = 'x') AND i "
@@ -53,6 +55,16 @@ QUERIES = {
     ),
 }
 
+JOINS = {
+    "left, by the key": "CREATE STREAM o AS SELECT s.k, i, d, n, w FROM s LEFT JOIN u ON s.k = u.k;",
+    "inner, by the key": "CREATE STREAM o AS SELECT s.k, i + 1 AS x, n, w FROM s JOIN u ON s.k = u.k "
+    "WHERE d > 0.15;",
+    "left, by a column": "CREATE STREAM o AS SELECT s.t, s.k AS sk, u.k AS uk, n, w FROM s "
+    "LEFT JOIN u ON s.t = u.k;",
+    "inner, then aggregated": "CREATE TABLE o AS SELECT n, COUNT(*) AS c, SUM(d) AS x FROM s "
+    "JOIN u ON s.t = u.k GROUP BY n;",
+}
+
 INTS = st.none() | st.integers(-3, 3) | st.sampled_from([2**31 - 1, -(2**31)])
 LONGS = st.none() | st.integers(-3, 3) | st.sampled_from([2**63 - 1, -(2**63)])
 DOUBLES = st.none() | st.sampled_from([0.1, 0.2, 1.5, -2.5, 1e16, 3.0, float("inf")])
@@ -61,6 +73,13 @@ RECORD = st.tuples(
     st.none()
     | st.tuples(INTS, LONGS, DOUBLES, st.sampled_from([None, "x", "y", "z"]), st.none() | st.booleans()),
     st.integers(0, 60),
+)
+
+
+CHANGE = st.tuples(
+    st.sampled_from(["a", "b", "x", "y"]),
+    st.none() | st.tuples(st.sampled_from([None, "p", "q"]), DOUBLES),
+    st.just(0),
 )
 
 
@@ -83,9 +102,16 @@ def query(engine: Engine, text: str) -> PersistentQuery:
 
 
 def emitted(
-    engine: Engine, query: PersistentQuery, records: list[Any], cuts: list[int], *, columns: bool
+    engine: Engine,
+    query: PersistentQuery,
+    records: list[Any],
+    cuts: list[int],
+    *,
+    columns: bool,
+    topic: str = "s",
 ) -> list[Any]:
-    codec = Ksql(engine).codec(query.plan.sources[0])
+    (source,) = (x for x in query.plan.sources if x.topic == topic)
+    codec = Ksql(engine).codec(source)
     out: list[Any] = []
     bounds = [0, *sorted(c % (len(records) + 1) for c in cuts), len(records)]
     for start, stop in pairwise(bounds):
@@ -97,8 +123,8 @@ def emitted(
         if columns:
             payload = Payload.from_columns(codec.schema, payload.columns, len(part))
         batch = Batch(np.array([ts for _, _, ts in part]), payload=payload, codec=codec)
-        for topic, found in query.process("s", StoredBatch(batch, start, start, start), _Context):  # type: ignore[arg-type]
-            if topic == query.sink.topic:
+        for to, found in query.process(topic, StoredBatch(batch, start, start, start), _Context):  # type: ignore[arg-type]
+            if to == query.sink.topic:
                 assert found.payload is not None
                 windows = found.payload.windows or [None] * found.num_rows
                 out += zip(
@@ -129,6 +155,63 @@ def test_random_batches_through_both_forms_give_identical_output(
         patch.setattr(reader, "CONVERT_ROWS", 1)
         by_column = emitted(engine, prepared, records, cuts, columns=True)
     assert by_column == by_row
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_query_goes_from_one_form_to_the_other_and_over_a_checkpoint(
+    engine: Engine, name: str, data: st.DataObject
+) -> None:
+    parts = data.draw(st.lists(st.lists(RECORD, min_size=1, max_size=20), min_size=1, max_size=5))
+    prepared = query(engine, QUERIES[name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "COLUMN_ROWS", 1 << 60)
+        by_row = [emitted(engine, prepared, part, [], columns=False) for part in parts]
+    prepared.reset()
+    by_turns = []
+    for i, part in enumerate(parts):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(topology, "COLUMN_ROWS", 1 if i % 2 else 1 << 60)
+            by_turns.append(emitted(engine, prepared, part, [], columns=bool(i % 2)))
+        state = prepared.checkpoint()
+        prepared.reset()
+        prepared.restore(state)
+    assert by_turns == by_row
+
+
+@pytest.mark.parametrize("name", JOINS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_joins_of_both_forms_give_identical_output(engine: Engine, name: str, data: st.DataObject) -> None:
+    rounds = data.draw(
+        st.lists(
+            st.tuples(st.lists(CHANGE, max_size=6), st.lists(RECORD, min_size=1, max_size=20)), max_size=3
+        )
+    )
+    prepared = query(engine, JOINS[name])
+
+    def outputs(*, columns: bool) -> list[Any]:
+        out: list[Any] = []
+        for changes, records in rounds:
+            out += emitted(engine, prepared, changes, [], columns=False, topic="u")
+            out += emitted(engine, prepared, records, [7], columns=columns)
+        return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "COLUMN_ROWS", 1 << 60)
+        by_row = outputs(columns=False)
+    prepared.reset()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "COLUMN_ROWS", 1)
+        by_column = outputs(columns=True)
+    assert by_column == by_row
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_every_join_here_does_have_a_column_form(engine: Engine, name: str) -> None:
+    stream, _ = query(engine, JOINS[name]).topology._operators.paths
+    assert all(stage.columns is not None for stage in stream.stages)
 
 
 @pytest.mark.parametrize("name", QUERIES)

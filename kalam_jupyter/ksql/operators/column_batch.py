@@ -90,7 +90,9 @@ class ColumnBatch:
             None if self.windows is None else (self.windows[0][positions], self.windows[1][positions]),
         )
 
-    def replace(self, columns: Sequence[pa.Array], types: Sequence[DataType]) -> ColumnBatch:
+    def replace(
+        self, columns: Sequence[pa.Array | Callable[[], pa.Array]], types: Sequence[DataType]
+    ) -> ColumnBatch:
         """Return the same records with another flat row."""
         return ColumnBatch(columns, types, self.key, self.key_columns, self.ts, self.key_valid, self.windows)
 

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
+from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
 
 JoinKind = Literal["INNER", "LEFT", "RIGHT", "FULL"]
@@ -210,11 +219,55 @@ class StreamStreamJoin:
 
 
 class StreamTableJoin:
-    """Each stream record looks up the table's row of that moment; the table's changes emit nothing."""
+    """Each stream record looks up the table's row of that moment; the table's changes emit nothing.
 
-    def __init__(self, shape: JoinShape) -> None:
+    Parameters
+    ----------
+    shape : JoinShape
+    types : sequence of DataType
+        Of the joined flat row.
+    """
+
+    def __init__(self, shape: JoinShape, types: Sequence[DataType]) -> None:
         self._shape = shape
+        self._types = types
         self._rows: dict[Any, Row] = {}
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`, for stream records."""
+        if batch.windows is not None:
+            raise NotColumnarError
+        codes, matches = self._look_up(batch)
+        if self._shape.kind == "INNER":
+            found = np.array([m is not None for m in matches], dtype=np.bool_)
+            if not found.all():
+                kept = np.flatnonzero(found[codes])
+                batch, codes = batch.take(kept), codes[kept]
+        left, indices = self._shape.left_width, pa.array(codes)
+
+        def of_table(position: int) -> Callable[[], pa.Array]:
+            type_ = self._types[left + position]
+            return lambda: to_arrow([None if m is None else m[position] for m in matches], type_).take(
+                indices
+            )
+
+        columns = [
+            *(_of(batch, i) for i in range(left)),
+            *(of_table(i) for i in range(self._shape.right_width)),
+            *(_key_of(batch, i) for i in range(len(batch.key))),
+            lambda: pa.array(batch.ts),
+        ]
+        return batch.replace(columns, self._types)
+
+    def _look_up(self, batch: ColumnBatch) -> tuple[Int64s, list[Row | None]]:
+        """Return each record's position in a list of the table's rows, and that list."""
+        rows = self._rows
+        if batch.key_valid is not None or any(a.null_count for a in batch.key):
+            keys = batch.keys()
+            return np.arange(batch.num_rows), [None if k is None else rows.get(store_key(k)) for k in keys]
+        grouping = Grouping.of(batch.key)
+        distinct = batch.take(grouping.first).key_rows()
+        return grouping.codes, [rows.get(store_key(k)) for k in distinct]
 
     def process(self, side: int, records: list[Record]) -> list[Record]:
         """Join stream records (left), or take in changes of the table (right)."""
@@ -248,6 +301,17 @@ class StreamTableJoin:
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
         self._rows = state
+
+
+def _of(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:
+    return lambda: batch.column(position)
+
+
+def _key_of(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:
+    if batch.key_valid is None:
+        return lambda: batch.key[position]
+    valid = pa.array(batch.key_valid)
+    return lambda: pc.if_else(valid, batch.key[position], None)
 
 
 class TableTableJoin:

@@ -133,8 +133,24 @@ class SelectKey(Stateless):
 class JoinKey(Stateless):
     """Re-keys a stream for a join: null values and null keys stay, to be judged by the join."""
 
-    def __init__(self, make_key: Callable[[Row], Row]) -> None:
+    def __init__(
+        self,
+        make_key: Callable[[Row], Row],
+        column: Callable[[ColumnBatch], pa.Array] | None = None,
+        key_columns: tuple[Column, ...] = (),
+    ) -> None:
         self._make_key = make_key
+        self._column = column
+        self._key_columns = key_columns
+        self.columnar = column is not None
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        assert self._column is not None
+        key = self._column(batch)
+        valid = np.asarray(key.is_valid()) if key.null_count else None
+        columns = [_at(batch, i) for i in range(batch.width)]
+        return ColumnBatch(columns, batch.types, (key,), self._key_columns, batch.ts, valid, batch.windows)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Re-key every record that has a value."""

@@ -127,7 +127,7 @@ class _Builder:
         if step.join_type == "STREAM_STREAM":
             operator = StreamStreamJoin(shape, step.before_ms, step.after_ms, step.grace_ms)
         elif step.join_type == "STREAM_TABLE":
-            operator = StreamTableJoin(shape)
+            operator = StreamTableJoin(shape, [type_ for _, type_ in step.layout.columns])
         elif step.join_type == "TABLE_TABLE":
             operator = TableTableJoin(shape)
         else:
@@ -152,7 +152,8 @@ class _Builder:
         return SelectKey(make_key, len(step.layout) - num_keys - 3, num_keys)
 
     def _join_key(self, step: steps.JoinKeyStep) -> Any:
-        return JoinKey(compile_projection([step.expression], self._report))
+        make_key = compile_projection([step.expression], self._report)
+        return JoinKey(make_key, compile_column(step.expression), step.key)
 
     def _flat_map(self, step: steps.FlatMapStep) -> Any:
         return FlatMap([compile_value(f, self._report) for f in step.functions])
@@ -199,7 +200,8 @@ class _Builder:
 
 
 def _side(operator: Any, side: int) -> Stage:
-    return Stage(lambda records: operator.process(side, records))
+    columns = operator.process_columns if side == LEFT and isinstance(operator, StreamTableJoin) else None
+    return Stage(lambda records: operator.process(side, records), columns)
 
 
 class _Nothing:
