@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -256,6 +258,51 @@ class Engine:
                 ) and self.scheduler.caught_up(chosen)
             finally:
                 self._settling -= 1
+
+    def catch_up(self, ids: Iterable[str], timeout: float) -> bool:
+        """Wait until each processor in turn has consumed what its inputs held when its turn came.
+
+        Unlike `settle` this ends although records go on arriving.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Upstream first, so that a chain is waited for from its source to its end.
+        timeout : float
+            Seconds, for all of them.
+
+        Returns
+        -------
+        bool
+            False when `timeout` seconds passed first.
+
+        Raises
+        ------
+        EngineError
+            When called by the writer itself.
+        """
+        deadline = time.monotonic() + timeout
+        with self._settled:
+            for processor_id in ids:
+                ends = self.scheduler.input_ends(processor_id)
+                if self.scheduler.reached(processor_id, ends):
+                    continue
+                if self.writer.mine:
+                    raise EngineError("catch_up() would wait for itself")
+                self._settling += 1
+                try:
+                    reached = functools.partial(self.scheduler.reached, processor_id, ends)
+                    done = self._settled.wait_for(
+                        functools.partial(self._closing_or, reached), deadline - time.monotonic()
+                    )
+                finally:
+                    self._settling -= 1
+                if not done or not self.scheduler.reached(processor_id, ends):
+                    return False
+        return True
+
+    def _closing_or(self, reached: Callable[[], bool]) -> bool:
+        return self.writer.closing or reached()
 
     def tell_settled(self) -> None:
         """Let those who wait in `settle` look again (the writer does)."""

@@ -275,6 +275,23 @@ class Scheduler:
                 return False
         return True
 
+    def input_ends(self, processor_id: str) -> dict[str, int]:
+        """Return the sequence that the next record of each of its inputs will get."""
+        runner = self.runners.get(processor_id)
+        if runner is None or runner.processor is None:
+            return {}
+        topics = ((name, self._engine.find_topic(name)) for name in runner.processor.inputs)
+        return {name: topic.end for name, topic in topics if topic is not None}
+
+    def reached(self, processor_id: str, ends: Mapping[str, int]) -> bool:
+        """Whether a processor has consumed its inputs up to `ends`, or is not running."""
+        runner = self.runners.get(processor_id)
+        if runner is None or not runner.running:
+            return True
+        if any(step.runner is runner for step in self._unwritten):
+            return False
+        return all(runner.positions.get(name, 0) >= end for name, end in ends.items())
+
     def _next(self, runner: Runner) -> tuple[str, StoredBatch] | None:
         """Return the input that is the earliest in the log, None when caught up.
 

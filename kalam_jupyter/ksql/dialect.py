@@ -53,6 +53,8 @@ from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 
+#: Seconds that a pull query waits for the queries that feed its source.
+SETTLE_SECONDS = 60.0
 _NOT_HERE = (
     "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
     "PRINT\n\t* SELECT"
@@ -462,17 +464,30 @@ class Ksql:
             return None
         return query.plan.aggregation.retention_ms
 
-    def settle(self, source: Source, timeout: float = 10.0) -> bool:
-        """Wait until the chain of queries that feeds a source has consumed its input."""
-        ids: list[str] = []
-        names = [source.name]
-        while names:
-            name = names.pop()
+    def settle(self, source: Source, timeout: float = SETTLE_SECONDS) -> None:
+        """Wait until the chain of queries that feeds a source has consumed what was there.
+
+        Raises
+        ------
+        StatementError
+            If it takes longer than `timeout` seconds: an answer without the rest would be wrong.
+        """
+        order: list[str] = []
+
+        def visit(name: str, above: tuple[str, ...]) -> None:
             for info in self.state.writers(name):
-                if info.id not in ids:
-                    ids.append(info.id)
-                    names.extend(info.sources)
-        return self.engine.settle(timeout, ids) if ids else True
+                if info.id in above or info.id in order:
+                    continue
+                for upstream in info.sources:
+                    visit(upstream, (*above, info.id))
+                order.append(info.id)
+
+        visit(source.name, ())
+        if order and not self.engine.catch_up(order, timeout):
+            raise StatementError(
+                f"`{source.name}` is still being computed: its queries did not catch up within "
+                f"{timeout:.0f} s. Ask again later."
+            )
 
     def schema_deleted(self, source: Source) -> None:
         """Remove a dropped topic's schemas from the registry."""

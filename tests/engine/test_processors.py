@@ -253,3 +253,41 @@ def test_a_topic_that_is_created_again_is_read_from_its_start(engine: Engine) ->
     engine.transact(lambda tx: (tx.create_topic("words"), tx.append("words", words("c"))))
     assert engine.settle()
     assert [value for _, value in recorder.seen] == ["a", "b", "c"]
+
+
+def test_catch_up_ends_although_records_go_on_arriving() -> None:
+    with Engine.open() as engine:
+        engine.transact(lambda tx: (tx.create_topic("in"), tx.create_topic("out")))
+        engine.add_processor(_Endless("endless", engine), start="earliest")
+        engine.start()
+        engine.transact(lambda tx: tx.append("in", _one()))
+        assert engine.catch_up(["endless"], 10)
+        assert engine.topic("in").end_sequence > 1
+        engine.pause_processor("endless")
+        assert engine.catch_up(["endless", "nobody"], 10)
+
+
+class _Endless:
+    """Answers every record of its input with another one."""
+
+    inputs = ("in",)
+
+    def __init__(self, processor_id: str, engine: Engine) -> None:
+        self.id = processor_id
+
+    def process(self, topic: str, batch: object, context: object) -> list[tuple[str, Batch]]:
+        return [("in", _one())]
+
+    def checkpoint(self) -> bytes:
+        return b""
+
+    def restore(self, state: bytes) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def failed(self, error: BaseException) -> None:
+        raise error
+
+
+def _one() -> Batch:
+    return Batch([0], raw=([None], [b"x"]))
