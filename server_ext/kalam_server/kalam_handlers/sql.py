@@ -108,7 +108,7 @@ class SqlHandler(SqlRoute):
         """Take some of the body. An exception here would close the connection, so it waits for `post`."""
         self._received += len(chunk)
         if self._received > self._max_body:
-            if self._refused is None or self._pieces:
+            if self._refused is None:
                 self._refuse_size()
             return
         if self._refused is not None:
