@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -25,6 +27,12 @@ from kalam_jupyter.ksql.statements.run import Run
 _SUFFIX = (
     " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
 )
+
+
+#: Parts of an expression whose value needs no row.
+_COMPUTABLE = (b.Constant, b.ArithmeticOp, b.Negation, b.Conversion)
+#: Keys that are looked up one by one; beyond that the table is scanned.
+MAX_LOOKUPS = 10_000
 
 
 def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
@@ -143,28 +151,32 @@ def _entries(
 
 
 def _key_lookups(where: b.Bound, positions: Sequence[int]) -> list[tuple[Any, ...]] | None:
-    """Return the keys that a conjunction pins down by ``=`` or IN; None if it does not."""
+    """Return the keys that a conjunction pins down by ``=`` or IN; None if it does not, or to too many."""
     found: dict[int, list[Any]] = {}
     for e in _conjuncts(where):
         match e:
-            case b.CompareOp(
-                operator="=", left=b.ColumnValue() as column, right=b.Constant(value=value), function=None
-            ):
-                found.setdefault(column.index, [value])
-            case b.CompareOp(
-                operator="=", left=b.Constant(value=value), right=b.ColumnValue() as column, function=None
-            ):
-                found.setdefault(column.index, [value])
-            case b.Membership(operand=b.ColumnValue() as column, items=items) if all(
-                isinstance(i, b.Constant) for i in items
-            ):
-                found.setdefault(column.index, [i.value for i in items if isinstance(i, b.Constant)])
+            case b.CompareOp(operator="=", left=b.ColumnValue() as column, right=other, function=None):
+                values = _constants((other,))
+            case b.CompareOp(operator="=", left=other, right=b.ColumnValue() as column, function=None):
+                values = _constants((other,))
+            case b.Membership(operand=b.ColumnValue() as column, items=items):
+                values = _constants(items)
+            case _:
+                continue
+        if values is not None:
+            found.setdefault(column.index, values)
     if not positions or any(p not in found for p in positions):
         return None
-    keys: list[tuple[Any, ...]] = [()]
-    for p in positions:
-        keys = [(*key, value) for key in keys for value in found[p] if value is not None]
-    return keys
+    if math.prod(len(found[p]) for p in positions) > MAX_LOOKUPS:
+        return None
+    return [key for key in itertools.product(*(found[p] for p in positions)) if None not in key]
+
+
+def _constants(expressions: Sequence[b.Bound]) -> list[Any] | None:
+    """Return the values of expressions that need no row; None if one does, or may differ each time."""
+    if not all(isinstance(part, _COMPUTABLE) for e in expressions for part in e.walk()):
+        return None
+    return list(compile_projection(expressions)(()))
 
 
 def _conjuncts(e: b.Bound) -> Iterable[b.Bound]:

@@ -40,6 +40,8 @@ def start_transient(run: Run, statement: ast.Statement, text: str) -> TransientQ
 
 def _push(run: Run, query: ast.Query, text: str) -> TransientQuery:
     config = run.config
+    if query.limit is not None and query.limit < 0:
+        raise StatementError("Push queries don't support negative integers in the LIMIT clause.")
     limit = int(config["ksql.max.push.queries"])
     running = len(run.ksql.transient_queries())
     if running >= limit:

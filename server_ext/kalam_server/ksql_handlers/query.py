@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kalam_server.ksql_handlers.base import KsqlRoute
 from kalam_server.ksql_handlers.streaming import StreamingRoute, send_print
@@ -10,6 +10,14 @@ from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTO
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql import TransientQuery
+
+
+def _with_statement(answer: tuple[int, Any]) -> tuple[int, Any]:
+    """Return an error whose message ends with the statement it is about."""
+    status, body = answer
+    if isinstance(body, dict) and body.get("statementText") and "\nStatement: " not in body["message"]:
+        body["message"] += f"\nStatement: {body['statementText']}"
+    return status, body
 
 
 class QueryStreamHandler(StreamingRoute):
@@ -34,6 +42,11 @@ class QueryStreamHandler(StreamingRoute):
             await self._print(query, media_type)
         else:
             await self.send_query(query, output_of(query, media_type), media_type)
+
+    def failure(self, error: BaseException) -> tuple[int, Any]:
+        """See `Route.failure`. Our own client, which asks for Arrow, gets the bare message."""
+        answer = super().failure(error)
+        return answer if getattr(self, "media_type", None) == ARROW else _with_statement(answer)
 
     async def _print(self, query: TransientQuery, media_type: str) -> None:
         if media_type not in (DELIMITED, ARROW):
@@ -70,6 +83,13 @@ class QueryHandler(StreamingRoute):
         media_type = KSQL_JSON if self.media_type in (None, JSON) else self.media_type
         assert media_type is not None
         await self.send_query(query, output_of(query, media_type), media_type)
+
+    def failure(self, error: BaseException) -> tuple[int, Any]:
+        """See `Route.failure`. Only syntax errors show the statement in their message here."""
+        from kalam_jupyter.ksql import ParseError
+
+        answer = super().failure(error)
+        return _with_statement(answer) if isinstance(error, ParseError) else answer
 
 
 class CloseQueryHandler(KsqlRoute):
