@@ -15,6 +15,7 @@ journal
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from array import array
@@ -375,7 +376,8 @@ class Scheduler:
 
     def seed(self, position: int) -> int:
         """Return the seed of a step: the same on replay, and not to be guessed from outside."""
-        return random.Random(self.secret ^ (position * 0x9E3779B97F4A7C15)).getrandbits(63)
+        digest = hashlib.blake2b(position.to_bytes(8), key=self.secret.to_bytes(8), digest_size=8).digest()
+        return int.from_bytes(digest) >> 1
 
     def start(self) -> None:
         """Bring recovered processors to where they were, and feed all from now on."""

@@ -56,12 +56,24 @@ class EvaluationContext:
         How many sequence numbers were given out: the order in which EARLIEST and LATEST_BY_OFFSET saw values.
     """
 
-    __slots__ = ("now_ms", "random", "sequence")
+    __slots__ = ("_random", "_seed", "now_ms", "sequence")
 
     def __init__(self, seed: int = 0, now_ms: int = 0, sequence: int = 0) -> None:
-        self.random = random.Random(seed)
+        self.reseed(seed)
         self.now_ms = now_ms
         self.sequence = sequence
+
+    def reseed(self, seed: int) -> None:
+        """Start `random` anew."""
+        self._seed = seed
+        self._random: random.Random | None = None
+
+    @property
+    def random(self) -> random.Random:
+        """Made when first asked for: seeding costs more than a small batch."""
+        if self._random is None:
+            self._random = random.Random(self._seed)
+        return self._random
 
     def next_sequence(self) -> int:
         """Return a number larger than all before."""

@@ -66,7 +66,8 @@ class SourceReader:
             self._reporter.deserialization(stored, self.source.topic, error)
         payload = decoded.payload
         timestamps = batch.timestamp_list()
-        offsets = stored.offset_array().tolist()
+        first = stored.offsets
+        offsets = list(range(first, first + len(timestamps))) if isinstance(first, int) else first.tolist()
         partitions = batch.partitions
         parts = [partitions] * len(timestamps) if isinstance(partitions, int) else partitions.tolist()
         headers = batch.headers

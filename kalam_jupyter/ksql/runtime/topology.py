@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,7 +64,7 @@ class Topology:
     def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record] | ColumnBatch:
         """Feed one batch and return the records that reach the root, in order."""
         self.context.now_ms = now_ms
-        self.context.random = random.Random(seed)
+        self.context.reseed(seed)
         paths = self._by_topic.get(topic, ())
         if len(paths) == 1 and batch.num_rows >= COLUMN_ROWS:
             columns = self._columns(*paths[0], batch)
