@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.kafka_properties import is_kafka_property
 
 #: Prefixes under which one property may be written.
 PREFIXES = ("ksql.streams.consumer.", "ksql.streams.producer.", "ksql.streams.")
@@ -74,7 +75,6 @@ class Config(Mapping[str, Any]):
 
 #: What may be set though it has no default: families of properties, by prefix.
 _OPEN_FAMILIES = (
-    "ksql.streams.",
     "ksql.functions.",
     "ksql.properties.",
     "ksql.new.query.planner",
@@ -82,6 +82,13 @@ _OPEN_FAMILIES = (
 )
 #: What clients may not override.
 DENIED = frozenset({"ksql.service.id"})
+
+
+def is_known(name: str) -> bool:
+    """Whether a property, by its canonical name, is one of ksqlDB's or Kafka's."""
+    if name in DEFAULTS or name.startswith(_OPEN_FAMILIES):
+        return True
+    return name.startswith(PREFIXES[2]) and is_kafka_property(name.removeprefix(PREFIXES[2]))
 
 
 def check_known(name: str) -> None:
@@ -93,7 +100,7 @@ def check_known(name: str) -> None:
             "UNSET to "
             f"reset their default value): [{name}]"
         )
-    if known not in DEFAULTS and not known.startswith(_OPEN_FAMILIES):
+    if not is_known(known):
         raise KsqlError(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'")
 
 

@@ -39,4 +39,5 @@ HANDLERS: dict[type[ast.Statement], Handler] = {
     ast.DescribeFunction: show.describe_function,
     ast.Explain: show.explain,
     ast.AssertTopic: asserts.assert_topic,
+    ast.AssertSchema: asserts.assert_schema,
 }

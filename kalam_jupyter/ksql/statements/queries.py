@@ -206,14 +206,15 @@ def _fits(result: Column, target: Column) -> bool:
 
 def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
     """TERMINATE: ends persistent queries for good, or a push query."""
-    if s.query_id is not None and s.query_id not in run.state.queries:
+    found = None if s.query_id is None else run.state.find_query(s.query_id)
+    if s.query_id is not None and found is None:
         transient = run.ksql.find_transient(s.query_id)
         if transient is not None:
             if not run.dry:
                 transient.close()
             return entity("terminate_query", text, queryId=transient.id, wasTerminated=True)
         raise StatementError(f"Unknown queryId: {s.query_id}")
-    chosen = [s.query_id] if s.query_id is not None else list(run.state.queries)
+    chosen = list(run.state.queries) if found is None else [found.id]
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:
@@ -241,9 +242,10 @@ def resume(run: Run, s: ast.Resume, text: str) -> Entity:
 
 
 def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) -> Entity:
-    if query_id is not None and query_id not in run.state.queries:
+    found = None if query_id is None else run.state.find_query(query_id)
+    if query_id is not None and found is None:
         raise StatementError(f"Unknown queryId: {query_id}")
-    chosen = [query_id] if query_id is not None else list(run.state.queries)
+    chosen = list(run.state.queries) if found is None else [found.id]
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:

@@ -61,6 +61,11 @@ class State:
         """Return an independent copy."""
         return State(self.metastore.copy(), dict(self.queries), dict(self.topics))
 
+    def find_query(self, query_id: str) -> QueryInfo | None:
+        """Return a persistent query; ids are the same in any case."""
+        found = self.queries.get(query_id)
+        return found or next((q for i, q in self.queries.items() if i.upper() == query_id.upper()), None)
+
     def readers(self, name: str) -> list[QueryInfo]:
         """Return the queries that read a source."""
         return [q for q in self.queries.values() if name in q.sources]

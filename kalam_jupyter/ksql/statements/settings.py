@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from kalam_jupyter.ksql.config import DEFAULTS, canonical
+from kalam_jupyter.ksql.config import canonical, is_known
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.statements.entities import Entity, entity
 from kalam_jupyter.ksql.statements.run import Run
 
 _CHOICES = {"ksql.streams.auto.offset.reset": ("earliest", "latest")}
-_KNOWN_PREFIXES = ("ksql.streams.", "ksql.functions.", "ksql.properties.", "ksql.new.query.planner")
 
 
 def set_property(run: Run, s: ast.SetProperty, text: str) -> None:
@@ -26,8 +25,7 @@ def set_property(run: Run, s: ast.SetProperty, text: str) -> None:
 
 
 def _check_known(name: str) -> None:
-    known = canonical(name)
-    if known not in DEFAULTS and not known.startswith(_KNOWN_PREFIXES):
+    if not is_known(canonical(name)):
         raise StatementError(f"Unknown property: {name}")
 
 

@@ -278,7 +278,7 @@ def _type_name(type_: Any) -> str:
 def explain(run: Run, s: ast.Explain, text: str) -> Entity:
     """EXPLAIN a running query, or a statement that would be one."""
     if s.query_id is not None:
-        info = run.state.queries.get(s.query_id)
+        info = run.state.find_query(s.query_id)
         if info is None:
             raise StatementError(
                 f"Query with id:{s.query_id} does not exist, use SHOW QUERIES to view the full set of "
