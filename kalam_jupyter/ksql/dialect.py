@@ -52,6 +52,7 @@ from kalam_jupyter.ksql.statements.entities import Entity, command
 from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
+from kalam_jupyter.ksql.statements.show import topology_data
 
 #: Seconds that a pull query waits for the queries that feed its source.
 SETTLE_SECONDS = 60.0
@@ -171,6 +172,27 @@ class Ksql:
     def command_statuses(self) -> dict[str, Entity]:
         """Return the status of each command by its id, as ``GET /status`` lists them."""
         return dict(self._statuses)
+
+    def topology_data(self, query: str) -> dict[str, Any]:
+        """Return what EXPLAIN shows of a query as data, for a picture.
+
+        Parameters
+        ----------
+        query : str
+            The id of a persistent query, or a statement that would start a query.
+
+        Returns
+        -------
+        dict
+            ``query_id``, ``sources`` (name, kind, topic), ``sink`` (its name, or ""), ``nodes`` (id, kind,
+            detail; sources first) and ``edges`` (from id, to id).
+
+        Raises
+        ------
+        KsqlError
+        """
+        with self._lock:
+            return topology_data(Run(self, self.state, Session(), dry=True), query)
 
     def check_property(self, name: str) -> None:
         """Refuse a property that nothing knows, or that clients may not override; KsqlError."""

@@ -10,8 +10,9 @@ from kalam_jupyter.ksql.config import DEFAULTS
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.parser import parse_statement
 from kalam_jupyter.ksql.metastore import Source
-from kalam_jupyter.ksql.plan.explain import plan_text, topology_text
+from kalam_jupyter.ksql.plan.explain import plan_graph, plan_text, topology_text
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.statements.entities import (
     Entity,
@@ -285,10 +286,7 @@ def explain(run: Run, s: ast.Explain, text: str) -> Entity:
                 "queries."
             )
         return entity("queryDescription", text, queryDescription=_query_description(run, info, text))
-    query, sink = _explained(s.statement)
-    if query is None:
-        raise StatementError("The provided statement does not run a ksql query")
-    plan = run.planner(EvaluationContext()).plan(query, sink)
+    plan, sink = _explained_plan(run, s.statement)
     description = _plan_description(run, plan, "", str(s.statement), [] if sink is None else [sink])
     description |= {
         "ksqlHostQueryStatus": {},
@@ -296,6 +294,30 @@ def explain(run: Run, s: ast.Explain, text: str) -> Entity:
         "queryType": "PUSH" if sink is None else "PERSISTENT",
     }
     return entity("queryDescription", text, queryDescription=description)
+
+
+def topology_data(run: Run, query: str) -> dict[str, Any]:
+    """Return the topology of a persistent query, by its id, or of a statement, as data."""
+    info = run.state.find_query(query)
+    running = None if info is None else run.ksql.running.get(info.id)
+    if info is not None and running is not None:
+        plan, sink = running.plan, info.sink
+    else:
+        plan, found = _explained_plan(run, parse_statement(query))
+        sink = found or ""
+    return {
+        "query_id": "" if info is None else info.id,
+        "sources": [{"name": x.name, "kind": x.kind, "topic": x.topic} for x in plan.sources],
+        "sink": sink,
+        **plan_graph(plan.root),
+    }
+
+
+def _explained_plan(run: Run, statement: ast.Statement | None) -> tuple[QueryPlan, str | None]:
+    query, sink = _explained(statement)
+    if query is None:
+        raise StatementError("The provided statement does not run a ksql query")
+    return run.planner(EvaluationContext()).plan(query, sink), sink
 
 
 def _explained(statement: ast.Statement | None) -> tuple[ast.Query | None, str | None]:
