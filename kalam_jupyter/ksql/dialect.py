@@ -16,7 +16,7 @@ from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.bridge import KsqlSources
 from kalam_jupyter.ksql.config import Config, canonical, check_known
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, StatementError, about_statement
 from kalam_jupyter.ksql.formats import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
 from kalam_jupyter.ksql.formats.schema_registry import (
     EmbeddedRegistry,
@@ -165,9 +165,7 @@ class Ksql:
                 raise StatementError(f"Statement type `{type(tree).__name__}` is not supported here.")
             return handler(run, tree, parsed.text)
         except KsqlError as error:
-            if error.statement_text is None:
-                error.statement_text = parsed.shown_text
-            raise
+            raise about_statement(error, parsed.shown_text) from error.__cause__
 
     def command_statuses(self) -> dict[str, Entity]:
         """Return the status of each command by its id, as ``GET /status`` lists them."""
@@ -322,9 +320,7 @@ class Ksql:
         try:
             query = start_transient(run, parsed.ast, parsed.text)
         except KsqlError as error:
-            if error.statement_text is None:
-                error.statement_text = parsed.shown_text
-            raise
+            raise about_statement(error, parsed.shown_text) from error.__cause__
         if not query.finished and query.kind != "pull":
             self._transient[query.id] = query
             query.on_close = self._closed

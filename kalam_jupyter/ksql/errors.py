@@ -2,7 +2,8 @@
 
 One hierarchy, three kinds, as the wire format knows them: a plain `KsqlError` is a refusal that is not
 tied to one statement, a `StatementError` is about one statement, a `ParseError` says that its text is not
-one. Handlers turn them into JSON; magics point at `line` and `column`.
+one. Handlers turn them into JSON; magics point at `line` and `column`. What is raised without saying so
+while a statement is worked on is about that statement (`about_statement`); a `RequestError` is not.
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class StatementError(KsqlError):
     default_code = BAD_STATEMENT
 
 
+class RequestError(KsqlError):
+    """A refusal that is not about the statement in which it came up: a limit, or a target of rows."""
+
+
 class ParseError(StatementError):
     """Text that is not a statement.
 
@@ -91,3 +96,21 @@ class ParseError(StatementError):
         super().__init__(message, statement_text=statement_text, line=line, column=column)
         self.token = token
         self.expected = expected
+
+
+def about_statement(error: KsqlError, text: str) -> KsqlError:
+    """Return the error to raise for `error`, which came up while the statement `text` was worked on."""
+    if not isinstance(error, StatementError | RequestError):
+        code = BAD_STATEMENT if error.error_code == BAD_REQUEST else error.error_code
+        error = StatementError(
+            error.message,
+            error_code=code,
+            http_status=error.http_status,
+            statement_text=error.statement_text,
+            line=error.line,
+            column=error.column,
+            detail=error.detail,
+        )
+    if error.statement_text is None:
+        error.statement_text = text
+    return error

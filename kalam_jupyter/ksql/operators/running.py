@@ -357,5 +357,8 @@ class GroupStates:
         """Continue from `checkpoint`."""
         keys, timestamps, free, states = state
         self.keys, self.timestamps, self._free = list(keys), np.array(timestamps), list(free)
-        for a, part in zip(self._accumulators, states, strict=True):
+        for a, part in zip(self._accumulators, states, strict=False):
             a.restore(part)
+        for a in self._accumulators[len(states) :]:  # CREATE OR REPLACE added them
+            a.resize(len(keys))
+            a.clear(range(len(keys)))

@@ -46,7 +46,8 @@ class TableFilter:
 
     def __init__(self, predicate: Callable[[Row], bool]) -> None:
         self._predicate = predicate
-        self._present: set[Any] = set()
+        #: The keys present; None: any key may be, because the filter came to a query that had none.
+        self._present: set[Any] | None = set()
 
     def process(self, records: list[Record]) -> list[Record]:
         """Return the changes of the filtered table."""
@@ -54,6 +55,11 @@ class TableFilter:
         out = []
         for r in records:
             if r.key is None:
+                continue
+            if present is None:
+                if r.row is None or not predicate(r.row):
+                    r.row = None
+                out.append(r)
                 continue
             key = store_key((*r.key, r.window))
             was = key in present
@@ -68,17 +74,17 @@ class TableFilter:
                 out.append(r)
         return out
 
-    def replace_predicate(self, predicate: Callable[[Row], bool]) -> None:
-        """Judge from now on by another predicate; what is present stays so until its next change."""
-        self._predicate = predicate
+    def assume_all_present(self) -> None:
+        """Take every key for present: its row may have gone out before there was this filter."""
+        self._present = None
 
     def checkpoint(self) -> Any:
-        """The keys present."""
-        return self._present
+        """The keys present, or that any key may be."""
+        return "any" if self._present is None else self._present
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        self._present = state
+        self._present = None if state == "any" else state
 
 
 class DropNullKeys:

@@ -9,6 +9,7 @@ from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
 from kalam_jupyter.ksql.operators.record import Record
+from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime import state
 from kalam_jupyter.ksql.runtime.build import Operators, Path, Stage, build
@@ -123,8 +124,11 @@ class Topology:
         theirs = [o for o in other._operators.stateful if o.checkpoint() is not None]
         for operator in mine:
             match = next((o for o in theirs if type(o) is type(operator)), None)
-            if match is not None:
-                theirs.remove(match)
-                operator.restore(match.checkpoint())
+            if match is None:
+                if isinstance(operator, TableFilter):
+                    operator.assume_all_present()
+                continue
+            theirs.remove(match)
+            operator.restore(match.checkpoint())
         self.stream_time = other.stream_time
         self.context.sequence = other.context.sequence

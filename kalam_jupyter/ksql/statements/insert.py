@@ -8,7 +8,7 @@ from typing import Any
 from kalam_jupyter.engine.batch import Batch, Payload
 from kalam_jupyter.engine.types import BIGINT, Column, DataType
 from kalam_jupyter.ksql.analysis.layout import Layout
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.expressions.codegen import compile_raising
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
@@ -57,7 +57,7 @@ def insertable(run: Run, name: str) -> Source:
     """Return the source called `name`; KsqlError if records cannot be inserted into it."""
     source = run.source(name)
     if source is None:
-        raise KsqlError(
+        raise RequestError(
             f"Cannot insert values into an unknown stream/table: `{name}`{run.metastore.hint(name)}"
         )
     if source.read_only:

@@ -10,13 +10,14 @@ from typing import Any
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column, Decimal
 from kalam_jupyter.ksql.analysis.analysed import analysed_query
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.format import format_schema
 from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.upgrade import check_query_upgrade
 from kalam_jupyter.ksql.statements.ddl import (
     check_existing,
     check_upgrade,
@@ -63,11 +64,15 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
     if existing is not None:
         check_upgrade(existing, definition.source)
         replaced = existing.query_id
+        if replaced is not None and run.restored is None:
+            check_query_upgrade(replaced, run.state.queries[replaced].plan, plan)
+    if replaced is None:
+        check_active_limit(run)
     prefix = "CSAS" if s.kind == "STREAM" else "CTAS"
     sequence = run.next_sequence()
     query_id = _restored_id(run) or replaced or f"{prefix}_{s.name}_{sequence}"
     source = replace(definition.source, query_id=query_id)
-    info = QueryInfo(query_id, text, _names(plan), s.name, creates=True)
+    info = QueryInfo(query_id, text, _names(plan), s.name, creates=True, plan=plan)
     partitions = run.partitions(plan.sources[0].topic)
 
     def change(tx: Transaction) -> None:
@@ -101,6 +106,16 @@ def _restored_id(run: Run) -> str | None:
 
 def _names(plan: QueryPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s.name for s in plan.sources))
+
+
+def check_active_limit(run: Run) -> None:
+    """Refuse one more persistent query than the configuration allows; those that exist are made again."""
+    count, limit = len(run.state.queries), int(run.config["ksql.query.persistent.active.limit"])
+    if run.restored is None and count >= limit:
+        raise RequestError(
+            "Not executing statement(s) as it would cause the number of active, persistent queries to exceed "
+            f"the configured limit. Current persistent query count: {count}. Configured limit: {limit}."
+        )
 
 
 def check_window_sources(plan: QueryPlan) -> None:
@@ -151,9 +166,10 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
             f"{s.target}) type is STREAM but select query result is TABLE."
         )
     _check_insert(plan, sink)
+    check_active_limit(run)
     sequence = run.next_sequence()
     query_id = _restored_id(run) or _query_id(s.properties, run) or f"INSERTQUERY_{sequence}"
-    info = QueryInfo(query_id, text, _names(plan), s.target, creates=False)
+    info = QueryInfo(query_id, text, _names(plan), s.target, creates=False, plan=plan)
 
     def change(tx: Transaction) -> None:
         store_statement(tx, sequence, text, s.target, run, query_id)

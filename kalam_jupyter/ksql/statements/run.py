@@ -17,7 +17,7 @@ from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.formats.schema_registry import DryRegistry, SchemaRegistry
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.metastore import Metastore, Source
-from kalam_jupyter.ksql.plan.planner import QueryPlanner
+from kalam_jupyter.ksql.plan.planner import QueryPlan, QueryPlanner
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql.dialect import Ksql
@@ -36,7 +36,8 @@ class QueryInfo:
     sink : str
         The stream or table that it writes.
     creates : bool
-        Whether its statement made the sink (CREATE .. AS), as against INSERT INTO.
+        Whether its statement made the sink (CREATE .. AS, CREATE SOURCE TABLE), as against INSERT INTO.
+    plan : QueryPlan
     """
 
     id: str
@@ -44,6 +45,7 @@ class QueryInfo:
     sources: tuple[str, ...]
     sink: str
     creates: bool
+    plan: QueryPlan = field(compare=False, repr=False)
 
 
 @dataclass

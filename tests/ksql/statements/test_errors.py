@@ -1,0 +1,49 @@
+"""Of which class refusals are."""
+
+from __future__ import annotations
+
+import pytest
+
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.ksql import Ksql, KsqlError
+from kalam_jupyter.ksql.errors import RequestError, StatementError
+
+STREAM = "CREATE STREAM s (id INT KEY, v INT) WITH (kafka_topic='s', value_format='JSON', partitions=1);"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE STREAM o AS SELECT id, v FROM s EMIT FINAL;",
+        "ALTER STREAM nope ADD COLUMN x INT;",
+        "DROP TABLE s;",
+        "INSERT INTO s SELECT * FROM nope;",
+    ],
+)
+def test_what_is_wrong_with_a_statement_is_told_with_its_text(ksql: Ksql, text: str) -> None:
+    ksql.execute(STREAM)
+    with pytest.raises(StatementError) as raised:
+        ksql.execute(text)
+    assert raised.value.error_code == 40001
+    assert raised.value.statement_text == text
+
+
+def test_an_unknown_target_of_values_is_no_statement_error(ksql: Ksql) -> None:
+    with pytest.raises(RequestError) as raised:
+        ksql.execute("INSERT INTO nope (a) VALUES (1);")
+    assert (raised.value.error_code, isinstance(raised.value, StatementError)) == (40000, False)
+
+
+def test_more_persistent_queries_than_configured_are_refused() -> None:
+    engine = Engine.open()
+    ksql = Ksql(engine, {"ksql.query.persistent.active.limit": "1"})
+    engine.start()
+    ksql.execute(STREAM + "CREATE STREAM a AS SELECT * FROM s;")
+    with pytest.raises(KsqlError) as raised:
+        ksql.execute("CREATE STREAM b AS SELECT * FROM s;")
+    assert "would cause the number of active, persistent queries to exceed the configured limit" in str(
+        raised.value
+    )
+    assert raised.value.error_code == 40000
+    ksql.execute("CREATE OR REPLACE STREAM a AS SELECT * FROM s WHERE v > 1;")
+    engine.close()
