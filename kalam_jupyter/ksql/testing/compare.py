@@ -14,6 +14,8 @@ import base64
 from decimal import Decimal
 from typing import Any
 
+from kalam_jupyter.ksql.testing.records import exact_json
+
 TOLERANCE = 1e-6
 _MISSING = object()
 
@@ -103,6 +105,9 @@ def same_decimal(a: Decimal, b: Decimal) -> bool:
 
 
 def show(value: Any) -> str:
-    """Return a value for a report, cut where it gets long."""
-    text = repr(value)
+    """Return a value for a report, as JSON where it is any, cut where it gets long."""
+    try:
+        text = exact_json(value)
+    except TypeError:
+        text = repr(value)
     return text if len(text) <= 300 else f"{text[:300]}…"

@@ -58,7 +58,7 @@ def exact_json(value: Any) -> str:
         return str(value)
     if isinstance(value, dict):
         return f"{{{','.join(f'{json.dumps(k)}:{exact_json(v)}' for k, v in value.items())}}}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{','.join(map(exact_json, value))}]"
     if isinstance(value, bytes):
         return json.dumps(base64.b64encode(value).decode())

@@ -17,7 +17,7 @@ from kalam_jupyter.ksql.lang.parser import parse_script
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.runtime.partitioner import partitions_of
 from kalam_jupyter.ksql.testing import serde
-from kalam_jupyter.ksql.testing.compare import difference
+from kalam_jupyter.ksql.testing.compare import difference, show
 from kalam_jupyter.ksql.testing.records import RecordSpec, WindowKind
 
 DEFAULT_PARTITIONS = 4
@@ -140,18 +140,15 @@ def read(ksql: Ksql, name: str, *, exact: bool = True) -> Iterator[Output]:
 
 def record_difference(want: RecordSpec, got: Output) -> str | None:
     """Return how a record differs from the one expected, None if it does not."""
-    wrong = difference(want.key, got.key)
+    wrong = difference(want.key, got.key, "key") or difference(want.value, got.value, "value")
     if wrong:
-        return f"key: {wrong}"
-    wrong = difference(want.value, got.value)
-    if wrong:
-        return f"value: {wrong}"
+        return wrong
     if want.window != got.window:
-        return f"window: expected {want.window}, got {got.window}"
+        return f"window: expected {show(want.window)}, got {show(got.window)}"
     if want.timestamp is not None and want.timestamp != got.timestamp:
         return f"timestamp: expected {want.timestamp}, got {got.timestamp}"
     if serde.headers(want.headers) != got.headers:
-        return f"headers: expected {want.headers}, got {got.headers}"
+        return f"headers: expected {show(serde.headers(want.headers))}, got {show(got.headers)}"
     return None
 
 

@@ -70,8 +70,12 @@ def test_a_test_that_holds_passes(test: Test) -> None:
 @pytest.mark.parametrize(
     ("index", "members", "told"),
     [
-        (0, {"value": {"ITEM": "tea", "TWICE": 5.01}}, "DEAR, record 1: value: .TWICE: expected"),
-        (1, {"key": 4}, "DEAR, record 2: key: value: expected 4, got 3"),
+        (
+            0,
+            {"value": {"ITEM": "tea", "TWICE": 5.01}},
+            "DEAR, record 1: value.TWICE: expected 5.01, got 5.00",
+        ),
+        (1, {"key": 4}, "DEAR, record 2: key: expected 4, got 3"),
         (3, {"timestamp": 13}, "COUNTS, record 2: timestamp: expected 13, got 12"),
         (2, {"window": {"start": 0, "end": 5, "type": "TIME"}}, "COUNTS, record 1: window:"),
         (2, {"headers": [{"KEY": "a", "VALUE": "AA=="}]}, "COUNTS, record 1: headers:"),

@@ -1,0 +1,91 @@
+"""What the documentation shows is true: its Python runs, its commands print what stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kalam_server.cli import main
+from tests.server.running import TOKEN, running
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page.
+
+    Attributes
+    ----------
+    language : str
+    file : str or None
+        The name of the file that it shows.
+    """
+
+    language: str
+    file: str | None
+    text: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return [Block(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 2) for m in _BLOCK.finditer(text)]
+
+
+def run_python(page: str, names: dict[str, object]) -> None:
+    found = [b for b in blocks(page) if b.language == "python"]
+    assert found
+    for block in found:
+        code = compile("\n" * (block.line - 1) + block.text, str(DOCS / page), "exec")
+        exec(code, names)
+
+
+def test_python_api() -> None:
+    run_python("python-api.md", {})
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    with running("ksql") as server:
+        yield server.url
+
+
+def test_cluster(cluster: str) -> None:
+    run_python("cluster.md", {"url": cluster, "token": TOKEN})
+
+
+def test_testing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = 0
+    for block in blocks("testing.md"):
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "console":
+            command, _, expected = block.text.partition("\n")
+            words = shlex.split(command)
+            assert words[:2] == ["$", "kalam"]
+            code = main(words[2:])
+            assert capsys.readouterr().out == expected
+            assert code == (1 if expected.startswith("FAIL") else 0)
+            commands += 1
+    assert commands == 3
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in DOCS.glob("*.md")))
+def test_links_lead_somewhere(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    missing = [link for link in _LINK.findall(text) if not (DOCS / link).exists()]
+    assert missing == []
+
+
+def test_every_page_is_on_the_map() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert [p.name for p in DOCS.glob("*.md") if p.name != "index.md" and f"]({p.name})" not in index] == []
