@@ -80,6 +80,7 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
         )
     ref = query.sources[0]
     source = run.source(ref.name)
+    _check_functions(run, query, source is not None and source.is_stream)
     if source is not None and source.is_stream:
         if not run.config.flag("ksql.query.pull.stream.enabled"):
             raise StatementError(
@@ -91,6 +92,18 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
         run.ksql.settle(source)
         return _streaming(run, query, text, until_end=True)
     return pull_query(run, query, text)
+
+
+def _check_functions(run: Run, query: ast.Query, of_stream: bool) -> None:
+    refused = ("AGGREGATE",) if of_stream else ("AGGREGATE", "TABLE")
+    for node in ast.walk(query):
+        if not isinstance(node, ast.FunctionCall):
+            continue
+        kind = run.ksql.functions.kind(node.name)
+        if kind is not None and kind in refused:
+            raise StatementError(
+                f"Pull queries don't support {kind.lower()} functions: {node.name}.{PULL_SUFFIX}"
+            )
 
 
 def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> TransientQuery:

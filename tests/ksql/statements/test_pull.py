@@ -142,6 +142,18 @@ def test_a_negative_limit_is_refused(ksql: Ksql) -> None:
     assert "don't support negative" in refusal(ksql, "SELECT * FROM INPUT EMIT CHANGES LIMIT -1;", {})
 
 
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("SELECT COUNT(*) FROM COUNTS;", "aggregate functions: COUNT."),
+        ("SELECT SUM(ID) FROM INPUT;", "aggregate functions: SUM."),
+        ("SELECT EXPLODE(ARRAY[N]) FROM COUNTS;", "table functions: EXPLODE."),
+    ],
+)
+def test_functions_that_make_other_rows_are_refused(ksql: Ksql, query: str, kind: str) -> None:
+    assert refusal(ksql, query, {}).startswith(f"Pull queries don't support {kind}")
+
+
 def test_source_tables_show_headers_and_extracted_times() -> None:
     with Engine.open() as engine:
         ksql = Ksql(engine)
