@@ -33,6 +33,13 @@ class UsageError(MagicError):
         return f"Did you mean {folded[found[0]]}?" if found else ""
 
 
+class InterruptedCellError(MagicError):
+    """The user, or --timeout, ended the wait for a statement."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{_RED}{_BOLD}{self}{_OFF}"]
+
+
 class SqlError(MagicError):
     """A statement was refused.
 

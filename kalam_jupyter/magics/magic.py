@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
@@ -13,10 +14,18 @@ from kalam_jupyter.magics.catalog import Catalog
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.connections import connections
 from kalam_jupyter.magics.display import Note, to_display
-from kalam_jupyter.magics.errors import MagicError, SqlError, UsageError, locate, position_of
+from kalam_jupyter.magics.errors import (
+    InterruptedCellError,
+    MagicError,
+    SqlError,
+    UsageError,
+    locate,
+    position_of,
+)
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
 from kalam_jupyter.magics.script import plan, results
+from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection, Result
@@ -51,6 +60,8 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             if command is not None:
                 return command[0].run(connections, command[1])
             return self._run(dialect, options, rest if cell is None else f"{rest}\n{cell}")
+        except KeyboardInterrupt:
+            raise InterruptedCellError("Interrupted.") from None
         except ClientError as error:  # a command's, or the connection's own: no text to point into
             raise SqlError(error.message, code=error.code, title="Connection error") from None
 
@@ -59,13 +70,16 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         self._stop_tables_of_this_cell()
         bound = bind(text, self.shell.user_ns, dialect)
         params = self._params(options)
+        deadline = Deadline(options.timeout)
         connection = connections.get(options.connection)
         shown: Any = None
         try:
             for step, step_results in results(
-                plan(bound.text, dialect, options), connection, dialect, options, params
+                plan(bound.text, dialect, options), connection, dialect, options, params, deadline
             ):
                 for result in step_results:
+                    if result.stream is not None and options.once:
+                        result = _once(result, deadline)
                     for value in self._values(result, step.target, options):
                         if shown is not None:
                             display(shown)
@@ -81,6 +95,8 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         values = to_display(result, options)
         if result.stream is not None:
             self._remember(values[-1])
+            if options.timeout is not None:
+                stop_after(values[-1], options.timeout)
         if target is None:
             return values
         if result.stream is None and result.table is None:
@@ -109,6 +125,15 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         if cell:
             for table in self._tables_of_cell.pop(cell, ()):
                 table.stop()
+
+
+def _once(result: Result, deadline: Deadline) -> Result:
+    """Turn a query that goes on into the rows it has now."""
+    assert result.stream is not None
+    table = read_once(result.stream, deadline)
+    return replace(
+        result, kind="rows", stream=None, table=table, row_count=table.num_rows, key=result.stream.key
+    )
 
 
 def _cell_id(shell: Any) -> str:

@@ -37,6 +37,16 @@ class Options:
         Python expression: the values of ``$1``, ``$2``, ...
     connection : str or None
         Name of the connection, when not the current one.
+    into : str or None
+        Python name for the result of the last statement.
+    once : bool
+        Read what a push or live query has now, instead of following it.
+    timeout : float or None
+        Seconds that the cell's statements, or a live table, may take.
+    explain : bool
+        Show how each statement would be run, and run none.
+    as_user : str or None
+        KalamDB user the statements act as.
     """
 
     live: bool = False
@@ -48,12 +58,29 @@ class Options:
     namespace: str | None = None
     params: str | None = None
     connection: str | None = None
+    into: str | None = None
+    once: bool = False
+    timeout: float | None = None
+    explain: bool = False
+    as_user: str | None = None
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ValueError("a whole number above 0")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or float(text) == 0:
+        raise ValueError("seconds above 0")
+    return float(text)
+
+
+def _place(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", text):
+        raise ValueError("a Python name")
+    return text
 
 
 def _ordering(text: str) -> tuple[str, str]:
@@ -81,6 +108,11 @@ OPTIONS: dict[str, _Option] = {
     "--earliest": _Option("earliest", "read streams from the beginning", dialects=("ksql",)),
     "--namespace": _Option("namespace", "namespace of unqualified names", "NAME", dialects=("kalam",)),
     "--params": _Option("params", "Python list with the values of $1, $2, ..", "LIST", dialects=("kalam",)),
+    "--into": _Option("into", "put the last result into a Python variable", "NAME", _place),
+    "--once": _Option("once", "read what a push or live query has now, and end it"),
+    "--timeout": _Option("timeout", "give statements and live tables that long", "SECONDS", _seconds),
+    "--explain": _Option("explain", "show how the statements would run; run none"),
+    "--as-user": _Option("as_user", "act as this user (EXECUTE AS USER)", "NAME", dialects=("kalam",)),
     "--connection": _Option("connection", "use this connection for the cell", "NAME"),
 }
 _SHORT = {"-l": "--limit", "-n": "--namespace", "-p": "--params", "-c": "--connection"}
@@ -118,6 +150,8 @@ def parse_options(line: str, dialect: Dialect) -> tuple[Options, str]:
                 raise UsageError(f"{name} needs a value: {name} {option.value}")
             text, position = following.group(1), following.end()
         options = replace(options, **_change(option.name, _value(name, option, text)))
+    if options.live and options.once:
+        raise UsageError("--live follows a query and --once does not: give one of them")
     return options, line[position:]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client import Result
@@ -14,6 +15,7 @@ from kalam_jupyter.magics.scan import Statement, blanked, padded, split_cell
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
+    from kalam_jupyter.magics.waiting import Deadline
 
 _EMIT = re.compile(r"\bEMIT\s+(CHANGES|FINAL)\b", re.IGNORECASE)
 _LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
@@ -61,21 +63,52 @@ def plan(text: str, dialect: Dialect, options: Options) -> list[Step]:
             steps.append(Step(padded(text, first, text[first:last])))
             together.clear()
 
-    for statement in split_cell(text):
+    statements = list(split_cell(text))
+    if options.into and statements and statements[-1].target is None:
+        statements[-1] = replace(statements[-1], target=options.into)
+    for statement in statements:
         rewritten, live = _rewrite(statement, dialect, options)
-        if statement.target is None and not live and rewritten == statement.text:
+        prefix, suffix = _wrapping(statement, live, options)
+        if statement.target is None and not live and not prefix and rewritten == statement.text:
             together.append(statement)
             continue
         flush()
-        steps.append(Step(padded(text, statement.start, rewritten), statement.target, live))
+        if prefix:
+            live = False
+            rewritten = live_query(rewritten)[0] if statement.word == "SUBSCRIBE" else rewritten
+            rewritten = rewritten.rstrip().removesuffix(";")
+        body = _prefixed(padded(text, statement.start, rewritten), prefix) + suffix
+        steps.append(Step(body, statement.target, live))
     flush()
     return steps
+
+
+def _wrapping(statement: Statement, live: bool, options: Options) -> tuple[str, str]:
+    """Return what --explain and --as-user put before and behind a statement."""
+    prefix = suffix = ""
+    if options.explain and statement.word != "EXPLAIN":
+        prefix, suffix = "EXPLAIN", ";"
+    if options.as_user is not None:
+        if live and not options.explain:
+            raise UsageError("--as-user runs statements; a live query belongs to the connection's own user")
+        user = options.as_user.replace("'", "''")
+        # The statement may end with a comment, which would swallow the bracket.
+        prefix, suffix = f"EXECUTE AS USER '{user}' ({prefix}", "\n);"
+    return prefix, suffix
+
+
+def _prefixed(body: str, prefix: str) -> str:
+    """Put a prefix before a padded statement, in its padding as far as there is some."""
+    padding = len(body) - len(body.lstrip())
+    if "\n" in body[:padding] or not prefix:
+        return prefix + body
+    return prefix + (body[len(prefix) :] if padding > len(prefix) else f" {body.lstrip()}")
 
 
 def _rewrite(statement: Statement, dialect: Dialect, options: Options) -> tuple[str, bool]:
     """Apply options to one statement; return its text and whether it is a live query of KalamDB."""
     if dialect == "kalam" and statement.word == "SUBSCRIBE":
-        return statement.text, True
+        return statement.text, True  # with --once, too: its options are those of the live query
     if statement.word not in _QUERY_WORDS:
         return statement.text, False
     code = blanked(statement.text)
@@ -145,17 +178,24 @@ def _live_option(text: str) -> tuple[str, int]:
 
 
 def results(
-    steps: Sequence[Step], connection: Connection, dialect: Dialect, options: Options, params: Sequence[Any]
+    steps: Sequence[Step],
+    connection: Connection,
+    dialect: Dialect,
+    options: Options,
+    params: Sequence[Any],
+    deadline: Deadline,
 ) -> Iterator[tuple[Step, list[Result]]]:
     """Run steps in order; each is run when the one before was taken.
 
     Raises
     ------
     ClientError
+    InterruptedCellError
+        When the deadline came.
     UsageError
         For parameters with more than one step.
     """
     if params and len(steps) > 1:
         raise UsageError("--params is for a cell of one statement")
     for step in steps:
-        yield step, run(step, connection, dialect, options, params)
+        yield step, deadline.run(partial(run, step, connection, dialect, options, params))

@@ -40,6 +40,14 @@ def test_short_names():
         ("--limit many", "ksql", "--limit takes a whole number above 0, not 'many'"),
         ("--limit 0", "ksql", "--limit takes a whole number above 0, not '0'"),
         ("--sort a:up", "ksql", "--sort takes COLUMN, COLUMN:asc or COLUMN:desc, not 'a:up'"),
+        ("--live --once", "ksql", "--live follows a query and --once does not: give one of them"),
+        ("--timeout soon", "ksql", "--timeout takes seconds above 0, not 'soon'"),
+        (
+            "--into a-b",
+            "ksql",
+            "--into takes a Python name, not 'a-b'",
+        ),
+        ("--as-user x", "ksql", "--as-user is an option of %%kalam, not of %%ksql"),
         ("--live=yes", "ksql", "--live takes no value"),
     ],
 )

@@ -57,3 +57,22 @@ def test_a_subscription_is_a_select_with_options(text, expected):
 def test_subscription_options_are_checked(option):
     with pytest.raises(UsageError):
         live_query(f"SUBSCRIBE TO a.b OPTIONS ({option})")
+
+
+def test_explain_goes_into_the_padding_so_positions_stay():
+    (first, second) = plan("\nSELECT a FROM s;\n  SELECT b FROM s;", "ksql", Options(explain=True))
+    assert first == Step("EXPLAIN\nSELECT a FROM s;")
+    assert second == Step("EXPLAIN\n\n  SELECT b FROM s;")
+
+
+def test_as_user_wraps_each_statement_for_itself():
+    steps = plan("\nDELETE FROM t;\nSELECT 1 -- one", "kalam", Options(as_user="o'neil"))
+    assert steps == [
+        Step("EXECUTE AS USER 'o''neil' (\nDELETE FROM t\n);"),
+        Step("EXECUTE AS USER 'o''neil' (\n\nSELECT 1 -- one\n);"),
+    ]
+
+
+def test_into_names_the_last_statement_unless_it_has_a_name():
+    assert [s.target for s in plan("SELECT 1;\nSELECT 2", "ksql", Options(into="x"))] == [None, "x"]
+    assert [s.target for s in plan("y << SELECT 2", "ksql", Options(into="x"))] == ["y"]

@@ -1,0 +1,110 @@
+"""Options that change how statements run, and interrupts."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+import pytest
+
+from kalam_jupyter.magics.connections import connections
+from kalam_jupyter.magics.errors import InterruptedCellError, SqlError, UsageError
+from kalam_jupyter.widgets import live_tables
+from tests.magics.test_magics import ORDERS, WAIT_S
+
+NOTES = """%%kalam
+CREATE NAMESPACE app;
+CREATE TABLE app.notes (id BIGINT PRIMARY KEY, body TEXT) WITH (TYPE='USER');
+CREATE USER 'alice' WITH PASSWORD 'Abcdef123!' ROLE user;
+"""
+
+
+def test_into_assigns_the_last_result(run, shell):
+    run(ORDERS)
+    cell = run("%%ksql --into x\nLIST STREAMS;\nSELECT * FROM revenue WHERE item = 'tea';")
+    assert shell.user_ns["x"].N.tolist() == [2]
+    assert repr(cell.value) == "x: 1 rows × 3 columns"
+
+
+def test_once_reads_what_a_push_query_has_and_ends_it(run, shell):
+    run(ORDERS)
+    rows = run("%%ksql --once --earliest\nSELECT id FROM orders EMIT CHANGES;").value
+    assert rows.ID.tolist() == [1, 2, 3]
+    assert connections.current.streams == [] and live_tables() == []
+
+
+def test_once_keeps_the_latest_row_of_each_key(run):
+    run(ORDERS)
+    rows = run("%%ksql --once --earliest\nSELECT * FROM revenue EMIT CHANGES;").value
+    assert dict(zip(rows.ITEM, rows.N, strict=True)) == {"tea": 2, "milk": 1}
+
+
+def test_once_reads_what_a_live_query_has(run):
+    run(NOTES)
+    run("%kalam INSERT INTO app.notes VALUES (1, 'tea'), (2, 'milk')")
+    assert sorted(run("%kalam --once SUBSCRIBE TO app.notes").value.id) == [1, 2]
+
+
+def test_a_timeout_ends_a_live_table(run):
+    run(ORDERS)
+    table = run("%ksql --timeout 0.05 SELECT * FROM orders EMIT CHANGES;").value
+    assert table.wait(timeout=WAIT_S)
+    assert table.ended
+
+
+def test_a_timeout_ends_the_wait_for_a_statement(run):
+    run(ORDERS)
+    release = threading.Event()
+    held = connections.current.node.engine.submit(lambda tx: release.wait(WAIT_S))
+    with pytest.raises(InterruptedCellError, match=r"after 0\.05 s"):
+        run("%ksql --timeout 0.05 INSERT INTO orders VALUES (4, 'tea', 1.0);")
+    release.set()
+    held.result(WAIT_S)
+    assert len(run("%ksql SELECT * FROM orders;").value) >= 3
+
+
+def test_an_interrupt_shows_one_line(run, shell):
+    run(ORDERS)
+
+    def interrupted():
+        _thread.interrupt_main()
+        return threading.Event().wait(WAIT_S)
+
+    shell.user_ns["interrupted"] = interrupted
+    with pytest.raises(InterruptedCellError) as caught:
+        run("%kalam --params interrupted() SELECT $1")
+    (line,) = caught.value._render_traceback_()
+    assert "Interrupted." in line
+    assert len(run("%ksql SELECT * FROM orders;").value) == 3
+
+
+def test_explain_shows_the_plan_and_runs_nothing(run):
+    run(ORDERS)
+    shown = str(run("%ksql --explain CREATE STREAM big AS SELECT * FROM orders WHERE price > 3;"))
+    assert "orders" in shown.lower()
+    assert run("%ksql LIST STREAMS;").value["Name"].tolist() == ["ORDERS"]
+    run(NOTES)
+    plans = run("%kalam --explain SELECT * FROM app.notes").value
+    assert "plan" in plans.columns
+
+
+def test_an_error_behind_explain_points_at_its_token(run):
+    run(ORDERS)
+    with pytest.raises(SqlError) as caught:
+        run("%%ksql --explain\n  SELECT nope FROM orders EMIT CHANGES;")
+    assert caught.value.token == "nope"
+
+
+def test_statements_act_as_another_user(run):
+    run(NOTES)
+    run("%kalam --as-user alice INSERT INTO app.notes VALUES (1, 'hers') -- a note")
+    assert len(run("%kalam SELECT * FROM app.notes").value) == 0
+    assert run("%kalam --as-user alice SELECT body FROM app.notes").value.body.tolist() == ["hers"]
+    frame = run("%kalam --as-user alice --params [1] SELECT body FROM app.notes WHERE id = $1").value
+    assert frame.body.tolist() == ["hers"]
+
+
+def test_live_queries_belong_to_the_connections_user(run):
+    run(NOTES)
+    with pytest.raises(UsageError, match="own user"):
+        run("%kalam --as-user alice --live SELECT * FROM app.notes")
