@@ -29,7 +29,7 @@ bench: $(INSTALLED)  ## the benchmarks, as ratios to peers measured in the same 
 conformance: $(INSTALLED)  ## ksqlDB's own cases, if they lie beside the project
 	$(BIN)/python -m tests.conformance $(CASES)
 
-CASES ?= ../shared/conformance/qtt
+CASES ?= ../shared/conformance/qtt ../shared/conformance/rqtt
 
 docs: $(INSTALLED)  ## regenerate the pages made from code
 	$(BIN)/python -m kalam_jupyter.ksql.functions.docs

@@ -173,3 +173,20 @@ def test_source_tables_show_headers_and_extracted_times() -> None:
             ("H", False, "HEADER('h')"),
             ("ROWTIME", False, ""),
         ]
+
+
+def test_all_windows_of_a_key_are_in_its_partition(ksql: Ksql) -> None:
+    ksql.execute(
+        "CREATE TABLE SPREAD WITH (PARTITIONS=8) AS SELECT ID, COUNT(*) AS N FROM INPUT "
+        "WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY ID;"
+        "CREATE TABLE PLAIN WITH (PARTITIONS=8) AS SELECT ID, COUNT(*) AS N FROM INPUT GROUP BY ID;"
+        "INSERT INTO INPUT (ROWTIME, ID) VALUES (7000, 1);"
+    )
+    ksql.engine.settle()
+
+    def partitions(topic: str) -> list[int]:
+        stored = ksql.engine.topic(topic).read(0)
+        return [p for s in stored for p in s.batch.partition_array().tolist()]
+
+    assert len(set(partitions("SPREAD"))) == 2
+    assert set(partitions("SPREAD")) == set(partitions("PLAIN"))
