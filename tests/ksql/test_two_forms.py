@@ -39,6 +39,12 @@ QUERIES = {
         "FROM s GROUP BY t;"
     ),
     "two keys": "CREATE TABLE o WITH (key_format='JSON') AS SELECT t, f, SUM(d) AS x FROM s GROUP BY t, f;",
+    "by a number": "CREATE TABLE o AS SELECT b, COUNT(*) AS c, AVG(i) AS x FROM s GROUP BY b;",
+    "hopping by a number": (
+        "CREATE TABLE o AS SELECT i, COUNT(*) AS c, MIN(d) AS x FROM s "
+        "WINDOW HOPPING (SIZE 10 MILLISECONDS, ADVANCE BY 5 MILLISECONDS, GRACE PERIOD 2 MILLISECONDS) "
+        "GROUP BY i;"
+    ),
     "having": "CREATE TABLE o AS SELECT t, COUNT(*) AS c FROM s GROUP BY t HAVING COUNT(*) > 2;",
     "tumbling": (
         "CREATE TABLE o AS SELECT t, COUNT(*) AS c, SUM(d) AS x, WINDOWSTART AS ws FROM s "

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.group_index import GroupIndex
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
 from kalam_jupyter.ksql.operators.running import GroupStates
@@ -69,62 +68,37 @@ class Aggregator:
 class StreamAggregate:
     """Unwindowed GROUP BY over a stream: one output per input, timestamp the largest of the group so far."""
 
-    def __init__(self, states: GroupStates) -> None:
+    def __init__(self, states: GroupStates, key: Sequence[Column]) -> None:
         self._states = states
         self.columnar = states.columnar
-        self._slots: dict[Any, int] = {}
+        self._index = GroupIndex(states, key)
 
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
         """As `process`."""
         states = self._states
         arguments = states.evaluate(batch)
-        grouping = Grouping.of(batch.key)
-        slots = find_slots(states, self._slots, batch.take(grouping.first).key_rows())
-        results, ts = states.run(slots, grouping, batch.ts, arguments)
+        slots = self._index.slots(batch, None, NEVER)
+        results, ts = states.run(*Grouping.of_slots(slots, states.capacity), batch.ts, arguments)
         types = (*states.types, *(c.type for c in batch.key_columns))
         return ColumnBatch((*results, *batch.key), types, batch.key, batch.key_columns, ts)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its group and return the group's new row."""
-        states, slots = self._states, self._slots
+        states, index = self._states, self._index
         for r in records:
             assert r.key is not None and r.row is not None
-            key = store_key(r.key)
-            slot = slots.get(key)
-            if slot is None:
-                (slot,) = states.new([r.key], r.ts)
-                slots[key] = slot
-            elif r.ts > states.timestamps[slot]:
-                states.timestamps[slot] = r.ts
-            states.fold(slot, r.row)
-            r.row = states.results(slot) + r.key
-            r.ts = states.timestamps.item(slot)
+            slot = index.slot(r.key, 0, r.ts)
+            r.row, r.ts = states.fold(slot, r.row, r.ts)
+            r.row += r.key
         return records
 
     def checkpoint(self) -> Any:
-        """Slots by group, and what is in them."""
-        return (self._slots, self._states.checkpoint())
+        """The index with all states."""
+        return self._index.checkpoint()
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        slots, states = state
-        self._slots = dict(slots)
-        self._states.restore(states)
-
-
-def find_slots(states: GroupStates, slots: dict[Any, int], keys: Sequence[Key]) -> Int64s:
-    """Return the slots of distinct groups, new ones where there are none."""
-    try:
-        found = list(map(slots.get, keys))
-        hashed = keys
-    except TypeError:
-        hashed = [store_key(k) for k in keys]
-        found = list(map(slots.get, hashed))
-    if None in found:
-        missing = [i for i, slot in enumerate(found) if slot is None]
-        for i, slot in zip(missing, states.new([keys[i] for i in missing], NEVER), strict=True):
-            found[i] = slots[hashed[i]] = slot
-    return np.array(found, dtype=np.int64)
+        self._index.restore(state)
 
 
 class TableAggregate:

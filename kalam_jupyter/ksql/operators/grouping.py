@@ -56,6 +56,20 @@ class Grouping:
         first[codes[::-1]] = np.arange(n - 1, -1, -1)
         return cls(codes.astype(np.int64, copy=False), first)
 
+    @classmethod
+    def of_slots(cls, slots: Int64s, bound: int) -> tuple[Grouping, Int64s]:
+        """Group rows by their slots, which are below `bound`; return the groups' slots, too."""
+        n = len(slots)
+        order = _order(slots, bound)
+        ordered = slots[order]
+        starts = np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)) if n else order
+        counts = np.diff(starts, append=n)
+        codes = np.empty(n, dtype=np.int64)
+        codes[order] = np.repeat(np.arange(len(starts)), counts)
+        grouping = cls(codes, order[starts])
+        grouping._order, grouping._starts, grouping.counts = order, starts, counts
+        return grouping, ordered[starts]
+
     @property
     def groups(self) -> int:
         """How many groups there are."""
@@ -68,9 +82,7 @@ class Grouping:
 
     @cached_property
     def _order(self) -> Int64s:
-        # numpy sorts 16-bit integers by radix
-        codes = self.codes.astype(np.uint16) if self.groups <= 1 << 16 else self.codes
-        return np.argsort(codes, kind="stable")
+        return _order(self.codes, self.groups)
 
     @cached_property
     def _starts(self) -> Int64s:
@@ -132,6 +144,17 @@ class Grouping:
         for group, rows in few:
             out[rows] = function.accumulate(np.concatenate((state[group : group + 1], values[rows])))[1:]
         return out
+
+
+def _order(numbers: Int64s, bound: int) -> Int64s:
+    """Return where the numbers, which are below `bound`, are in ascending order; equal ones stay in order."""
+    # numpy sorts 16-bit integers by radix: ten times faster
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    if bound > 1 << 32:
+        return np.argsort(numbers, kind="stable")
+    if bound > 1 << 16:
+        order = order[np.argsort((numbers >> 16).astype(np.uint16)[order], kind="stable")]
+    return order
 
 
 def _codes(array: pa.Array) -> tuple[Int64s, int]:

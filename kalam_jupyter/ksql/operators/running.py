@@ -49,11 +49,11 @@ class Accumulator:
         """Set a slot's state."""
         self._states[slot] = state
 
-    def clear(self, slots: Sequence[int]) -> None:
+    def clear(self, slots: Int64s) -> None:
         """Make these slots those of empty groups."""
         initial = self.function.initial
-        for slot in slots:
-            self.save(slot, initial())
+        for slot in slots.tolist():
+            self._states[slot] = initial()
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         """Fold rows into their groups' slots; return each row's running result."""
@@ -90,7 +90,7 @@ class _ArrayAccumulator(Accumulator):
         return self.dtypes
 
     def resize(self, capacity: int) -> None:
-        self._arrays = [_resized(a, capacity) for a in self._arrays]
+        self._arrays = [resized(a, capacity) for a in self._arrays]
 
     def load(self, slot: int) -> Any:
         return self._arrays[0].item(slot)
@@ -98,7 +98,7 @@ class _ArrayAccumulator(Accumulator):
     def save(self, slot: int, state: Any) -> None:
         self._arrays[0][slot] = state
 
-    def clear(self, slots: Sequence[int]) -> None:
+    def clear(self, slots: Int64s) -> None:
         for array in self._arrays:
             array[slots] = 0
 
@@ -170,7 +170,7 @@ class _Extreme(_ArrayAccumulator):
         known = state is not None
         self._arrays[0][slot], self._arrays[1][slot] = state if known else self._neutral, known
 
-    def clear(self, slots: Sequence[int]) -> None:
+    def clear(self, slots: Int64s) -> None:
         self._arrays[0][slots] = self._neutral
         self._arrays[1][slots] = False
 
@@ -214,8 +214,9 @@ def _sum_dtype(function: Aggregation) -> Any:
     return np.float64 if function.types[0] == DOUBLE else np.int64
 
 
-def _resized(array: Any, capacity: int) -> Any:
-    grown = np.zeros(capacity, dtype=array.dtype)
+def resized(array: Any, capacity: int, filler: Any = 0) -> Any:
+    """Return the array with more room behind."""
+    grown = np.full(capacity, filler, dtype=array.dtype)
     grown[: len(array)] = array
     return grown
 
@@ -263,7 +264,7 @@ def _running_sum(
 
 
 class GroupStates:
-    """The groups of one aggregation, by slot: keys, largest timestamps and all aggregates' states.
+    """The groups of one aggregation, by slot: their largest timestamps and all aggregates' states.
 
     Parameters
     ----------
@@ -288,48 +289,52 @@ class GroupStates:
             for arguments, f, a in zip(arguments, functions, self._accumulators, strict=True)
         ]
         self.types = tuple(f.type for f in functions if f.type is not None)
-        self.keys: list[tuple[Any, ...]] = []
         self.timestamps: Int64s = np.zeros(0, dtype=np.int64)
-        self._free: list[int] = []
+        self._size = 0
+        self._free: Int64s = np.zeros(0, dtype=np.int64)
+        self._resize(64)
 
-    def new(self, keys: Sequence[tuple[Any, ...]], timestamp: int) -> list[int]:
+    @property
+    def capacity(self) -> int:
+        """For how many slots there is room."""
+        return len(self.timestamps)
+
+    def _resize(self, capacity: int) -> None:
+        self.timestamps = resized(self.timestamps, capacity)
+        for a in self._accumulators:
+            a.resize(capacity)
+
+    def new(self, count: int, timestamp: int) -> Int64s:
         """Return slots of new groups."""
-        missing = max(len(keys) - len(self._free), 0)
-        size = len(self.keys)
-        if missing:
-            self.keys += [()] * missing
-            if size + missing > len(self.timestamps):
-                capacity = max(64, 2 * len(self.timestamps), size + missing)
-                self.timestamps = _resized(self.timestamps, capacity)
-                for a in self._accumulators:
-                    a.resize(capacity)
-        reused = len(keys) - missing
-        slots = [*self._free[len(self._free) - reused :], *range(size, size + missing)]
-        del self._free[len(self._free) - reused :]
-        for slot, key in zip(slots, keys, strict=True):
-            self.keys[slot] = key
+        reused = min(count, len(self._free))
+        kept = len(self._free) - reused
+        end = self._size + count - reused
+        if end > self.capacity:
+            self._resize(max(2 * self.capacity, end))
+        slots = np.concatenate((self._free[kept:], np.arange(self._size, end)))
+        self._free, self._size = self._free[:kept], end
         self.timestamps[slots] = timestamp
         for a in self._accumulators:
             a.clear(slots)
         return slots
 
-    def release(self, slots: Sequence[int]) -> None:
+    def release(self, slots: Int64s) -> None:
         """Forget groups."""
-        self._free += slots
-        for slot in slots:
-            self.keys[slot] = ()
+        self._free = np.concatenate((self._free, slots))
         for a in self._accumulators:
-            if not isinstance(a, _ArrayAccumulator):
-                a.clear(slots)
+            a.clear(slots)
 
-    def fold(self, slot: int, row: tuple[Any, ...]) -> None:
-        """Take a row into a group."""
-        for arguments, add, _, load, save in self._calls:
-            save(slot, add(load(slot), *arguments(row)))
-
-    def results(self, slot: int) -> tuple[Any, ...]:
-        """Return a group's values."""
-        return tuple([result(load(slot)) for _, _, result, load, _ in self._calls])
+    def fold(self, slot: int, row: tuple[Any, ...], ts: int) -> tuple[tuple[Any, ...], int]:
+        """Take a row into a group; return the group's values and its largest timestamp."""
+        out = []
+        for arguments, add, result, load, save in self._calls:
+            state = add(load(slot), *arguments(row))
+            save(slot, state)
+            out.append(result(state))
+        largest: int = self.timestamps.item(slot)
+        if ts > largest:
+            self.timestamps[slot] = largest = ts
+        return tuple(out), largest
 
     def evaluate(self, batch: Any) -> list[pa.Array | None]:
         """Return the argument columns: before any state changes, so that a batch can still be refused."""
@@ -337,7 +342,7 @@ class GroupStates:
         return [None if column is None else column(batch) for column in self._columns]
 
     def run(
-        self, slots: Int64s, grouping: Grouping, ts: Int64s, arguments: Sequence[pa.Array | None]
+        self, grouping: Grouping, slots: Int64s, ts: Int64s, arguments: Sequence[pa.Array | None]
     ) -> tuple[list[pa.Array], Int64s]:
         """Fold rows into their groups' slots; return running results and running largest timestamps."""
         out = [
@@ -349,16 +354,17 @@ class GroupStates:
 
     def checkpoint(self) -> Any:
         """All of it as plain data."""
-        size = len(self.keys)
+        size = self._size
         states = [a.checkpoint(size) for a in self._accumulators]
-        return (list(self.keys), self.timestamps[:size].copy(), list(self._free), states)
+        return (self.timestamps[:size].copy(), self._free.copy(), states)
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        keys, timestamps, free, states = state
-        self.keys, self.timestamps, self._free = list(keys), np.array(timestamps), list(free)
+        timestamps, free, states = state
+        self.timestamps, self._free = np.array(timestamps), np.array(free)
+        self._size = len(timestamps)
         for a, part in zip(self._accumulators, states, strict=False):
             a.restore(part)
+        self._resize(max(64, self._size))
         for a in self._accumulators[len(states) :]:  # CREATE OR REPLACE added them
-            a.resize(len(keys))
-            a.clear(range(len(keys)))
+            a.clear(np.arange(self._size))

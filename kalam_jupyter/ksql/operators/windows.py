@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
-from kalam_jupyter.engine.types import BIGINT
-from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator, find_slots
+from kalam_jupyter.engine.types import BIGINT, Column
+from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.group_index import GroupIndex
 from kalam_jupyter.ksql.operators.grouping import Grouping
-from kalam_jupyter.ksql.operators.record import Key, Record, store_key
+from kalam_jupyter.ksql.operators.record import Record, store_key
 from kalam_jupyter.ksql.operators.running import GroupStates
 
 
@@ -28,52 +29,38 @@ class TimeWindowAggregate:
 
     Parameters
     ----------
+    states : GroupStates
+    key : sequence of Column
+        The columns of the groups' keys.
     size, advance, grace : int
         Milliseconds; `advance` equals `size` for tumbling windows.
-    emit_final : bool
-        Emit a window once, when it closes, instead of at every change.
     """
 
     def __init__(
-        self,
-        states: GroupStates,
-        size: int,
-        advance: int,
-        grace: int,
-        *,
-        emit_final: bool = False,
+        self, states: GroupStates, key: Sequence[Column], size: int, advance: int, grace: int
     ) -> None:
         self._states = states
-        self.columnar = states.columnar and not emit_final
+        self._index = GroupIndex(states, key)
+        self.columnar = states.columnar
         self._size, self._advance, self._grace = size, advance, grace
-        self._emit_final = emit_final
         self._stream_time = NEVER
-        self._closed = NEVER
-        self._oldest = NEVER
-        # start -> key -> slot; by start, so that closed windows go at once
-        self._windows: dict[int, dict[Any, int]] = {}
+        self._expired = NEVER
 
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its windows."""
         out: list[Record] = []
-        size, advance = self._size, self._advance
+        size = self._size
         for r in records:
-            ts = r.ts
-            if ts > self._stream_time:
-                self._stream_time = ts
-                self._expire()
+            assert r.key is not None and r.row is not None
+            self._stream_time = max(self._stream_time, r.ts)
             limit = self._stream_time - self._grace
-            start = ts - ts % advance
-            if advance == size:
+            for start in window_starts(r.ts, size, self._advance):
                 if start + size > limit:
-                    self._fold(r, start, out)
-            else:
-                first = max(start - ((size - 1 - (ts - start)) // advance) * advance, 0)
-                for begin in range(first, start + 1, advance):
-                    if begin + size > limit:
-                        self._fold(r, begin, out)
-            if self._emit_final:
-                self._close(out)
+                    slot = self._index.slot(r.key, start, r.ts)
+                    values, ts = self._states.fold(slot, r.row, r.ts)
+                    bounds = (start, start + size)
+                    out.append(Record(r.key, values + r.key + bounds, ts, bounds, r.headers))
+        self._expire()
         return out
 
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
@@ -115,64 +102,84 @@ class TimeWindowAggregate:
         if not len(starts):
             empty = [pa.nulls(0, t.arrow) for t in types]
             return ColumnBatch(empty, types, batch.key, batch.key_columns, batch.ts, None, bounds)
-        grouping = Grouping.of(batch.key, [starts])
-        slots = self._slots_of(batch.take(grouping.first).key_rows(), starts[grouping.first])
-        results, ts = states.run(slots, grouping, batch.ts, arguments)
+        slots = self._index.slots(batch, starts, NEVER)
+        results, ts = states.run(*Grouping.of_slots(slots, states.capacity), batch.ts, arguments)
         row = (*results, *batch.key, pa.array(bounds[0]), pa.array(bounds[1]))
         return ColumnBatch(row, types, batch.key, batch.key_columns, ts, None, bounds)
 
-    def _slots_of(self, keys: list[Key], starts: Int64s) -> Int64s:
-        order = np.argsort(starts, kind="stable")
-        bounds = np.flatnonzero(np.diff(starts[order])) + 1
-        slots = np.empty(len(keys), dtype=np.int64)
-        for positions in np.split(order, bounds):
-            windows = self._windows.setdefault(int(starts[positions[0]]), {})
-            slots[positions] = find_slots(self._states, windows, [keys[i] for i in positions.tolist()])
-        return slots
+    def _expire(self) -> None:
+        """Forget windows that take no more records, now and then: it costs a look at all there are."""
+        limit = self._stream_time - self._grace - self._size
+        if limit >= self._expired + self._size + self._grace // 8:
+            self._index.forget(limit)
+            self._expired = limit
 
-    def _fold(self, r: Record, start: int, out: list[Record]) -> None:
+    def checkpoint(self) -> Any:
+        """Stream time and all open windows."""
+        return (self._stream_time, self._expired, self._index.checkpoint())
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        self._stream_time, self._expired, index = state
+        self._index.restore(index)
+
+
+def window_starts(ts: int, size: int, advance: int) -> range:
+    """Return the starts of the windows that hold a timestamp, ascending."""
+    newest = ts - ts % advance
+    first = newest - ((size - 1 - (ts - newest)) // advance) * advance
+    return range(max(first, 0), newest + 1, advance)
+
+
+class FinalWindowAggregate:
+    """GROUP BY in tumbling or hopping windows that emits a window once, when it closes.
+
+    Parameters
+    ----------
+    aggregator : Aggregator
+    size, advance, grace : int
+        Milliseconds; `advance` equals `size` for tumbling windows.
+    """
+
+    def __init__(self, aggregator: Aggregator, size: int, advance: int, grace: int) -> None:
+        self._aggregator = aggregator
+        self._size, self._advance, self._grace = size, advance, grace
+        self._stream_time = NEVER
+        self._closed = NEVER
+        # start -> key -> [state, timestamp, key]; by start, so that closed windows go at once
+        self._windows: dict[int, dict[Any, list[Any]]] = {}
+
+    def process(self, records: list[Record]) -> list[Record]:
+        """Fold every record into its windows, and emit those that close."""
+        out: list[Record] = []
+        for r in records:
+            self._stream_time = max(self._stream_time, r.ts)
+            limit = self._stream_time - self._grace
+            for start in window_starts(r.ts, self._size, self._advance):
+                if start + self._size > limit:
+                    self._fold(r, start)
+            self._close(out)
+        return out
+
+    def _fold(self, r: Record, start: int) -> None:
         assert r.key is not None and r.row is not None
-        key, states = store_key(r.key), self._states
+        key = store_key(r.key)
         windows = self._windows.get(start)
         if windows is None:
             windows = self._windows[start] = {}
-            self._lose(start)
-        slot = windows.get(key)
-        if slot is None:
-            (slot,) = states.new([r.key], r.ts)
-            windows[key] = slot
-        elif r.ts > states.timestamps[slot]:
-            states.timestamps[slot] = r.ts
-        states.fold(slot, r.row)
-        if not self._emit_final:
-            out.append(self._output(slot, start, r.headers))
+            self._lose()
+        group = windows.get(key)
+        if group is None:
+            group = windows[key] = [self._aggregator.initial(), r.ts, r.key]
+        elif r.ts > group[1]:
+            group[1] = r.ts
+        self._aggregator.add(group[0], r.row)
 
-    def _output(self, slot: int, start: int, headers: Any = ()) -> Record:
-        states, bounds = self._states, (start, start + self._size)
-        key = states.keys[slot]
-        return Record(key, states.results(slot) + key + bounds, states.timestamps.item(slot), bounds, headers)
-
-    def _forget(self, start: int) -> None:
-        self._states.release(list(self._windows.pop(start).values()))
-
-    def _expire(self) -> None:
-        """Forget windows that take no more records (emit changes only: a final window is forgotten when
-        emitted).
-        """
-        if self._emit_final:
-            return
-        limit = self._stream_time - self._grace - self._size
-        if limit >= self._oldest + self._size or self._oldest == NEVER:
-            for start in [s for s in self._windows if s <= limit]:
-                self._forget(start)
-            self._oldest = limit
-
-    def _lose(self, newest: int) -> None:
+    def _lose(self) -> None:
         """Purge by the newest window stored, as the reference does: what goes unemitted is lost."""
-        if self._emit_final:
-            limit = max(self._windows) - (self._size + self._grace)
-            for start in [s for s in self._windows if s < limit]:
-                self._forget(start)
+        limit = max(self._windows) - (self._size + self._grace)
+        for start in [s for s in self._windows if s < limit]:
+            del self._windows[start]
 
     def _close(self, out: list[Record]) -> None:
         close = self._stream_time - self._grace
@@ -180,19 +187,19 @@ class TimeWindowAggregate:
             return
         self._closed = close
         for start in sorted(s for s in self._windows if s + self._size <= close):
-            slots = self._windows[start]
-            out.extend(self._output(slots[key], start) for key in sorted(slots, key=key_order))
-            self._forget(start)
+            groups = self._windows.pop(start)
+            bounds = (start, start + self._size)
+            for hashed in sorted(groups, key=key_order):
+                state, ts, key = groups[hashed]
+                out.append(Record(key, self._aggregator.results(state) + key + bounds, ts, bounds))
 
     def checkpoint(self) -> Any:
         """Stream time and all open windows."""
-        return (self._stream_time, self._closed, self._windows, self._states.checkpoint())
+        return (self._stream_time, self._closed, self._windows)
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        self._stream_time, self._closed, windows, states = state
-        self._windows = {start: dict(slots) for start, slots in windows.items()}
-        self._states.restore(states)
+        self._stream_time, self._closed, self._windows = state
 
 
 def key_order(key: Any) -> Any:

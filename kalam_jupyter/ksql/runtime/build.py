@@ -42,7 +42,7 @@ from kalam_jupyter.ksql.operators.stateless import (
     StreamFilter,
 )
 from kalam_jupyter.ksql.operators.tables import DropNullKeys, TableFilter, TableStore
-from kalam_jupyter.ksql.operators.windows import SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime.reports import Reporter
 
@@ -175,16 +175,13 @@ class _Builder:
             return TableAggregate(aggregator, _key_or_none(grouped.expressions, self._report))
         window = step.window
         if window is None:
-            return StreamAggregate(_group_states(step.aggregates))
+            return StreamAggregate(_group_states(step.aggregates), grouped.key)
         if window.info.type == "SESSION":
             return SessionAggregate(aggregator, window.size_ms, window.grace_ms, emit_final=step.emit_final)
-        return TimeWindowAggregate(
-            _group_states(step.aggregates),
-            window.size_ms,
-            window.advance_ms,
-            window.grace_ms,
-            emit_final=step.emit_final,
-        )
+        times = (window.size_ms, window.advance_ms, window.grace_ms)
+        if step.emit_final:
+            return FinalWindowAggregate(aggregator, *times)
+        return TimeWindowAggregate(_group_states(step.aggregates), grouped.key, *times)
 
     def _project(self, step: steps.ProjectStep) -> Any:
         project = compile_projection([e for _, e in step.select], self._report)

@@ -1,0 +1,171 @@
+"""From groups to slots: a hash table in arrays, so that a batch of rows is looked up at once.
+
+A group is a number for its key and the start of its window (0 without windows). A single integer key is its
+own number; other keys are numbered as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.engine.types import BIGINT, INTEGER, Column
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.grouping import Grouping
+from kalam_jupyter.ksql.operators.record import Key, store_key
+from kalam_jupyter.ksql.operators.running import GroupStates, resized
+
+_EMPTY = -1
+#: The window start of a slot that no group has.
+_DEAD = (1 << 63) - 1
+_MASK = (1 << 64) - 1
+_BY_NUMBER, _BY_START, _MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
+
+
+class GroupIndex:
+    """The slots of the groups of `states`; groups that are new get one.
+
+    Parameters
+    ----------
+    states : GroupStates
+    key : sequence of Column
+        The columns of the groups' keys.
+    """
+
+    def __init__(self, states: GroupStates, key: Sequence[Column]) -> None:
+        self._states = states
+        self._direct = len(key) == 1 and key[0].type in (INTEGER, BIGINT)
+        self._ids: dict[Any, int] = {}
+        self._next_id = 0
+        self._numbers: Int64s = np.zeros(states.capacity, dtype=np.int64)
+        self._starts: Int64s = np.full(states.capacity, _DEAD)
+        self._build(64)
+
+    def slot(self, key: Key, start: int, timestamp: int) -> int:
+        """Return the slot of one group; `timestamp` is a new one's."""
+        number: int = key[0] if self._direct else self._number(store_key(key))
+        h = (number * _BY_NUMBER & _MASK) ^ (start * _BY_START & _MASK)
+        h = (h ^ h >> 32) * _MIX & _MASK
+        at, last = h >> self._shift, len(self._table) - 1
+        while True:
+            slot: int = self._table.item(at)
+            if slot == _EMPTY:
+                break
+            if self._numbers.item(slot) == number and self._starts.item(slot) == start:
+                return slot
+            at = at + 1 & last
+        slot = self._new(1, timestamp).item(0)
+        self._table[at], self._numbers[slot], self._starts[slot] = slot, number, start
+        self._used += 1
+        if 2 * self._used > len(self._table):
+            self._build(1)
+        return slot
+
+    def slots(self, batch: ColumnBatch, starts: Int64s | None, timestamp: int) -> Int64s:
+        """Return the slot of each row's group; `timestamp` is that of new ones."""
+        n = batch.num_rows
+        numbers = self._batch_numbers(batch)
+        if starts is None:
+            starts = np.zeros(n, dtype=np.int64)
+        if 2 * (self._used + n) > len(self._table):
+            self._build(n)
+        at, last = self._places(numbers, starts), len(self._table) - 1
+        out = np.empty(n, dtype=np.int64)
+        rows = np.arange(n)
+        while len(rows):
+            found = self._table[at]
+            hit = (self._numbers[found] == numbers[rows]) & (self._starts[found] == starts[rows])
+            empty = found == _EMPTY
+            hit &= ~empty
+            out[rows[hit]] = found[hit]
+            if empty.any():
+                self._insert(rows[empty], at[empty], numbers, starts, timestamp)
+            # who found an empty place looks there again: it, or an earlier row, has taken it
+            going = ~hit
+            at = np.where(empty, at, at + 1 & last)[going]
+            rows = rows[going]
+        return out
+
+    def _insert(self, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s, timestamp: int) -> None:
+        """Give one row at each empty place its slot there."""
+        claims = -2 - rows
+        self._table[at] = claims
+        won = self._table[at] == claims
+        winners = rows[won]
+        slots = self._new(len(winners), timestamp)
+        self._table[at[won]] = slots
+        self._numbers[slots], self._starts[slots] = numbers[winners], starts[winners]
+        self._used += len(winners)
+
+    def _new(self, count: int, timestamp: int) -> Int64s:
+        slots = self._states.new(count, timestamp)
+        if self._states.capacity > len(self._numbers):
+            self._numbers = resized(self._numbers, self._states.capacity)
+            self._starts = resized(self._starts, self._states.capacity, _DEAD)
+        return slots
+
+    def _number(self, key: Any) -> int:
+        number = self._ids.get(key)
+        if number is None:
+            number = self._ids[key] = self._next_id
+            self._next_id += 1
+        return number
+
+    def _batch_numbers(self, batch: ColumnBatch) -> Int64s:
+        if self._direct:
+            return np.asarray(batch.key[0]).astype(np.int64, copy=False)
+        grouping = Grouping.of(batch.key)
+        keys = batch.take(grouping.first).key_rows()
+        numbers = [self._number(store_key(k)) for k in keys]
+        return np.array(numbers, dtype=np.int64)[grouping.codes]
+
+    def _places(self, numbers: Int64s, starts: Int64s) -> Int64s:
+        h = numbers.view(np.uint64) * np.uint64(_BY_NUMBER) ^ starts.view(np.uint64) * np.uint64(_BY_START)
+        h = (h ^ h >> np.uint64(32)) * np.uint64(_MIX)
+        places: Int64s = (h >> np.uint64(self._shift)).astype(np.int64)
+        return places
+
+    def _build(self, more: int) -> None:
+        """Make the table anew, with room for so many more groups."""
+        live = np.flatnonzero(self._starts != _DEAD)
+        bits = max(int(4 * (len(live) + more) - 1).bit_length(), 8)
+        self._shift = 64 - bits
+        self._table = np.full(1 << bits, _EMPTY, dtype=np.int64)
+        self._used = len(live)
+        at = self._places(self._numbers[live], self._starts[live])
+        while len(live):
+            free = self._table[at] == _EMPTY
+            self._table[at[free]] = live[free]
+            placed = self._table[at] == live
+            live, at = live[~placed], at[~placed] + 1 & len(self._table) - 1
+
+    def oldest(self) -> int:
+        """Return the earliest start of a window; a very late time if there is none."""
+        return int(self._starts.min(initial=_DEAD))
+
+    def forget(self, limit: int) -> None:
+        """Release the groups of windows that start at `limit` or before."""
+        gone = np.flatnonzero(self._starts <= limit)
+        self._starts[gone] = _DEAD
+        self._states.release(gone)
+        live = np.count_nonzero(self._starts != _DEAD)
+        if len(self._ids) > 1024 + 2 * live:
+            numbers = set(self._numbers[self._starts != _DEAD].tolist())
+            self._ids = {key: number for key, number in self._ids.items() if number in numbers}
+
+    def checkpoint(self) -> Any:
+        """All of it, and the states, as plain data."""
+        arrays = (self._numbers.copy(), self._starts.copy())
+        return (*arrays, dict(self._ids), self._next_id, self._states.checkpoint())
+
+    def restore(self, state: Any) -> None:
+        """Continue from `checkpoint`."""
+        numbers, starts, ids, self._next_id, states = state
+        self._states.restore(states)
+        capacity = max(self._states.capacity, len(numbers))
+        self._numbers, self._starts = resized(numbers, capacity), resized(starts, capacity, _DEAD)
+        self._ids = dict(ids)
+        self._build(1)
