@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: KalamDB's bookkeeping, which `table` leaves out and SELECT * shows.
 _SYSTEM_COLUMNS = ("_seq", "_deleted")
+
+#: How deep scripts may run each other.
+MAX_SCRIPT_DEPTH = 20
 
 
 class Connection:
@@ -72,8 +76,9 @@ class Connection:
     ) -> list[Result]:
         """Run ksqlDB statements in order, one result each.
 
-        SET, UNSET, DEFINE and UNDEFINE act on later statements and later calls, as in ksqlDB's
-        CLI. A push query or PRINT gives a result of kind ``stream`` at once.
+        SET, UNSET, DEFINE and UNDEFINE act on later statements and later calls, and RUN SCRIPT 'file' runs
+        the statements of a file of this machine, as in ksqlDB's CLI. A push query or PRINT gives a result
+        of kind ``stream`` at once.
 
         Parameters
         ----------
@@ -92,14 +97,45 @@ class Connection:
         """
         results: list[Result] = []
         try:
-            for part in split_script(text):
-                results += self._run_part(part, dict(properties or {}), dict(variables or {}))
+            self._run_text(text, dict(properties or {}), dict(variables or {}), results)
         except BaseException:
             for result in results:
                 if result.stream is not None:
                     result.stream.close()
             raise
         return results
+
+    def _run_text(
+        self,
+        text: str,
+        properties: dict[str, Any],
+        variables: dict[str, str],
+        results: list[Result],
+        depth: int = 0,
+    ) -> None:
+        """Run statements and add their results to `results`, which the caller has whatever happens."""
+        for part in split_script(text):
+            if part.script is None:
+                results += self._run_part(part, properties, variables)
+                continue
+            if depth == MAX_SCRIPT_DEPTH:
+                raise ClientError(f"RUN SCRIPT '{part.script}': scripts run each other without end")
+            try:
+                inner = Path(part.script).expanduser().read_text(encoding="utf-8")
+                self._run_text(inner, properties, variables, results, depth + 1)
+            except OSError as error:
+                raise ClientError(f"RUN SCRIPT '{part.script}': {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ClientError(f"RUN SCRIPT '{part.script}': not UTF-8 text") from None
+            except ClientError as error:
+                if error.line is None:
+                    raise
+                # The position is one of the file, not of the text that the caller wrote.
+                raise ClientError(
+                    f"RUN SCRIPT '{part.script}', line {error.line}: {error.message}",
+                    code=error.code,
+                    status=error.status,
+                ) from error
 
     def _run_part(self, part: Part, properties: dict[str, Any], variables: dict[str, str]) -> list[Result]:
         properties = {**self.session.properties, **properties}

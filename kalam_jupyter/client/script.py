@@ -1,4 +1,7 @@
-"""Cuts a ksqlDB script into the requests that carry it: a query goes alone, the rest goes together."""
+"""Cuts a ksqlDB script into the requests that carry it: a query goes alone, the rest goes together.
+
+RUN SCRIPT is no request: as in ksqlDB's CLI, the client reads the file.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from itertools import groupby
 _WORD = re.compile(r"[A-Za-z]+")
 _QUERIES = frozenset({"SELECT", "PRINT"})
 _TEXT = r"'((?:[^']|'')*)'"
+_RUN_SCRIPT = re.compile(rf"RUN\s+SCRIPT\s+{_TEXT}\s*;?\s*\Z", re.IGNORECASE)
 _SETTINGS = {
     "set": re.compile(rf"SET\s+{_TEXT}\s*=\s*{_TEXT}\s*;?\s*\Z", re.IGNORECASE),
     "unset": re.compile(rf"UNSET\s+{_TEXT}\s*;?\s*\Z", re.IGNORECASE),
@@ -40,6 +44,12 @@ class Statement:
         return word is not None and word.group().upper() in _QUERIES
 
     @property
+    def script(self) -> str | None:
+        """The path of RUN SCRIPT; None for other statements."""
+        found = _RUN_SCRIPT.match(self.text)
+        return None if found is None else found.group(1).replace("''", "'")
+
+    @property
     def setting(self) -> tuple[str, str, str | None] | None:
         """(``set``, name, value) and the like for SET, UNSET, DEFINE and UNDEFINE; else None."""
         for kind, pattern in _SETTINGS.items():
@@ -60,15 +70,18 @@ class Part:
         that positions in error messages are positions in the script.
     statements : tuple of Statement
     is_query : bool
+    script : str or None
+        The path of a RUN SCRIPT, which is a part of its own.
     """
 
     text: str
     statements: tuple[Statement, ...]
     is_query: bool
+    script: str | None = None
 
 
 def split_script(text: str) -> list[Part]:
-    """Cut `text` into parts: each query alone, the statements between two queries together.
+    """Cut `text` into parts: each query and RUN SCRIPT alone, the statements between them together.
 
     Raises
     ------
@@ -76,20 +89,20 @@ def split_script(text: str) -> list[Part]:
         If a quote or a comment is not closed.
     """
     parts: list[Part] = []
-    for is_query, group in groupby(_statements(text), key=lambda s: s.is_query):
+    for alone, group in groupby(_statements(text), key=lambda s: s.is_query or s.script is not None):
         run = list(group)
-        requests = [[s] for s in run] if is_query else [run]
-        parts += [_part(text, some, is_query) for some in requests]
+        requests = [[s] for s in run] if alone else [run]
+        parts += [_part(text, some) for some in requests]
     return parts
 
 
-def _part(text: str, statements: list[Statement], is_query: bool) -> Part:
+def _part(text: str, statements: list[Statement]) -> Part:
     start, last = statements[0].start, statements[-1]
     before = text[:start]
     line_start = before.rfind("\n") + 1
     padding = "\n" * before.count("\n") + " " * (start - line_start)
     body = text[start : last.start] + last.text
-    return Part(padding + body, tuple(statements), is_query)
+    return Part(padding + body, tuple(statements), last.is_query, last.script)
 
 
 def _statements(text: str) -> Iterator[Statement]:
