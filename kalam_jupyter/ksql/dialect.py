@@ -6,6 +6,7 @@ import functools
 import itertools
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -166,6 +167,14 @@ class Ksql:
             return handler(run, tree, parsed.text)
         except KsqlError as error:
             raise about_statement(error, parsed.shown_text) from error.__cause__
+
+    def let_others_run(self, seconds: float) -> None:
+        """Give way to other threads' statements; for the thread that executes some."""
+        self._lock.release()
+        try:
+            time.sleep(seconds)
+        finally:
+            self._lock.acquire()
 
     def command_statuses(self) -> dict[str, Entity]:
         """Return the status of each command by its id, as ``GET /status`` lists them."""

@@ -385,7 +385,8 @@ class StatementParser(QueryParser):
         at = self.token.location
         topic = self._name_or_string("topic")
         properties = self._with()
-        self._check(properties, "assert topic")
+        if {"PARTITIONS", "REPLICAS"}.issuperset(properties.names):  # others are a failed assertion
+            self._check(properties, "assert topic")
         return ast.AssertTopic(topic, properties, self._timeout(), exists, location=start, name_location=at)
 
     def _assert_schema(self, start: Location, exists: bool) -> Statement:

@@ -40,4 +40,5 @@ HANDLERS: dict[type[ast.Statement], Handler] = {
     ast.Explain: show.explain,
     ast.AssertTopic: asserts.assert_topic,
     ast.AssertSchema: asserts.assert_schema,
+    ast.AssertSchema: asserts.assert_schema,
 }

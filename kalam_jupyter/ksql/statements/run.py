@@ -169,6 +169,11 @@ class Run:
         self.ksql.engine.transact(transaction)
         self.ksql.next_sequence = self.sequence
 
+    def wait(self, seconds: float) -> None:
+        """Let other statements run for a while."""
+        self.ksql.let_others_run(seconds)
+        self.sequence = self.ksql.next_sequence
+
     def override(self, name: str, value: Any) -> None:
         """SET: override a property for the rest of the session."""
         self.session.properties[canonical(name)] = value
