@@ -36,6 +36,7 @@ from kalam_server.ksql_handlers.query import CloseQueryHandler, QueryHandler, Qu
 from kalam_server.ksql_handlers.schema_registry import SchemaRegistryHandler
 from kalam_server.ksql_handlers.statements import KsqlHandler
 from kalam_server.ksql_handlers.ws_query import QuerySocket
+from kalam_server.openapi import OpenApiHandler
 from kalam_server.route import Entry
 
 KSQL_ROUTES = [
@@ -81,4 +82,5 @@ KALAM_ROUTES = [
     Entry(r"/api/v1/files/([^/]+)/([^/]+)/([^/]+)/([^/]+)", FileHandler),
     Entry(r"/v1/exports/([^/]+)/([^/]+)", ExportHandler),
     Entry(r"/v1/ws", LiveSocket),
+    Entry(r"/v1/openapi\.json", OpenApiHandler),
 ]

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 ROLES = ("service", "dba", "system")
 
 
+def is_unsigned(value: Any) -> bool:
+    """Whether a JSON value is an offset, a partition or a count."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
 class TopicRoute(KalamRoute):
     """A topic route: bearer only, role service and up."""
 
@@ -56,9 +61,9 @@ class TopicRoute(KalamRoute):
         value = body.get(name, default)
         if value is None:
             raise FrameworkError(f"Json deserialize error: missing field `{name}`")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not is_unsigned(value):
             raise FrameworkError(f"Json deserialize error: `{name}` must be an unsigned number")
-        return value
+        return int(value)
 
 
 class ConsumeHandler(TopicRoute):
@@ -79,6 +84,7 @@ class ConsumeHandler(TopicRoute):
         def take(node: Node) -> Consumed:
             from kalam_jupyter.kalam.errors import StatementError
 
+            _check_partition(node, topic, partition)
             try:
                 return node.kalam.topics.consume(topic, group, start=start, limit=limit, partition=partition)
             except StatementError as error:
@@ -149,6 +155,7 @@ class AckHandler(TopicRoute):
         def commit(node: Node) -> int:
             from kalam_jupyter.kalam.errors import StatementError
 
+            _check_partition(node, topic, partition)
             try:
                 return node.kalam.topics.acknowledge(topic, group, partition, offset)
             except StatementError as error:
@@ -156,6 +163,18 @@ class AckHandler(TopicRoute):
 
         acknowledged = await self.context.service.run(commit)
         self.send_json({"success": True, "acknowledged_offset": acknowledged})
+
+
+def _check_partition(node: Node, name: str, partition: int) -> None:
+    from kalam_jupyter.kalam import KalamError
+    from kalam_jupyter.kalam.errors import StatementError
+
+    try:
+        count = node.kalam.topics.topic(name).partitions
+    except StatementError as error:
+        raise _topic_error(error) from error
+    if partition >= count:
+        raise KalamError("NOT_FOUND", f"Topic '{name}' has no partition {partition}", 404)
 
 
 def _topic_error(error: StatementError) -> KalamError:
@@ -187,11 +206,7 @@ def _start(value: Any) -> str | int:
         return value.lower()
     if isinstance(value, dict) and len(value) == 1:
         ((name, offset),) = value.items()
-        if (
-            name.lower() == "offset"
-            and isinstance(offset, int)
-            and not isinstance(offset, bool)
-            and offset >= 0
-        ):
+        if name.lower() == "offset" and is_unsigned(offset):
+            assert isinstance(offset, int)
             return offset
     raise FrameworkError('Json deserialize error: `start` must be "Latest", "Earliest" or {"Offset": n}')

@@ -11,6 +11,7 @@ import orjson
 from tornado import web
 from tornado.iostream import StreamClosedError
 
+from kalam_server.context import Context
 from kalam_server.ksql_handlers.base import SERVER_ERROR, KsqlRoute
 from kalam_server.negotiate import DELIMITED, JSON
 
@@ -36,12 +37,16 @@ class InsertsStreamHandler(KsqlRoute):
     favourite = DELIMITED
     media_type: str | None
 
-    async def begin(self) -> None:
-        """Take any amount of rows."""
+    def initialize(self, context: Context) -> None:
+        """Take the mount's context. A body may also come with a method that is none of ours."""
+        super().initialize(context)
         self._buffer = bytearray()
         self._target: InsertTarget | None = None
         self._sequence = 0
-        self._ended = False
+        self._ended = self.request.method != "POST"
+
+    async def begin(self) -> None:
+        """Take any amount of rows."""
         connection: Any = self.request.connection
         connection.set_max_body_size(2**63 - 1)
         await super().begin()
