@@ -273,6 +273,43 @@ class Connection:
         replay.start()
         return replay
 
+    def send(self, name: str, table: pa.Table) -> int:
+        """Append Arrow rows to a ksqlDB source that is there; return how many.
+
+        Raises
+        ------
+        ClientError
+        """
+        return self._transport.stream_table(name, table, None, None)
+
+    def table_frame(self, frame: pd.DataFrame | pa.Table, name: str, *, key: str | None = None) -> int:
+        """Write the rows of a frame into a table; a row replaces the one with the same key.
+
+        Parameters
+        ----------
+        frame : DataFrame or pyarrow.Table
+        name : str
+            ``namespace.table`` of KalamDB, else a ksqlDB table. It is made when it is not there: in KalamDB a
+            SHARED table (and its namespace), in ksqlDB one with a topic of its name.
+        key : str, optional
+            Its key column; needed when the table is made here.
+
+        Returns
+        -------
+        int
+            Rows written.
+
+        Raises
+        ------
+        ClientError
+            If the frame does not fit the table, lacks the key or holds types that SQL has not. Rows go to
+            KalamDB in transactions of 500: those before the failing one are kept.
+        """
+        from kalam_jupyter.client.replay import to_table
+        from kalam_jupyter.client.table_frame import write_table
+
+        return write_table(self, to_table(frame), name, key)
+
     def close(self) -> None:
         """End open streams and let go of the engine or the server."""
         for stream in self.streams:

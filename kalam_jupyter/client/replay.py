@@ -45,7 +45,7 @@ class Replay:
     ) -> None:
         if rate is not None and not rate > 0:
             raise ClientError(f"rate must be a positive number of rows a second, not {rate!r}")
-        table = _to_table(frame)
+        table = to_table(frame)
         for column in (key, timestamp):
             if column is not None and column not in table.column_names:
                 known = ", ".join(table.column_names)
@@ -115,7 +115,14 @@ class Replay:
             self._done.set()
 
 
-def _to_table(frame: pd.DataFrame | pa.Table) -> pa.Table:
+def to_table(frame: pd.DataFrame | pa.Table) -> pa.Table:
+    """Return a frame as Arrow.
+
+    Raises
+    ------
+    ClientError
+        If it holds values that have no SQL type.
+    """
     if isinstance(frame, pa.Table):
         return frame
     try:

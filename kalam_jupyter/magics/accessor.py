@@ -1,4 +1,4 @@
-"""``df.kalam``: from a DataFrame to a stream."""
+"""``df.kalam``: from a DataFrame to a stream or a table."""
 
 from __future__ import annotations
 
@@ -54,6 +54,31 @@ class KalamAccessor:
         """
         target = connection or connections.current
         return target.stream_frame(self._frame, name, key=key, timestamp=timestamp, rate=rate)
+
+    def to_table(self, name: str, *, key: str | None = None, connection: Connection | None = None) -> int:
+        """Write the rows into a table; a row replaces the one with the same key.
+
+        Parameters
+        ----------
+        name : str
+            ``namespace.table`` of KalamDB, else a ksqlDB table; made when it is not there.
+        key : str, optional
+            Its key column; needed when the table is made here.
+        connection : Connection, optional
+            The notebook's current one by default.
+
+        Returns
+        -------
+        int
+            Rows written.
+
+        Raises
+        ------
+        ClientError
+            If the frame does not fit the table, or lacks the key.
+        """
+        target = connection or connections.current
+        return target.table_frame(self._frame, name, key=key)
 
 
 def register() -> None:

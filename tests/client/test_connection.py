@@ -4,7 +4,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kalam_jupyter.client import DELETE, INSERT, UPDATE, ClientError
+from kalam_jupyter.client import DELETE, INSERT, UPDATE, ClientError, Connection
+from kalam_jupyter.client.inprocess import InProcessTransport
+from kalam_jupyter.node import Node
+from tests.server.running import CONFIG
 
 ORDERS = (
     "CREATE STREAM ORDERS (ID INT KEY, ITEM STRING, PRICE DOUBLE) "
@@ -304,3 +307,36 @@ class TestFrames:
         connection.ksql("SELECT * FROM PER_ORIGIN;")
         (result,) = connection.kalam("SELECT origin, n FROM ksql.per_origin ORDER BY origin")
         assert result.table.to_pylist() == [{"origin": "EWR", "n": 1}, {"origin": "JFK", "n": 2}]
+
+
+class TestTables:
+    FRAME = pd.DataFrame({"id": [1, 2, 2], "name": ["tea", "milk", "o'at"], "price": [2.5, None, 1.0]})
+
+    def test_rows_of_a_frame_replace_rows_of_the_same_key_in_kalam(self, connection):
+        assert connection.table_frame(self.FRAME, "shop.items", key="id") == 2
+        connection.table_frame(pd.DataFrame({"id": [1], "name": ["mate"], "price": [9.0]}), "shop.items")
+        rows = sorted(connection.table("shop.items").to_pylist(), key=lambda r: r["id"])
+        assert rows == [
+            {"id": 1, "name": "mate", "price": 9.0},
+            {"id": 2, "name": "o'at", "price": 1.0},
+        ]
+
+    def test_many_rows_go_in_several_requests(self, connection):
+        table = pa.table({"id": pa.array(range(1200), pa.int64())})
+        assert connection.table_frame(table, "shop.many", key="id") == 1200
+        (counted,) = connection.kalam("SELECT COUNT(*) AS n FROM shop.many")
+        assert counted.table.to_pylist() == [{"n": 1200}]
+
+    def test_what_does_not_fit_a_table_is_refused(self, connection):
+        for name, key in (("shop.x", None), ("shop.x", "nope"), ("x", None), ("shop.x", "price")):
+            with pytest.raises(ClientError):
+                connection.table_frame(self.FRAME, name, key=key)
+        assert connection.kalam("SELECT * FROM system.tables WHERE table_name = 'x'")[0].row_count == 0
+
+
+def test_a_frame_becomes_a_ksql_table():
+    with Node.open(kalam=CONFIG) as node, Connection(InProcessTransport(node)) as connection:
+        assert connection.table_frame(TestTables.FRAME, "items", key="id") == 3
+        connection.ksql("CREATE TABLE COPY AS SELECT * FROM ITEMS;")
+        rows = connection.table("COPY").to_pylist()
+        assert {r["ID"]: r["NAME"] for r in rows} == {1: "tea", 2: "o'at"}

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kalam_jupyter.client.literals import literal
 from kalam_jupyter.magics.errors import SqlError
-from kalam_jupyter.magics.parameters import bind, literal
+from kalam_jupyter.magics.parameters import bind
 
 
 @pytest.mark.parametrize(
