@@ -36,7 +36,8 @@ docs: $(INSTALLED)  ## regenerate the pages made from code
 
 $(INSTALLED): pyproject.toml server_ext/jupyter-config/kalam_server.json
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
 clean:
