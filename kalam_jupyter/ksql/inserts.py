@@ -54,7 +54,7 @@ def folded(name: str) -> str:
     ValueError
         If it is neither a plain nor a quoted identifier.
     """
-    for quote in "`\"":
+    for quote in '`"':
         if len(name) > 1 and name[0] == name[-1] == quote:
             return name[1:-1].replace(quote * 2, quote)
     if not _NAME.fullmatch(name):
@@ -264,9 +264,7 @@ def _quoted(name: str) -> str:
     return "`" + column_name(name).replace("`", "``") + "`"
 
 
-def append_table(
-    ksql: Ksql, source: Source, table: pa.Table, timestamp: str | None, *, now_ms: int
-) -> int:
+def append_table(ksql: Ksql, source: Source, table: pa.Table, timestamp: str | None, *, now_ms: int) -> int:
     """Append the rows of an Arrow table to a source, without making Python rows.
 
     Parameters
