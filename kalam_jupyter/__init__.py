@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kalam_jupyter.client import Connection, connect
+    from kalam_jupyter.client import Connection, Replay, connect
     from kalam_jupyter.ksql.functions.python import udaf, udf, udtf
 
 __version__ = "0.1.0"
@@ -19,6 +19,7 @@ __all__ = [
     "Connection",
     "connect",
     "frame",
+    "generate",
     "load_ipython_extension",
     "udaf",
     "udf",
@@ -38,6 +39,54 @@ def frame(name: str) -> pd.DataFrame:
     from kalam_jupyter.magics.connections import connections
 
     return connections.current.frame(name)
+
+
+def generate(
+    name: str,
+    rows: int = 1_000,
+    *,
+    seed: int = 0,
+    rate: float | None = None,
+    stream: str | None = None,
+    connection: Connection | None = None,
+) -> pd.DataFrame | Replay:
+    """Return seeded example rows as a DataFrame, or send them to a ksqlDB stream.
+
+    Parameters
+    ----------
+    name : {"orders", "pageviews", "users", "sensors", "ratings"}
+    rows : int
+    seed : int
+        The same seed gives the same rows.
+    rate : float, optional
+        Rows a second: they are sent to `stream` in the background, with their event times.
+    stream : str, optional
+        Stream to send them to, at once without a `rate`; with a `rate` it is `name` by default.
+    connection : Connection, optional
+        The notebook's current one by default.
+
+    Returns
+    -------
+    DataFrame, or Replay when they are sent
+
+    Raises
+    ------
+    ValueError
+        For an unknown generator.
+    ClientError
+        If the rows do not fit a stream that is there.
+    """
+    from kalam_jupyter.generators import GENERATORS, make_frame
+
+    made = make_frame(name, rows, seed)
+    if rate is None and stream is None:
+        return made
+    if connection is None:
+        from kalam_jupyter.magics.connections import connections
+
+        connection = connections.current
+    key = GENERATORS[name][1]
+    return connection.stream_frame(made, stream or name, key=key, timestamp="at", rate=rate)
 
 
 def load_ipython_extension(shell: Any) -> None:
