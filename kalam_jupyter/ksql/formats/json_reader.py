@@ -115,7 +115,7 @@ def _struct(
     spelled = {f"f{i}": c.name for i, c in enumerate(columns)}
     if names is None:
         # Every column must be there under its own name: then no other spelling counts, nor do strangers.
-        return msgspec.defstruct("Record", fields, rename=spelled)
+        return msgspec.defstruct("Record", fields, rename=spelled, gc=False)
     # Columns may be missing, so no name may pass unnoticed: it could be another spelling.
     fields = [(*field, None) for field in fields]
     for name, i in names.items():
@@ -124,7 +124,7 @@ def _struct(
             fields.append((f"f{len(fields)}", msgspec.Raw, None))
         else:
             spelled[f"f{i}"] = name
-    return msgspec.defstruct("Record", fields, rename=spelled, forbid_unknown_fields=True)
+    return msgspec.defstruct("Record", fields, rename=spelled, forbid_unknown_fields=True, gc=False)
 
 
 class RowReader:

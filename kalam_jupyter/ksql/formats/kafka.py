@@ -41,11 +41,13 @@ def _read_text(data: bytes) -> str:
         return data.decode("utf-8", "replace")
 
 
+#: Types whose values all have one size
+_LAYOUTS = {"INTEGER": ">i", "BIGINT": ">q", "DOUBLE": ">d"}
 #: type name -> (write, read)
 _TYPES: dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
-    "INTEGER": _fixed("Integer", ">i"),
-    "BIGINT": _fixed("Long", ">q"),
-    "DOUBLE": _fixed("Double", ">d"),
+    "INTEGER": _fixed("Integer", _LAYOUTS["INTEGER"]),
+    "BIGINT": _fixed("Long", _LAYOUTS["BIGINT"]),
+    "DOUBLE": _fixed("Double", _LAYOUTS["DOUBLE"]),
     "STRING": (lambda v: v.encode("utf-8", "replace"), _read_text),
     "BYTES": (bytes, bytes),
 }
@@ -76,12 +78,25 @@ class KafkaFormat:
     def deserializer(self, side: Side) -> Deserializer:
         if not side.columns:
             return lambda data: ([None] * len(data), [])
-        _, read = _TYPES[base_name(side.columns[0].type)]
+        name = base_name(side.columns[0].type)
+        _, read = _TYPES[name]
 
         def read_row(data: bytes) -> Row:
             return (read(data),)
 
-        return each(read_row)
+        one_by_one = each(read_row)
+        layout = _LAYOUTS.get(name)
+        if layout is None:
+            return one_by_one
+        size = struct.calcsize(layout)
+
+        def deserialize(data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+            if None not in data and set(map(len, data)) == {size}:  # type: ignore[arg-type]
+                joined = b"".join(data)  # type: ignore[arg-type]
+                return list(struct.iter_unpack(layout, joined)), []
+            return one_by_one(data)
+
+        return deserialize
 
     def lossless(self, side: Side) -> bool:
         """A value whose one column is null is written as a null value."""

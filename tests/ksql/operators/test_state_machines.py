@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from kalam_jupyter.engine.types import INTEGER, STRING, Column
+from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry, Operand
 from kalam_jupyter.ksql.operators.aggregate import AggregateCall, Aggregator, TableAggregate
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.joins import LEFT, RIGHT, JoinShape, StreamStreamJoin
 from kalam_jupyter.ksql.operators.record import Record
+from kalam_jupyter.ksql.operators.running import GroupStates
 from kalam_jupyter.ksql.operators.tables import TableFilter
-from kalam_jupyter.ksql.operators.windows import SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
 
 SUM = AggregateCall(
     arguments=lambda row: (row[0],),
@@ -29,14 +32,20 @@ def shown(records: list[Record]) -> list[Any]:
     return [(r.row[0] if r.row is not None else None, r.ts, r.window) for r in records]
 
 
+def summed(size: int, advance: int, grace: int) -> TimeWindowAggregate:
+    function = FunctionRegistry.builtin().aggregate("SUM", [Operand(INTEGER, "v")], {}, EvaluationContext())
+    states = GroupStates([function], [lambda row: (row[0],)])
+    return TimeWindowAggregate(states, [Column("K", STRING, key=True)], size, advance, grace)
+
+
 def test_tumbling_window_rows_carry_the_largest_timestamp_of_their_key_and_window() -> None:
-    windows = TimeWindowAggregate(Aggregator([SUM]), 10, 10, 86_400_000)
+    windows = summed(10, 10, 86_400_000)
     out = windows.process([counted(3), counted(12), counted(4)])
     assert shown(out) == [(1, 3, (0, 10)), (1, 12, (10, 20)), (2, 4, (0, 10))]
 
 
 def test_a_record_later_than_grace_is_dropped() -> None:
-    windows = TimeWindowAggregate(Aggregator([SUM]), 10, 10, 5)
+    windows = summed(10, 10, 5)
     assert shown(windows.process([counted(3), counted(14), counted(4), counted(15), counted(5)])) == [
         (1, 3, (0, 10)),
         (1, 14, (10, 20)),
@@ -46,12 +55,12 @@ def test_a_record_later_than_grace_is_dropped() -> None:
 
 
 def test_hopping_windows_come_out_by_start() -> None:
-    windows = TimeWindowAggregate(Aggregator([SUM]), 10, 5, 100)
+    windows = summed(10, 5, 100)
     assert shown(windows.process([counted(12)])) == [(1, 12, (5, 15)), (1, 12, (10, 20))]
 
 
 def test_emit_final_loses_what_the_store_purged_before_it_closed() -> None:
-    windows = TimeWindowAggregate(Aggregator([SUM]), 2, 2, 1, emit_final=True)
+    windows = FinalWindowAggregate(Aggregator([SUM]), 2, 2, 1)
     assert shown(windows.process([counted(t) for t in (0, 1, 2, 5)])) == [(1, 2, (2, 4))]
 
 
