@@ -1,5 +1,10 @@
 """Live widgets: they keep changing after their cell has returned, and leave a snapshot in the file."""
 
-from kalam_jupyter.widgets.live_table import LiveTable, live_tables
+from kalam_jupyter.widgets.live_chart import LiveChart
+from kalam_jupyter.widgets.live_table import LiveTable
+from kalam_jupyter.widgets.live_widget import live_widgets
 
-__all__ = ["LiveTable", "live_tables"]
+#: The name the magics know.
+live_tables = live_widgets
+
+__all__ = ["LiveChart", "LiveTable", "live_tables", "live_widgets"]

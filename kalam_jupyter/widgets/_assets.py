@@ -14,10 +14,10 @@ def _read(name: str) -> str:
 
 
 def esm(view: str) -> str:
-    """Return the module `view`.js with the Arrow decoder in front of it."""
-    return _read("flechette.js") + _PADDING.sub("", _read(f"{view}.js"))
+    """Return the module `view`.js with the Arrow decoder and what all views share in front of it."""
+    return _read("flechette.js") + _PADDING.sub("", _read("live.js") + _read(f"{view}.js"))
 
 
 def css(view: str) -> str:
-    """Return the style sheet `view`.css."""
-    return _read(f"{view}.css")
+    """Return the style sheet `view`.css, with what all views share in front of it."""
+    return _read("live.css") + _read(f"{view}.css")

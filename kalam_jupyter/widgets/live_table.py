@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
-import uuid
-import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import anywidget
-import pyarrow as pa
 import traitlets as t
-from IPython.display import DisplayHandle, display
 
 from kalam_jupyter.widgets import _assets, snapshot
-from kalam_jupyter.widgets.buffer import Frame, make_buffer
-from kalam_jupyter.widgets.pacer import Pacer, Stats
+from kalam_jupyter.widgets.live_widget import LiveWidget
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from kalam_jupyter.client.stream import Stream
 
-#: Seconds between two snapshots of a table that keeps changing. With a front end that shows it live
-#: they can be rare: JupyterLab makes the whole view again for each.
-SNAPSHOT_EVERY_S = 5.0
-SNAPSHOT_EVERY_WATCHED_S = 30.0
-#: The first one comes early: a cell that ends soon should not be saved empty.
-SNAPSHOT_FIRST_S = 0.5
 
-_tables: weakref.WeakSet[LiveTable] = weakref.WeakSet()
-
-
-def live_tables() -> list[LiveTable]:
-    """Return the live tables that still run, oldest first."""
-    return sorted((table for table in _tables if not table.ended), key=lambda table: table.started)
-
-
-class LiveTable(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not followed
+class LiveTable(LiveWidget):
     """The rows of a stream, shown live.
 
     A stream with a key shows the latest version of each row; one without shows its last rows.
@@ -68,14 +44,7 @@ class LiveTable(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not
     _esm: ClassVar[str] = _assets.esm("live_table")
     _css: ClassVar[str] = _assets.css("live_table")
 
-    uid = t.Unicode().tag(sync=True)
-    title = t.Unicode().tag(sync=True)
-    columns = t.List(t.Dict()).tag(sync=True)
-    max_rows = t.Int(5_000).tag(sync=True)
-    height = t.Int(320).tag(sync=True)
     sort = t.List(t.Unicode(), allow_none=True, default_value=None).tag(sync=True)
-    status = t.Unicode("running").tag(sync=True)
-    error = t.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -87,206 +56,12 @@ class LiveTable(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not
     ) -> None:
         if sort is not None and sort[0] not in stream.schema.names:
             raise ValueError(f"no column '{sort[0]}' to sort by; there are {', '.join(stream.schema.names)}")
-        super().__init__(
-            uid=uuid.uuid4().hex,
-            title=stream.sql,
-            columns=[
-                {"name": f.name, "type": _type_text(f.type), "key": f.name in stream.key}
-                for f in stream.schema
-            ],
-            max_rows=max_rows,
-            height=height,
-            sort=None if sort is None else list(sort),
-        )
-        self.stream = stream
-        self.started = time.monotonic()
-        self._buffer = make_buffer(stream.schema, stream.key, max_rows)
-        self._progress = threading.Condition()
-        self._handle: DisplayHandle | None = None
-        self._shown_at, self._shown_rows = self.started + SNAPSHOT_FIRST_S - SNAPSHOT_EVERY_S, 0
-        self._pacer = Pacer(stream, self._buffer, _Browser(self))
-        self.on_msg(self._on_message)
-        _tables.add(self)
-        self._pacer.start()
-
-    # ---- what people call
-
-    @property
-    def stats(self) -> Stats:
-        """Rows so far, rows a second, and how many changes were conflated."""
-        return self._pacer.stats
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream is over."""
-        return self.status in ("stopped", "finished", "failed")
-
-    def pause(self) -> None:
-        """Freeze what is shown; the query goes on and is counted."""
-        if self.status == "running":
-            self._pacer.pause()
-            self.status = "paused"
-            self.update_snapshot()
-
-    def resume(self) -> None:
-        """Show what goes on again."""
-        if self.status == "paused":
-            self.status = "running"
-            self._pacer.resume()
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """End the query and wait until it is over, `timeout` seconds at most."""
-        self._pacer.stop()
-        self._pacer.join(timeout)
-
-    def wait(self, rows: int | None = None, timeout: float | None = None) -> bool:
-        """Wait until `rows` changes have come, or for the end of the stream.
-
-        Returns
-        -------
-        bool
-            False when `timeout` seconds were not enough, or it ended with fewer rows.
-        """
-
-        def enough() -> bool:
-            return rows is not None and self._buffer.rows_in >= rows
-
-        with self._progress:
-            self._progress.wait_for(lambda: self.ended or enough(), timeout)
-        return enough() or (rows is None and self.ended)
-
-    def table(self) -> pa.Table:
-        """Return the retained rows as an Arrow table."""
-        return self._buffer.table()
-
-    def frame(self) -> pd.DataFrame:
-        """Return the retained rows as a DataFrame with Arrow-backed columns."""
-        from kalam_jupyter.client.result import to_frame
-
-        return to_frame(self.table())
-
-    # ---- display
-
-    def show(self) -> None:
-        """Display the table in the cell that runs now."""
-        self._handle = display(self, display_id=True)
-
-    def _ipython_display_(self) -> None:
-        data, metadata = self._bundle()
-        self._handle = DisplayHandle()
-        self._handle.display(data, metadata=metadata, raw=True)
-
-    def update_snapshot(self) -> None:
-        """Put the rows of this moment into the saved form of the output."""
-        self._shown_at, self._shown_rows = time.monotonic(), self._buffer.rows_in
-        if self._handle is not None:
-            data, metadata = self._bundle()
-            self._handle.update(data, metadata=metadata, raw=True)
-
-    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle = self._repr_mimebundle_() or {}
-        # anywidget gives (data, metadata), ipywidgets only data.
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, **self._snapshot()}, metadata
+        order = None if sort is None else list(sort)
+        super().__init__(stream, max_rows=max_rows, height=height, sort=order)
 
     def _snapshot(self) -> dict[str, str]:
-        table = self.table()
-        if self.sort:
-            name, direction = self.sort
-            table = table.sort_by([(name, f"{direction}ending")]).slice(0, snapshot.SNAPSHOT_ROWS)
-        else:
-            table = table.slice(max(0, table.num_rows - snapshot.SNAPSHOT_ROWS))
-        state = f"{self.status}: {self.error}" if self.error else self.status
-        return snapshot.render(table, f"{state} · {self._buffer.rows_in:,} rows in")
-
-    # ---- messages from the browser; any thread may bring them
-
-    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        match content:
-            case {"type": "ack", "seq": int(seq)}:
-                self._pacer.acknowledge(seq)
-            case {"type": "resync"}:
-                self._pacer.resync()
-            case {"type": "visible", "value": bool(visible)}:
-                self._pacer.set_visible(visible)
-            case {"type": "command", "name": ("pause" | "resume") as name}:
-                getattr(self, name)()
-            case {"type": "command", "name": "stop"}:
-                self._pacer.stop()
-
-
-class _Browser:
-    """The pacer's way to the front ends of one table."""
-
-    def __init__(self, table: LiveTable) -> None:
-        self._table = table
-
-    def send_frame(self, seq: int, frame: Frame, stats: Stats) -> None:
-        message = {
-            "type": "frame",
-            "seq": seq,
-            "reset": frame.reset,
-            "deletes": frame.deletes,
-            "stats": vars(stats),
-        }
-        self._table.send(message, buffers=[_ipc(frame.table)])
-
-    def send_stats(self, stats: Stats) -> None:
-        self._table.send({"type": "stats", "stats": vars(stats)})
-
-    def drained(self) -> None:
-        table = self._table
-        with table._progress:
-            table._progress.notify_all()
-        is_new = table._buffer.rows_in != table._shown_rows
-        every = SNAPSHOT_EVERY_WATCHED_S if table._pacer.watched else SNAPSHOT_EVERY_S
-        if is_new and table.status == "running" and time.monotonic() - table._shown_at >= every:
-            table.update_snapshot()
-
-    def ended(self, status: str, error: str) -> None:
-        table = self._table
-        table.error = error
-        table.status = status
-        table.update_snapshot()
-        with table._progress:
-            table._progress.notify_all()
-
-
-def _ipc(table: pa.Table) -> memoryview:
-    """Encode a table as one Arrow IPC stream of one batch."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return memoryview(sink.getvalue())
-
-
-_TYPE_TEXT = {
-    pa.int16(): "SMALLINT",
-    pa.int32(): "INT",
-    pa.int64(): "BIGINT",
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-    pa.bool_(): "BOOLEAN",
-    pa.string(): "STRING",
-    pa.binary(): "BYTES",
-    pa.date32(): "DATE",
-}
-
-
-def _type_text(type_: pa.DataType) -> str:
-    """Name an Arrow type as SQL does."""
-    if type_ in _TYPE_TEXT:
-        return _TYPE_TEXT[type_]
-    if pa.types.is_timestamp(type_):
-        return "TIMESTAMP"
-    if pa.types.is_time(type_):
-        return "TIME"
-    if pa.types.is_decimal(type_):
-        return f"DECIMAL({type_.precision}, {type_.scale})"
-    if pa.types.is_map(type_):
-        return f"MAP<{_type_text(type_.key_type)}, {_type_text(type_.item_type)}>"
-    if pa.types.is_struct(type_):
-        return "STRUCT<" + ", ".join(f"{f.name} {_type_text(f.type)}" for f in type_) + ">"
-    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
-        return f"ARRAY<{_type_text(type_.value_type)}>"
-    return str(type_).upper()
+        if not self.sort:
+            return super()._snapshot()
+        name, direction = self.sort
+        table = self.table().sort_by([(name, f"{direction}ending")])
+        return snapshot.render(table.slice(0, snapshot.SNAPSHOT_ROWS), self._caption)
