@@ -78,7 +78,11 @@ def _into_kalam(connection: Connection, table: pa.Table, name: str, key: str | N
     for word in (namespace, short, *table.column_names):
         if not _NAME.match(word):
             raise ClientError(f"'{word}' is no name for a namespace, table or column of KalamDB")
-    key = _existing_key(connection, namespace, short) or key
+    folded = [column.lower() for column in table.column_names]  # as KalamDB keeps names
+    if len(set(folded)) < len(folded):
+        raise ClientError("two columns of the frame have the same name but for case")
+    table = table.rename_columns(folded)
+    key = _existing_key(connection, namespace, short) or (key and key.lower())
     if key is None:
         raise ClientError(f"there is no table {name} yet: give the key of the one to make, key=..")
     if key not in table.column_names:

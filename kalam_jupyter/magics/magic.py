@@ -80,7 +80,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
                 for result in step_results:
                     if result.stream is not None and options.once:
                         result = _once(result, deadline)
-                    for value in self._values(result, step.target, options):
+                    for value in self._values(result, step.target, options, connection):
                         if shown is not None:
                             display(shown)
                         shown = value
@@ -90,8 +90,12 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             raise _sql_error(error, bound, connection, dialect) from None
         return shown
 
-    def _values(self, result: Result, target: str | None, options: Options) -> list[Any]:
+    def _values(
+        self, result: Result, target: str | None, options: Options, connection: Connection
+    ) -> list[Any]:
         """What to show of a result; with a target, the last of it goes to that name."""
+        if target is not None and "." in target:
+            return [_into_table(result, target, connection)]
         values = to_display(result, options)
         if result.stream is not None:
             self._remember(values[-1])
@@ -134,6 +138,19 @@ def _once(result: Result, deadline: Deadline) -> Result:
     return replace(
         result, kind="rows", stream=None, table=table, row_count=table.num_rows, key=result.stream.key
     )
+
+
+def _into_table(result: Result, target: str, connection: Connection) -> Note:
+    """Write rows into a KalamDB table, made with the result's key when it is missing."""
+    if result.stream is not None:
+        result.stream.close()
+        raise UsageError(f"A query that goes on cannot fill {target}: add --once")
+    if result.table is None:
+        raise UsageError(f"There is nothing to write into {target}: the statement gives no rows")
+    hidden = [c for c in ("_seq", "_deleted") if c in result.table.column_names]
+    key = result.key[0] if len(result.key) == 1 else None
+    written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
+    return Note(f"{target}: {written:,} rows")
 
 
 def _cell_id(shell: Any) -> str:

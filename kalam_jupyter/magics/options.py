@@ -38,7 +38,7 @@ class Options:
     connection : str or None
         Name of the connection, when not the current one.
     into : str or None
-        Python name for the result of the last statement.
+        Python name, or ``namespace.table``, for the result of the last statement.
     once : bool
         Read what a push or live query has now, instead of following it.
     timeout : float or None
@@ -78,8 +78,8 @@ def _seconds(text: str) -> float:
 
 
 def _place(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*", text):
-        raise ValueError("a Python name")
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
+        raise ValueError("a Python name, or a KalamDB table as namespace.table")
     return text
 
 
@@ -108,7 +108,7 @@ OPTIONS: dict[str, _Option] = {
     "--earliest": _Option("earliest", "read streams from the beginning", dialects=("ksql",)),
     "--namespace": _Option("namespace", "namespace of unqualified names", "NAME", dialects=("kalam",)),
     "--params": _Option("params", "Python list with the values of $1, $2, ..", "LIST", dialects=("kalam",)),
-    "--into": _Option("into", "put the last result into a Python variable", "NAME", _place),
+    "--into": _Option("into", "put the last result into a variable or table", "NAME", _place),
     "--once": _Option("once", "read what a push or live query has now, and end it"),
     "--timeout": _Option("timeout", "give statements and live tables that long", "SECONDS", _seconds),
     "--explain": _Option("explain", "show how the statements would run; run none"),

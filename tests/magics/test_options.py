@@ -45,7 +45,7 @@ def test_short_names():
         (
             "--into a-b",
             "ksql",
-            "--into takes a Python name, not 'a-b'",
+            "--into takes a Python name, or a KalamDB table as namespace.table, not 'a-b'",
         ),
         ("--as-user x", "ksql", "--as-user is an option of %%kalam, not of %%ksql"),
         ("--live=yes", "ksql", "--live takes no value"),

@@ -108,3 +108,17 @@ def test_live_queries_belong_to_the_connections_user(run):
     run(NOTES)
     with pytest.raises(UsageError, match="own user"):
         run("%kalam --as-user alice --live SELECT * FROM app.notes")
+
+
+def test_into_writes_rows_into_a_table_by_key(run):
+    run(ORDERS)
+    for _ in range(2):
+        assert repr(run("%ksql --into shop.revenue SELECT * FROM revenue;").value) == "shop.revenue: 2 rows"
+    assert run("%kalam SELECT n FROM shop.revenue WHERE item = 'tea'").value.n.tolist() == [2]
+
+
+def test_a_query_that_goes_on_fills_no_table(run):
+    run(ORDERS)
+    with pytest.raises(UsageError, match="add --once"):
+        run("%ksql --into shop.o SELECT * FROM orders EMIT CHANGES;")
+    assert connections.current.streams == []
