@@ -8,14 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.engine.types import Column, Decimal
+from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.analysed import analysed_query
 from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.lang.format import format_schema
 from kalam_jupyter.ksql.lang.properties import typed_properties
-from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.plan.fit import fitted
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.plan.upgrade import check_query_upgrade
 from kalam_jupyter.ksql.statements.ddl import (
@@ -165,7 +164,7 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
             "Incompatible data sink and query result. Data sink ("
             f"{s.target}) type is STREAM but select query result is TABLE."
         )
-    _check_insert(plan, sink)
+    plan = fitted(plan, sink)
     check_active_limit(run)
     sequence = run.next_sequence()
     query_id = _restored_id(run) or _query_id(s.properties, run) or f"INSERTQUERY_{sequence}"
@@ -197,27 +196,6 @@ def _query_id(properties: ast.Properties, run: Run) -> str | None:
     if name in run.state.queries:
         raise StatementError(f"Query ID '{name}' already exists.")
     return name
-
-
-def _check_insert(plan: QueryPlan, sink: Source) -> None:
-    result, target = plan.schema.columns, sink.schema.columns
-    fits = len(result) == len(target) and all(
-        r.name == t.name and r.key == t.key and _fits(r, t) for r, t in zip(result, target, strict=True)
-    )
-    if not fits:
-        raise StatementError(
-            "Incompatible schema between results and sink.\n"
-            f"Result schema is {format_schema(result)}\nSink schema is {format_schema(target)}"
-        )
-
-
-def _fits(result: Column, target: Column) -> bool:
-    if result.type == target.type:
-        return True
-    match result.type, target.type:
-        case Decimal(p, s), Decimal(tp, ts):
-            return s <= ts and p - s <= tp - ts
-    return False
 
 
 def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
