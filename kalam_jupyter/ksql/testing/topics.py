@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,14 +104,24 @@ def append(
             batch = Batch(
                 timestamps=[r.timestamp or 0 for r in part],
                 raw=(
-                    [serde.write_window(key.write(r.key), r.window) for r in part],
-                    [value.write(r.value) for r in part],
+                    [serde.write_window(_written(key, r.key, topic, "key"), r.window) for r in part],
+                    [_written(value, r.value, topic, "value") for r in part],
                 ),
                 headers=[serde.headers(r.headers) for r in part] if any(r.headers for r in part) else None,
             )
             if spread:
                 batch.partitions = partitions_of(batch, ksql.engine.topic(topic).partitions)
             ksql.engine.transact(partial(_append, topic=topic, batch=batch))
+
+
+def _written(codec: serde.Codec, value: Any, topic: str, side: str) -> bytes | None:
+    try:
+        return codec.write(value)
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, struct.error) as error:
+        # What the formats' libraries raise for values that do not fit the schema.
+        raise serde.InvalidCaseError(
+            f"{topic}: {show(value)} cannot be written as the topic's {side}: {error}"
+        ) from error
 
 
 def read(ksql: Ksql, name: str, *, exact: bool = True) -> Iterator[Output]:

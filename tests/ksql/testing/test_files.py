@@ -183,3 +183,21 @@ def test_arguments_that_do_not_go_together_are_refused(capsys: pytest.CaptureFix
     assert main(["test"]) == 1
     assert main(["test", "a.sql", "-s", "b.sql"]) == 1
     assert "a script stands alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_", ["AVRO", "PROTOBUF", "JSON_SR", "PROTOBUF_NOSR"])
+@pytest.mark.parametrize("value", [{"item": "tea", "price": "x"}, 7, {"item": ["tea"]}])
+def test_a_record_that_does_not_fit_its_format_fails_without_a_traceback(
+    test: Test, format_: str, value: Any
+) -> None:
+    test.write("s.sql", STATEMENTS.replace("'JSON'", f"'{format_}'"))
+    test.write("i.json", json.dumps({"inputs": [{"topic": "orders", "key": 1, "value": value}]}))
+    code, out, err = test.run()
+    assert (code, err) == (1, "")
+    assert out.startswith("FAIL")
+
+
+@pytest.mark.parametrize("format_", ["AVRO", "PROTOBUF", "JSON_SR", "PROTOBUF_NOSR"])
+def test_formats_with_schemas_are_written_and_read(test: Test, format_: str) -> None:
+    test.write("s.sql", STATEMENTS.replace("'JSON'", f"'{format_}'"))
+    assert test.run()[0] == 0
