@@ -7,3 +7,8 @@ pytest_plugins = ("pytest_jupyter.jupyter_server",)
 # A shared machine may be slow for one example: time is no property of ours.
 settings.register_profile("kalam", deadline=None, print_blob=True)
 settings.load_profile("kalam")
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Run the browser tests last: Playwright's event loop, once begun, is in the way of others'."""
+    items.sort(key=lambda item: "browser" in item.keywords)
