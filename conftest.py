@@ -11,4 +11,4 @@ settings.load_profile("kalam")
 
 def pytest_collection_modifyitems(items: list) -> None:
     """Run the browser tests last: Playwright's event loop, once begun, is in the way of others'."""
-    items.sort(key=lambda item: "browser" in item.keywords)
+    items.sort(key=lambda item: item.nodeid.startswith("tests/browser/"))
