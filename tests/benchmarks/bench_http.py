@@ -149,7 +149,7 @@ async def kalam(report: Report, port: int) -> None:
 
 
 async def fan_out(report: Report, port: int, http: Http) -> None:
-    """1,000 subscribers of one query; each INSERT is a message to every one."""
+    """Many subscribers of one query; each INSERT is a message to every one."""
     sockets: list[object] = []
     for first in range(0, SUBSCRIBERS, 50):
         names = [f"s{i}" for i in range(first, min(first + 50, SUBSCRIBERS))]
