@@ -113,6 +113,7 @@ PUBLIC = {
     ("POST", "/v1/api/auth/refresh"),
     ("POST", "/v1/api/auth/logout"),
     ("GET", "/v1/ws"),
+    ("GET", r"/v1/openapi\.json"),  # the description of the API: the same for everybody
 }
 
 
