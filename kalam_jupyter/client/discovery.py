@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from kalam_jupyter.client.connection import Connection
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.login import OWNER, Login
 
 _embedded_lock = threading.Lock()
 _embedded: dict[str | None, Any] = {}
@@ -39,7 +40,8 @@ def connect(
     token : str, optional
         Jupyter token, or KalamDB access token.
     user, password : str, optional
-        For a server that asks for them.
+        For a server that asks for them. On an embedded engine: the KalamDB user that statements and live
+        queries act as, its superuser ``root`` without them.
     dialect : {"ksql", "kalam"}, optional
         Which API a foreign server speaks; found out by asking it otherwise.
     namespace : str
@@ -54,10 +56,11 @@ def connect(
     """
     if target is None:
         return _find(token, user, password, dialect, namespace, config)
+    login = Login(user, password, token)
     if target in ("embedded", ":memory:"):
-        return embedded(namespace=namespace, **config)
+        return embedded(login=login, namespace=namespace, **config)
     if target.startswith("embedded:"):
-        return embedded(target.removeprefix("embedded:"), namespace=namespace, **config)
+        return embedded(target.removeprefix("embedded:"), login=login, namespace=namespace, **config)
     if urlsplit(target).scheme in ("http", "https"):
         return _remote(target, token, user, password, dialect, namespace)
     raise ClientError(
@@ -65,10 +68,17 @@ def connect(
     )
 
 
-def embedded(path: str | None = None, *, namespace: str = "default", **config: Any) -> Connection:
+def embedded(
+    path: str | None = None, *, login: Login = OWNER, namespace: str = "default", **config: Any
+) -> Connection:
     """Connect to the engine of this process at `path` (None: in memory), opening it at first use.
 
     All connections of one process to one path share one engine.
+
+    Raises
+    ------
+    ClientError
+        If the engine is held by a process without a server, or refuses the login.
     """
     from kalam_jupyter.client.inprocess import InProcessTransport
     from kalam_jupyter.engine.errors import EngineLockedError
@@ -83,8 +93,9 @@ def embedded(path: str | None = None, *, namespace: str = "default", **config: A
             except EngineLockedError as error:
                 if error.url is None:
                     raise ClientError(str(error), code="LOCKED") from error
-                return _remote(error.url, _token_of(error.url), None, None, None, namespace)
-    return Connection(InProcessTransport(shared), namespace=namespace)
+                token = login.token or (None if login.user else _token_of(error.url))
+                return _remote(error.url, token, login.user, login.password, None, namespace)
+    return Connection(InProcessTransport(shared, login), namespace=namespace)
 
 
 def _token_of(url: str) -> str | None:
@@ -116,7 +127,7 @@ def _find(
         return _remote(url, token, user, password, dialect, namespace)
     if found := _parent_server():
         return _remote(found[0], token or found[1], user, password, dialect, namespace)
-    return embedded(namespace=namespace, **config)
+    return embedded(login=Login(user, password, token), namespace=namespace, **config)
 
 
 def _parent_server() -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from kalam_jupyter.changes import INSERT, KIND_NAMES, Changes, from_result_rows
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.login import OWNER, Login
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
@@ -31,16 +32,21 @@ _WORKERS = 8
 
 
 class InProcessTransport:
-    """Runs statements on a `Node` of this process, as KalamDB's user ``root``.
+    """Runs statements on a `Node` of this process, as KalamDB's user ``root`` or as who logs in.
 
     Closing it leaves the node open: other connections may share it.
+
+    Raises
+    ------
+    ClientError
+        If the login is refused.
     """
 
-    def __init__(self, node: Node, *, user: str = "root") -> None:
+    def __init__(self, node: Node, login: Login = OWNER) -> None:
         self.node = node
         path = node.engine.path
         self.target = "embedded" if path is None else f"embedded:{path}"
-        self._session = node.kalam.session(user)
+        self._user = _translated(lambda: _user(node, login))
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="kalam-client")
 
     def ksql_statements(
@@ -73,14 +79,17 @@ class InProcessTransport:
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """See `Transport`."""
         kalam = self.node.kalam
-        results = self._run(lambda: kalam.execute(self._session, text, params=params, namespace=namespace))
+        results = self._run(
+            lambda: kalam.execute(kalam.session(self._user), text, params=params, namespace=namespace)
+        )
         return [_kalam_result(result) for result in results]
 
     def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
         """See `Transport`."""
 
         def start() -> Stream:
-            query = self.node.kalam.subscribe(self._session, sql, _live_options(options))
+            kalam = self.node.kalam
+            query = kalam.subscribe(kalam.session(self._user), sql, _live_options(options))
             return KalamStream(self, query, sql.strip())
 
         return self._run(start, lambda stream: stream.close())
@@ -110,6 +119,17 @@ class InProcessTransport:
             if abandon is not None:
                 future.add_done_callback(lambda f: abandon(f.result()) if f.exception() is None else None)
             raise
+
+
+def _user(node: Node, login: Login) -> str:
+    """Return whom a login proves to be."""
+    if login.token is not None:
+        return node.kalam.auth.verify(login.token).user_id
+    if login.user is None:
+        return "root"
+    if login.password is None:
+        raise ClientError(f"user '{login.user}' needs a password", code="unauthorized", status=401)
+    return node.kalam.auth.login(login.user, login.password).user.id
 
 
 def _translated(work: Callable[[], T]) -> T:

@@ -27,6 +27,37 @@ def test_without_anything_it_is_embedded():
         assert connection.node is not None
 
 
+def test_an_embedded_engine_takes_a_users_name_and_password():
+    with connect(":memory:") as root:
+        root.kalam(
+            "CREATE NAMESPACE diary; CREATE USER 'ada' WITH PASSWORD 'lovelace' ROLE user;"
+            "CREATE TABLE diary.notes (id INT PRIMARY KEY, text TEXT) WITH (TYPE='USER');"
+            "INSERT INTO diary.notes VALUES (1, 'of root');"
+        )
+        with connect(":memory:", user="ada", password="lovelace") as ada:
+            assert ada.node is root.node
+            ada.kalam("INSERT INTO diary.notes VALUES (1, 'of ada')")
+            assert ada.table("diary.notes").column("text").to_pylist() == ["of ada"]
+            with ada.live("SELECT text FROM diary.notes") as live:
+                root.kalam("UPDATE diary.notes SET text = 'still of root' WHERE id = 1")
+                ada.kalam("UPDATE diary.notes SET text = 'again of ada' WHERE id = 1")
+                changes = [live.poll(), live.poll()]
+                assert [c.batch.to_pylist() for c in changes if c] == [
+                    [{"text": "of ada"}],
+                    [{"text": "again of ada"}],
+                ]
+        for user, password in (("ada", "byron"), ("grace", "hopper"), ("ada", None)):
+            with pytest.raises(ClientError) as refused:
+                connect(":memory:", user=user, password=password)
+            assert refused.value.status == 401
+        assert root.table("diary.notes").column("text").to_pylist() == ["still of root"]
+        ada = connect(":memory:", user="ada", password="lovelace")
+        root.kalam("DROP USER 'ada'")
+        with pytest.raises(ClientError, match="does not exist"):
+            ada.table("diary.notes")
+        root.node.close()
+
+
 def test_connections_of_one_process_share_the_embedded_engine():
     with connect(":memory:") as one, connect("embedded") as other:
         assert one.node is other.node
