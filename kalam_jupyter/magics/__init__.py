@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _MATCHER = "_kalam_jupyter_matcher"
+_PANEL = "_kalam_jupyter_panel"
 
 
 def load(shell: Any) -> None:
@@ -14,6 +15,7 @@ def load(shell: Any) -> None:
     from kalam_jupyter.magics.completion import make_matcher
     from kalam_jupyter.magics.connections import connections
     from kalam_jupyter.magics.magic import KalamMagics
+    from kalam_jupyter.magics.panel import open_channel
 
     if hasattr(shell, _MATCHER):
         return
@@ -22,6 +24,7 @@ def load(shell: Any) -> None:
     setattr(shell, _MATCHER, matcher)
     shell.Completer.custom_matchers.append(matcher)
     register()
+    setattr(shell, _PANEL, open_channel(connections))
 
 
 def unload(shell: Any) -> None:
@@ -33,6 +36,8 @@ def unload(shell: Any) -> None:
     if matcher is None:
         return
     delattr(shell, _MATCHER)
+    if (panel := getattr(shell, _PANEL)) is not None:
+        panel.close()
     shell.Completer.custom_matchers.remove(matcher)
     for kind in ("line", "cell"):
         for name in ("ksql", "kalam"):

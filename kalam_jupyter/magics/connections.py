@@ -29,6 +29,12 @@ class Connections:
         """The current connection; found by `kalam_jupyter.client.connect` the first time."""
         return self.get(self.name)
 
+    @property
+    def opened(self) -> Connection | None:
+        """The current connection, None as long as nothing needed it."""
+        with self._lock:
+            return self._by_name.get(self.name)
+
     def get(self, name: str | None = None) -> Connection:
         """Return a connection by name; without one, the current.
 

@@ -11,10 +11,12 @@ from kalam_jupyter.magics.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from kalam_jupyter.client import Result, Stream
     from kalam_jupyter.magics.options import Options
-    from kalam_jupyter.widgets import LiveTable
+    from kalam_jupyter.widgets import LiveChart, LiveTable
+    from kalam_jupyter.widgets.live_widget import LiveWidget
 
 
 class Note:
@@ -41,10 +43,13 @@ class Note:
 def to_display(result: Result, options: Options) -> list[Any]:
     """Return the objects that show a result, the one people go on with last.
 
-    Rows become a DataFrame, a stream a running `LiveTable`, a listing a DataFrame, all else a `Note`.
+    Rows become a DataFrame, a stream a running `LiveTable`, both a `LiveChart` with --plot; a listing becomes
+    a DataFrame, all else a `Note`.
     """
     if result.stream is not None:
-        return [live_table(result.stream, options)]
+        return [live_widget(result.stream, options)]
+    if result.table is not None and options.plot is not None:
+        return [plot(result, result.table, options)]
     if result.table is not None:
         return [result.frame()]
     if result.entity is not None:
@@ -52,6 +57,54 @@ def to_display(result: Result, options: Options) -> list[Any]:
     if result.message:
         return [Note(result.message)]
     return [Note(f"{result.row_count:,} row{'s' * (result.row_count != 1)}")] if result.row_count else []
+
+
+def live_widget(stream: Stream, options: Options) -> LiveWidget:
+    """Put a stream into a live table or, with --plot, a live chart.
+
+    Raises
+    ------
+    UsageError
+        If a column that an option names is not there; the stream is closed then.
+    """
+    if options.plot is None:
+        return live_table(stream, options)
+    return live_chart(stream, options, options.rows)
+
+
+def plot(result: Result, table: pa.Table, options: Options) -> LiveChart:
+    """Draw a result.
+
+    Raises
+    ------
+    UsageError
+        If the options do not fit its columns.
+    """
+    from kalam_jupyter.client.table_stream import TableStream
+
+    stream = TableStream(table, result.key, sql=result.statement.strip(), dialect=result.dialect)
+    chart = live_chart(stream, options, max(options.rows, table.num_rows))
+    chart.wait()
+    return chart
+
+
+def live_chart(stream: Stream, options: Options, rows: int) -> LiveChart:
+    """Put a stream into a live chart that retains so many rows; UsageError as `live_widget`."""
+    from kalam_jupyter.widgets import LiveChart
+
+    try:
+        return LiveChart(
+            stream,
+            kind=options.plot or None,
+            x=options.x,
+            y=options.y,
+            by=options.by,
+            max_rows=rows,
+            height=options.height,
+        )
+    except ValueError as error:
+        stream.close()
+        raise UsageError(f"--plot: {error}") from None
 
 
 def live_table(stream: Stream, options: Options) -> LiveTable:

@@ -105,10 +105,13 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             return values
         if result.stream is None and result.table is None:
             raise UsageError(f"There is nothing to assign to {target}: the statement gives no rows")
-        self.shell.user_ns[target] = values[-1]
         if result.stream is not None:
+            self.shell.user_ns[target] = values[-1]
             return values
-        rows, columns = values[-1].shape
+        frame = self.shell.user_ns[target] = result.frame()
+        if options.plot is not None:
+            return values
+        rows, columns = frame.shape
         return [Note(f"{target}: {rows:,} rows × {columns} columns")]
 
     def _params(self, options: Options) -> list[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kalam_jupyter.magics.errors import UsageError
+from kalam_jupyter.widgets.encoding import KINDS
 
 Dialect = Literal["ksql", "kalam"]
 _TOKEN = re.compile(r"""\s*((?:[^\s'"]|'[^']*'|"[^"]*")+)""")
@@ -47,6 +48,11 @@ class Options:
         Show how each statement would be run, and run none.
     as_user : str or None
         KalamDB user the statements act as.
+    plot : str or None
+        Draw rows as a chart of this kind; "" leaves the kind to the columns.
+    x : str or None
+    y, by : tuple of str or None
+        Columns of that chart.
     """
 
     live: bool = False
@@ -63,6 +69,10 @@ class Options:
     timeout: float | None = None
     explain: bool = False
     as_user: str | None = None
+    plot: str | None = None
+    x: str | None = None
+    y: tuple[str, ...] | None = None
+    by: tuple[str, ...] | None = None
 
 
 def _positive(text: str) -> int:
@@ -90,13 +100,32 @@ def _ordering(text: str) -> tuple[str, str]:
     return column, direction.lower() or "asc"
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError("columns, with commas between them and no spaces")
+    return names
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise ValueError(f"{', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    return text
+
+
 @dataclass(frozen=True)
 class _Option:
+    """`value` in brackets: it may be left out, which gives ""."""
+
     name: str
     help: str
     value: str = ""
     parse: Callable[[str], Any] = str
     dialects: tuple[Dialect, ...] = ("ksql", "kalam")
+
+    @property
+    def may_be_bare(self) -> bool:
+        return self.value.startswith("[")
 
 
 OPTIONS: dict[str, _Option] = {
@@ -113,6 +142,10 @@ OPTIONS: dict[str, _Option] = {
     "--timeout": _Option("timeout", "give statements and live tables that long", "SECONDS", _seconds),
     "--explain": _Option("explain", "show how the statements would run; run none"),
     "--as-user": _Option("as_user", "act as this user (EXECUTE AS USER)", "NAME", dialects=("kalam",)),
+    "--plot": _Option("plot", f"draw the rows: {', '.join(KINDS)}", "[KIND]", _kind),
+    "--x": _Option("x", "column to the right of a plot", "COLUMN"),
+    "--y": _Option("y", "columns upwards of a plot", "COLUMN,..", _names),
+    "--by": _Option("by", "one series of a plot for each value of these", "COLUMN,..", _names),
     "--connection": _Option("connection", "use this connection for the cell", "NAME"),
 }
 _SHORT = {"-l": "--limit", "-n": "--namespace", "-p": "--params", "-c": "--connection"}
@@ -146,13 +179,34 @@ def parse_options(line: str, dialect: Dialect) -> tuple[Options, str]:
             continue
         if not has_value:
             following = _TOKEN.match(line, position)
+            if option.may_be_bare and not _is_value(option, following, line):
+                options = replace(options, **_change(option.name, ""))
+                continue
             if following is None:
                 raise UsageError(f"{name} needs a value: {name} {option.value}")
             text, position = following.group(1), following.end()
         options = replace(options, **_change(option.name, _value(name, option, text)))
     if options.live and options.once:
         raise UsageError("--live follows a query and --once does not: give one of them")
+    if options.plot is None and (options.x, options.y, options.by) != (None, None, None):
+        raise UsageError("--x, --y and --by say what --plot draws: give --plot, too")
     return options, line[position:]
+
+
+def _is_value(option: _Option, following: re.Match[str] | None, line: str) -> bool:
+    """Whether a word is the value of an option that needs none, and not the beginning of the SQL.
+
+    A word that is no value is taken for one all the same where no SQL can begin: in front of another option,
+    or as the last of a cell's first line.
+    """
+    if following is None or following.group(1).startswith("-"):
+        return False
+    try:
+        option.parse(following.group(1))
+    except ValueError:
+        rest = line[following.end() :].lstrip(" \t")
+        return rest.startswith("--") or (not rest and following.group(1).isalpha())
+    return True
 
 
 def _change(name: str, value: Any) -> dict[str, Any]:

@@ -143,7 +143,9 @@ def run(
         stream = connection.live(sql, **live_options)
         return [Result("stream", "kalam", statement=sql, stream=stream)]
     if dialect == "kalam":
-        return connection.kalam(step.text, params, namespace=options.namespace)
+        results = connection.kalam(step.text, params, namespace=options.namespace)
+        # KalamDB does not say which statement a result belongs to.
+        return [replace(r, statement=step.text.strip()) for r in results] if len(results) == 1 else results
     properties = {"auto.offset.reset": "earliest"} if options.earliest else None
     return connection.ksql(step.text, properties=properties)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kalam_jupyter.client import Result, Stream
-    from kalam_jupyter.widgets import LiveTable
+    from kalam_jupyter.widgets.live_widget import LiveWidget
 
 #: A query that gave nothing for so long has given what there is.
 QUIET_S = 1.0
@@ -70,7 +70,7 @@ class Deadline:
             raise
 
 
-def stop_after(table: LiveTable, seconds: float) -> None:
+def stop_after(table: LiveWidget, seconds: float) -> None:
     """End a live table when it has run that long; it is not kept alive for that."""
     known = weakref.ref(table)
 

@@ -37,6 +37,14 @@ def test_short_names():
         ("--namespace x", "ksql", "--namespace is an option of %%kalam, not of %%ksql"),
         ("--earliest", "kalam", "--earliest is an option of %%ksql, not of %%kalam"),
         ("--limit", "ksql", "--limit needs a value: --limit N"),
+        ("--plot pie", "ksql", "--plot takes line, bar, area or points, not 'pie'"),
+        ("--plot lines --x at", "ksql", "--plot takes line, bar, area or points, not 'lines'"),
+        ("--y n SELECT 1", "ksql", "--x, --y and --by say what --plot draws: give --plot, too"),
+        (
+            "--plot --y a,,b SELECT 1",
+            "kalam",
+            "--y takes columns, with commas between them and no spaces, not 'a,,b'",
+        ),
         ("--limit many", "ksql", "--limit takes a whole number above 0, not 'many'"),
         ("--limit 0", "ksql", "--limit takes a whole number above 0, not '0'"),
         ("--sort a:up", "ksql", "--sort takes COLUMN, COLUMN:asc or COLUMN:desc, not 'a:up'"),
@@ -60,3 +68,25 @@ def test_what_is_wrong_is_said(line, dialect, message):
 def test_every_option_is_in_the_help():
     text = describe_options("ksql") + describe_options("kalam")
     assert all(name in text for name in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("line", "plot", "rest"),
+    [
+        ("--plot", "", ""),
+        ("--plot bar", "bar", ""),
+        ("--plot=points SELECT 1", "points", " SELECT 1"),
+        ("--plot area SELECT 1", "area", " SELECT 1"),
+        ("--plot SELECT 1", "", " SELECT 1"),
+        ("--plot x << SELECT 1", "", " x << SELECT 1"),
+        ("--plot --rows 9 SELECT 1", "", " SELECT 1"),
+    ],
+)
+def test_a_plot_may_leave_its_kind_open(line, plot, rest):
+    options, left = parse_options(line, "ksql")
+    assert (options.plot, left) == (plot, rest)
+
+
+def test_a_plot_takes_columns():
+    options, _ = parse_options("--plot line --x at --y low,high --by city", "kalam")
+    assert (options.x, options.y, options.by) == ("at", ("low", "high"), ("city",))
