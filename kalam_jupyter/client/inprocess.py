@@ -22,7 +22,8 @@ from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import KalamError, LiveQuery
 from kalam_jupyter.kalam import Result as KalamResult
-from kalam_jupyter.ksql import KsqlError, TransientQuery
+from kalam_jupyter.kalam.topics import CONSUMER_ROLES
+from kalam_jupyter.ksql import Ksql, KsqlError, TransientQuery
 
 if TYPE_CHECKING:
     from kalam_jupyter.node import Node
@@ -53,14 +54,13 @@ class InProcessTransport:
         self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
     ) -> list[dict[str, Any]]:
         """See `Transport`."""
-        ksql = self.node.ksql
-        return self._run(lambda: ksql.execute(text, properties=properties, variables=variables))
+        return self._run(lambda: self._ksql().execute(text, properties=properties, variables=variables))
 
     def ksql_query(self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]) -> Result:
         """See `Transport`."""
 
         def start() -> Result:
-            query = self.node.ksql.query(text, properties=properties, variables=variables)
+            query = self._ksql().query(text, properties=properties, variables=variables)
             if query.kind in ("push", "print"):
                 stream = KsqlStream(self, query, text.strip())
                 return Result("stream", "ksql", statement=text.strip(), stream=stream)
@@ -96,7 +96,14 @@ class InProcessTransport:
 
     def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
         """See `Transport`."""
-        return self._run(lambda: self.node.ksql.stream_frame(name, table, key=key, timestamp=timestamp))
+        return self._run(lambda: self._ksql().stream_frame(name, table, key=key, timestamp=timestamp))
+
+    def _ksql(self) -> Ksql:
+        """Return ksqlDB's dialect, for those whose role may see every topic."""
+        role = self.node.kalam.session(self._user).role
+        if role not in CONSUMER_ROLES:
+            raise ClientError(f"ksqlDB's API is not for users of role '{role}'", code="40300", status=403)
+        return self.node.ksql
 
     def close(self) -> None:
         """See `Transport`."""

@@ -36,6 +36,8 @@ def test_an_embedded_engine_takes_a_users_name_and_password():
         )
         with connect(":memory:", user="ada", password="lovelace") as ada:
             assert ada.node is root.node
+            with pytest.raises(ClientError, match="role 'user'"):
+                ada.ksql("LIST STREAMS;")
             ada.kalam("INSERT INTO diary.notes VALUES (1, 'of ada')")
             assert ada.table("diary.notes").column("text").to_pylist() == ["of ada"]
             with ada.live("SELECT text FROM diary.notes") as live:
