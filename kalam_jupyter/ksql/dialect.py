@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -36,12 +35,12 @@ from kalam_jupyter.ksql.inserts import (
 )
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import ParsedStatement, parse_script
-from kalam_jupyter.ksql.lang.variables import prepare
 from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.plan.graph import TopologyData
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.materialization import Materialization
-from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, SinkWriter
+from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError, SinkWriter
 from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
@@ -49,12 +48,14 @@ from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 from kalam_jupyter.ksql.runtime.topology import Topology
 from kalam_jupyter.ksql.runtime.transient import TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
-from kalam_jupyter.ksql.statements.entities import Entity, command
+from kalam_jupyter.ksql.statements.entities import Entity, terminating
+from kalam_jupyter.ksql.statements.explain import topology_data
 from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
-from kalam_jupyter.ksql.statements.show import topology_data
+from kalam_jupyter.ksql.terminate import terminate, topic_patterns
 
+ServerState = Literal["READY", "TERMINATING", "TERMINATED"]
 #: Seconds that a pull query waits for the queries that feed its source.
 SETTLE_SECONDS = 60.0
 _NOT_HERE = (
@@ -83,7 +84,10 @@ class Ksql:
         self.schema_registry: SchemaRegistry = RemoteRegistry(url) if url else EmbeddedRegistry(engine)
         self.state = State()
         self.running: dict[str, PersistentQuery] = {}
+        self.server_state: ServerState = "READY"
         self.next_sequence = 0
+        #: Called, from the thread that executes, after each command.
+        self.on_command: set[Callable[[], None]] = set()
         self._transient: dict[str, TransientQuery] = {}
         self._materializations: dict[str, tuple[Source, Materialization]] = {}
         self._restored: dict[str, PersistentQuery] = {}
@@ -141,15 +145,11 @@ class Ksql:
         *,
         dry: bool,
     ) -> list[Entity]:
-        session = Session(
-            {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
-        )
+        session = _session(properties, variables)
         run = Run(self, state, session, dry=dry)
         entities = []
         for parsed in statements:
-            if run.config.flag("ksql.variable.substitution.enable"):
-                parsed = prepare(parsed, session.variables)
-            found = self._statement(run, parsed)
+            found = self._statement(run, run.prepared(parsed))
             if found is not None:
                 entities.append(found)
                 if not dry and found["@type"] == "currentStatus":
@@ -180,26 +180,25 @@ class Ksql:
         """Return the status of each command by its id, as ``GET /status`` lists them."""
         return dict(self._statuses)
 
-    def topology_data(self, query: str) -> dict[str, Any]:
-        """Return what EXPLAIN shows of a query as data, for a picture.
+    def topology_data(
+        self, query: str, *, properties: Mapping[str, Any] = {}, variables: Mapping[str, Any] = {}
+    ) -> TopologyData:
+        """Return a query as a graph, with what went through it so far.
 
         Parameters
         ----------
         query : str
-            The id of a persistent query, or a statement that would start a query.
-
-        Returns
-        -------
-        dict
-            ``query_id``, ``sources`` (name, kind, topic), ``sink`` (its name, or ""), ``nodes`` (id, kind,
-            detail; sources first) and ``edges`` (from id, to id).
+            The id of a persistent query or of a push query that runs, or a statement that would start one.
+        properties, variables : mapping
+            As in `execute`.
 
         Raises
         ------
         KsqlError
         """
+        session = _session(properties, variables)
         with self._lock:
-            return topology_data(Run(self, self.state, Session(), dry=True), query)
+            return topology_data(Run(self, self.state, session, dry=True), query)
 
     def check_property(self, name: str) -> None:
         """Refuse a property that nothing knows, or that clients may not override; KsqlError."""
@@ -208,41 +207,37 @@ class Ksql:
     def terminate_cluster(self, delete_topics: Sequence[str] = ()) -> Entity:
         """End all queries and forget all definitions, as ``POST /ksql/terminate`` does.
 
+        The HTTP API is shut from then on (`server_state`), until the engine is opened again.
+
         Parameters
         ----------
         delete_topics : sequence of str
-            Regular expressions: topics of sources whose whole name one of them matches go too.
+            Regular expressions: topics that CREATE .. AS SELECT made, and whose whole name one matches, go
+            too.
+
+        Raises
+        ------
+        KsqlError
+            If one of them is no regular expression.
         """
-        try:
-            patterns = [re.compile(p) for p in delete_topics]
-        except re.error as error:
-            raise KsqlError(f"Invalid pattern: {error}") from None
+        patterns = topic_patterns(delete_topics)
         with self._lock:
-            ids = list(self.running)
-            topics = {s.topic for s in self.metastore.sources.values() if not s.read_only}
-            doomed = [
-                t
-                for t in sorted(topics)
-                if any(p.fullmatch(t) for p in patterns) and self.engine.find_topic(t) is not None
-            ]
+            self.server_state = "TERMINATING"
+            try:
+                terminate(self, patterns)
+            except BaseException:
+                self.server_state = "READY"
+                raise
+            self.server_state = "TERMINATED"
+            sequence = self.next_sequence
+            self.applied(sequence + 1)
+        return terminating(sequence)
 
-            def change(tx: Transaction) -> None:
-                for query_id in ids:
-                    tx.remove_processor(query_id)
-                for key in self.engine.catalogue.names("ksql.statement"):
-                    tx.remove("ksql.statement", key)
-                for topic in doomed:
-                    tx.drop_topic(topic)
-
-            self.engine.transact(change)
-            self.running.clear()
-            self.state = State(Metastore(system=self.metastore.system))
-            for query in self.transient_queries():
-                query.close()
-            sequence, self.next_sequence = self.next_sequence, self.next_sequence + 1
-        return command(
-            "TERMINATE CLUSTER;", "cluster/TerminateCluster/terminate", "Cluster terminated.", sequence
-        )
+    def applied(self, next_sequence: int) -> None:
+        """Take note that all commands before `next_sequence` have been applied; tell who waits for them."""
+        self.next_sequence = next_sequence
+        for callback in tuple(self.on_command):
+            callback()
 
     # Rows from outside SQL
 
@@ -318,14 +313,10 @@ class Ksql:
         statements = parse_script(text)
         if len(statements) != 1:
             raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
-        session = Session(
-            {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
-        )
+        session = _session(properties, variables)
         with self._lock:
             run = Run(self, self.state, session, dry=False)
-        parsed = statements[0]
-        if run.config.flag("ksql.variable.substitution.enable"):
-            parsed = prepare(parsed, session.variables)
+        parsed = run.prepared(statements[0])
         try:
             query = start_transient(run, parsed.ast, parsed.text)
         except KsqlError as error:
@@ -454,6 +445,11 @@ class Ksql:
                 else:
                     tx.remove("ksql.statement", key)
 
+    def query_error(self, query_id: str) -> QueryError | None:
+        """Return why a persistent query died; None unless it did."""
+        query = self.running.get(query_id)
+        return None if query is None else query.error
+
     def query_state(self, query_id: str) -> Literal["RUNNING", "PAUSED", "ERROR"]:
         """Return whether a persistent query runs, was paused, or died."""
         query = self.running.get(query_id)
@@ -554,3 +550,9 @@ class Ksql:
             self.engine.add_processor(query)
             self.running[query.id] = query
         self._restored = {}
+
+
+def _session(properties: Mapping[str, Any], variables: Mapping[str, Any]) -> Session:
+    return Session(
+        {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
+    )

@@ -73,28 +73,3 @@ def test_a_property_that_nothing_knows_is_refused(ksql: Ksql, name: str) -> None
 )
 def test_kafka_s_own_properties_are_taken(ksql: Ksql, name: str, value: str) -> None:
     assert ksql.execute(f"SET '{name}'='{value}'; UNSET '{name}';") == []
-
-
-def test_a_topology_is_told_as_data(ksql: Ksql) -> None:
-    ksql.execute("CREATE TABLE t AS SELECT v, COUNT(*) AS n FROM s WHERE v > 1 GROUP BY v;")
-    found = ksql.topology_data("ctas_t_1")
-    assert (found["query_id"], found["sink"]) == ("CTAS_T_1", "T")
-    assert found["sources"] == [{"name": "S", "kind": "STREAM", "topic": "s"}]
-    kinds = [node["kind"] for node in found["nodes"]]
-    assert kinds == ["SOURCE", "FILTER", "GROUP_BY", "AGGREGATE", "PROJECT"]
-    assert found["edges"] == [(0, 1), (1, 2), (2, 3), (3, 4)]
-    text = ksql.execute("EXPLAIN CTAS_T_1;")[0]["queryDescription"]["topology"]
-    assert all(f"{node['id']} {node['kind']} ({node['detail']})" in text for node in found["nodes"])
-
-
-def test_the_topology_of_a_join_has_two_sources(ksql: Ksql) -> None:
-    ksql.execute("CREATE STREAM s2 (id INT KEY, w INT) WITH (KAFKA_TOPIC='s', FORMAT='JSON');")
-    found = ksql.topology_data("SELECT a.id, w FROM s a JOIN s2 b WITHIN 1 HOUR ON a.id = b.id EMIT CHANGES;")
-    assert found["sink"] == ""
-    (join,) = [node["id"] for node in found["nodes"] if node["kind"] == "JOIN"]
-    assert len([edge for edge in found["edges"] if edge[1] == join]) == 2
-
-
-def test_what_is_no_query_has_no_topology(ksql: Ksql) -> None:
-    with pytest.raises(KsqlError, match="does not run a ksql query"):
-        ksql.topology_data("SHOW STREAMS;")

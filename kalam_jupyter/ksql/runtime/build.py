@@ -49,18 +49,36 @@ from kalam_jupyter.ksql.runtime.reports import Reporter
 
 @dataclass(frozen=True)
 class Stage:
-    """One operator on a path: its row form, and its column form where it has one."""
+    """One operator on a path: its row form, and its column form where it has one.
+
+    Attributes
+    ----------
+    node : int or None
+        The step whose result it returns; None if another stage of the same step follows.
+    """
 
     rows: Callable[[list[Record]], list[Record]]
     columns: Callable[[ColumnBatch], ColumnBatch] | None = None
+    node: int | None = None
 
 
 @dataclass
 class Path:
-    """The way of one source's records to the root: one stage after the other."""
+    """The way of one source's records to the root: one stage after the other.
+
+    Attributes
+    ----------
+    step : SourceStep
+    node : int
+        Number of the source; steps are numbered inputs first.
+    bare : bool
+        Whether what is read is the source's result, without a stage of its own.
+    """
 
     step: steps.SourceStep
+    node: int
     stages: list[Stage] = field(default_factory=list)
+    bare: bool = True
 
 
 @dataclass
@@ -73,17 +91,20 @@ class Operators:
         One for each source step.
     stateful : list
         All operators in a fixed order, for checkpoints.
+    steps : int
+        How many steps there are.
     """
 
     paths: list[Path]
     stateful: list[Any]
+    steps: int
 
 
 def build(root: steps.Step, reporter: Reporter) -> Operators:
     """Build the operators of a plan."""
     builder = _Builder(reporter)
     paths = builder.build(root)
-    return Operators(paths, builder.operators)
+    return Operators(paths, builder.operators, builder.nodes)
 
 
 class _Builder:
@@ -91,6 +112,12 @@ class _Builder:
         self._reporter = reporter
         self._report: Report = reporter.expression
         self.operators: list[Any] = []
+        self.nodes = 0
+
+    def _number(self) -> int:
+        """Number a step; its inputs have theirs."""
+        self.nodes += 1
+        return self.nodes - 1
 
     def build(self, step: steps.Step) -> list[Path]:
         if isinstance(step, steps.SourceStep):
@@ -100,22 +127,23 @@ class _Builder:
         assert isinstance(step, steps.Unary)
         paths = self.build(step.input)
         operator = _OPERATORS[type(step)](self, step)
-        self._append(paths, operator)
+        self._append(paths, operator, self._number())
         return paths
 
-    def _append(self, paths: Sequence[Path], operator: Any) -> None:
+    def _append(self, paths: Sequence[Path], operator: Any, node: int | None) -> None:
         self.operators.append(operator)
         for path in paths:
             columns = operator.process_columns if getattr(operator, "columnar", False) else None
-            path.stages.append(Stage(operator.process, columns))
+            path.stages.append(Stage(operator.process, columns, node))
 
     def _source(self, step: steps.SourceStep) -> Path:
-        path = Path(step)
+        path = Path(step, self._number(), bare=not step.table)
         if step.table:
             topic = step.source.topic
-            self._append([path], DropNullKeys(lambda why, r: self._reporter.record_error(topic, why)))
+            drop = DropNullKeys(lambda why, r: self._reporter.record_error(topic, why))
+            self._append([path], drop, None if step.materialize else path.node)
             if step.materialize:
-                self._append([path], TableStore())
+                self._append([path], TableStore(), path.node)
         return path
 
     def _join(self, step: steps.JoinStep) -> list[Path]:
@@ -134,9 +162,10 @@ class _Builder:
             assert step.foreign_key is not None
             operator = ForeignKeyJoin(shape, _key_or_none([step.foreign_key], self._report))
         self.operators.append(operator)
+        node = self._number()
         for side, paths in ((LEFT, left), (RIGHT, right)):
             for path in paths:
-                path.stages.append(_side(operator, side))
+                path.stages.append(_side(operator, side, node))
         return left + right
 
     def _filter(self, step: steps.FilterStep) -> Any:
@@ -196,9 +225,9 @@ class _Builder:
         )
 
 
-def _side(operator: Any, side: int) -> Stage:
+def _side(operator: Any, side: int, node: int) -> Stage:
     columns = operator.process_columns if side == LEFT and isinstance(operator, StreamTableJoin) else None
-    return Stage(lambda records: operator.process(side, records), columns)
+    return Stage(lambda records: operator.process(side, records), columns, node)
 
 
 class _Nothing:

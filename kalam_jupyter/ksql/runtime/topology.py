@@ -23,11 +23,13 @@ ReaderFactory = Callable[[steps.SourceStep, Reporter], SourceReader]
 COLUMN_ROWS = 64
 
 
-def _through(records: list[Record], stages: Sequence[Stage]) -> list[Record]:
+def _through(records: list[Record], stages: Sequence[Stage], emitted: list[int]) -> list[Record]:
     for stage in stages:
         if not records:
             break
         records = stage.rows(records)
+        if stage.node is not None:
+            emitted[stage.node] += len(records)
     return records
 
 
@@ -42,6 +44,12 @@ class Topology:
     reporter : Reporter
     reader : callable
         Makes the reader of a source step.
+
+    Attributes
+    ----------
+    taken, emitted : list of int
+        Records that each source took from its topic, and that each step emitted, since the query began;
+        by the number of the step, inputs first.
     """
 
     def __init__(
@@ -57,6 +65,8 @@ class Topology:
 
     def _build(self) -> None:
         self._operators: Operators = build(self.root, self.reporter)
+        self.taken = [0] * self._operators.steps
+        self.emitted = [0] * self._operators.steps
         self._by_topic: dict[str, list[tuple[SourceReader, Path]]] = {}
         for path in self._operators.paths:
             reader = self._reader(path.step, self.reporter)
@@ -74,9 +84,12 @@ class Topology:
         out: list[Record] = []
         for reader, path in paths:
             records = reader.read(batch)
+            self.taken[path.node] += batch.num_rows
+            if path.bare:
+                self.emitted[path.node] += len(records)
             if records:
                 self.stream_time = max(self.stream_time, max(r.ts for r in records))
-            out.extend(_through(records, path.stages))
+            out.extend(_through(records, path.stages, self.emitted))
         return out
 
     def _columns(
@@ -89,25 +102,32 @@ class Topology:
         if batch is None:
             return None
         self.stream_time = max(self.stream_time, int(batch.ts.max()))
+        emitted = self.emitted
+        self.taken[path.node] += stored.num_rows
+        if path.bare:
+            emitted[path.node] += batch.num_rows
         for i, stage in enumerate(path.stages):
             if not batch.num_rows:
                 return []
             if stage.columns is None:
-                return _through(batch.records(), path.stages[i:])
+                return _through(batch.records(), path.stages[i:], emitted)
             try:
                 batch = stage.columns(batch)
             except NotColumnarError:
-                return _through(batch.records(), path.stages[i:])
+                return _through(batch.records(), path.stages[i:], emitted)
+            if stage.node is not None:
+                emitted[stage.node] += batch.num_rows
         return batch if batch.num_rows else []
 
     def checkpoint(self) -> bytes:
         """Return all operators' state."""
         parts = [operator.checkpoint() for operator in self._operators.stateful]
-        return state.dumps((self.stream_time, self.context.sequence, parts))
+        counts = (self.taken, self.emitted)
+        return state.dumps((self.stream_time, self.context.sequence, parts, counts))
 
     def restore(self, data: bytes) -> None:
         """Continue from `checkpoint`."""
-        self.stream_time, self.context.sequence, parts = state.loads(data)
+        self.stream_time, self.context.sequence, parts, (self.taken, self.emitted) = state.loads(data)
         for operator, part in zip(self._operators.stateful, parts, strict=True):
             if part is not None:
                 operator.restore(part)

@@ -223,7 +223,7 @@ class StreamingQuery(TransientQuery):
         bound_items: Mapping[int, int] = {},
     ) -> None:
         super().__init__(query_id, kind, columns, text, limit)
-        self._topology = topology
+        self.topology = topology
         self._now_ms = now_ms
         self._key_items, self._bound_items = key_items, bound_items
         self._is_table, self._keyed_only = is_table, keyed_only
@@ -237,6 +237,13 @@ class StreamingQuery(TransientQuery):
             self._finish(LIMIT_REACHED)
         elif self._ends is not None and not any(self._ends.values()):
             self._finish(COMPLETED)
+
+    def lag(self) -> dict[str, int]:
+        """Return how many records of each topic were not looked at yet."""
+        return {
+            name: s.lag + sum(b.num_rows for b in list(self._pending[name]))
+            for name, s in self._subscriptions.items()
+        }
 
     def _behind(self) -> bool:
         return any(self._pending.values()) or any(s.lag for s in self._subscriptions.values())
@@ -283,7 +290,7 @@ class StreamingQuery(TransientQuery):
                 batch = batch.slice(0, max(keep, 0))
         if batch.num_rows:
             self._steps += 1
-            records = self._topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
+            records = self.topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
             if isinstance(records, ColumnBatch):
                 records = records.records()
             if self._keyed_only:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.statements import asserts, ddl, insert, queries, settings, show
+from kalam_jupyter.ksql.statements import asserts, ddl, explain, insert, queries, settings, show
 from kalam_jupyter.ksql.statements.entities import Entity
 from kalam_jupyter.ksql.statements.run import Run
 
@@ -37,8 +37,7 @@ HANDLERS: dict[type[ast.Statement], Handler] = {
     ast.Describe: show.describe,
     ast.DescribeAll: show.describe_all,
     ast.DescribeFunction: show.describe_function,
-    ast.Explain: show.explain,
+    ast.Explain: explain.explain,
     ast.AssertTopic: asserts.assert_topic,
-    ast.AssertSchema: asserts.assert_schema,
     ast.AssertSchema: asserts.assert_schema,
 }

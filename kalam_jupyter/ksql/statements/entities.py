@@ -27,6 +27,18 @@ def command(text: str, command_id: str, message: str, sequence: int, query_id: s
     )
 
 
+def terminating(sequence: int) -> Entity:
+    """Return the result of ending the cluster: nobody is left to say how the command went."""
+    status = {"status": "QUEUED", "message": "Statement written to command topic", "queryId": None}
+    return entity(
+        "currentStatus",
+        "TERMINATE CLUSTER;",
+        commandId="cluster/TerminateCluster/terminate",
+        commandStatus=status,
+        commandSequenceNumber=sequence,
+    )
+
+
 def schema_of(type_: DataType) -> Entity:
     """Return a type as a schema object; a MAP reports its value type only."""
     fields, member, name, extra = None, None, str(type_), {}

@@ -16,6 +16,8 @@ from kalam_jupyter.ksql.config import Config, canonical
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.formats.schema_registry import DryRegistry, SchemaRegistry
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.lang.parser import ParsedStatement
+from kalam_jupyter.ksql.lang.variables import prepare
 from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan.planner import QueryPlan, QueryPlanner
 
@@ -167,7 +169,19 @@ class Run:
             tx.put("ksql.meta", "sequence", self.sequence)
 
         self.ksql.engine.transact(transaction)
-        self.ksql.next_sequence = self.sequence
+        self.ksql.applied(self.sequence)
+
+    def no_change(self) -> int:
+        """Return the sequence number of a command that has nothing to do: it counts all the same."""
+        sequence = self.next_sequence()
+        self.change(lambda tx: None)
+        return sequence
+
+    def prepared(self, parsed: ParsedStatement) -> ParsedStatement:
+        """Return a statement with the session's variables put in, unless that is switched off."""
+        if not self.config.flag("ksql.variable.substitution.enable"):
+            return parsed
+        return prepare(parsed, self.session.variables)
 
     def wait(self, seconds: float) -> None:
         """Let other statements run for a while."""

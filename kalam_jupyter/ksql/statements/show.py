@@ -1,4 +1,4 @@
-"""LIST, SHOW, DESCRIBE and EXPLAIN."""
+"""LIST, SHOW and DESCRIBE."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from typing import Any
 
 from kalam_jupyter.ksql.config import DEFAULTS
 from kalam_jupyter.ksql.errors import StatementError
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.lang.parser import parse_statement
 from kalam_jupyter.ksql.metastore import Source
-from kalam_jupyter.ksql.plan.explain import plan_graph, plan_text, topology_text
-from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.statements.entities import (
     Entity,
     entity,
-    field_of,
     fields_of,
     listed_query,
     listed_source,
     schema_of,
 )
+from kalam_jupyter.ksql.statements.explain import group_id, query_description
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 
 _HIDDEN_TOPICS = re.compile(
@@ -73,7 +69,7 @@ def _functions(run: Run, s: ast.Show, text: str) -> Entity:
 
 def _queries(run: Run, s: ast.Show, text: str) -> Entity:
     if s.extended:
-        found = [_query_description(run, q, text) for q in run.state.queries.values()]
+        found = [query_description(run, q) for q in run.state.queries.values()]
         return entity("query_descriptions", text, queryDescriptions=found)
     listed = [
         listed_query(q.id, q.text, [_sink(run, q)], "PERSISTENT", _state(run, q))
@@ -210,10 +206,6 @@ def _description(run: Run, source: Source, extended: bool) -> Entity:
     }
 
 
-def _group_id(run: Run, query_id: str) -> str:
-    return f"_confluent-ksql-{run.config['ksql.service.id']}query_{query_id}"
-
-
 def _offsets(run: Run, info: QueryInfo) -> Entity:
     summaries = []
     engine = run.ksql.engine
@@ -233,7 +225,7 @@ def _offsets(run: Run, info: QueryInfo) -> Entity:
                 {"partition": p, "logStartOffset": start, "logEndOffset": end, "consumerOffset": consumed}
             )
         summaries.append({"kafkaTopic": name, "offsets": offsets})
-    return {"groupId": _group_id(run, info.id), "topicSummaries": summaries}
+    return {"groupId": group_id(run, info.id), "topicSummaries": summaries}
 
 
 def describe_function(run: Run, s: ast.DescribeFunction, text: str) -> Entity:
@@ -274,91 +266,3 @@ def describe_function(run: Run, s: ast.DescribeFunction, text: str) -> Entity:
 def _type_name(type_: Any) -> str:
     name = str(type_)
     return {"INTEGER": "INT", "STRING": "VARCHAR"}.get(name, name)
-
-
-def explain(run: Run, s: ast.Explain, text: str) -> Entity:
-    """EXPLAIN a running query, or a statement that would be one."""
-    if s.query_id is not None:
-        info = run.state.find_query(s.query_id)
-        if info is None:
-            raise StatementError(
-                f"Query with id:{s.query_id} does not exist, use SHOW QUERIES to view the full set of "
-                "queries."
-            )
-        return entity("queryDescription", text, queryDescription=_query_description(run, info, text))
-    plan, sink = _explained_plan(run, s.statement)
-    description = _plan_description(run, plan, "", str(s.statement), [] if sink is None else [sink])
-    description |= {
-        "ksqlHostQueryStatus": {},
-        "state": None,
-        "queryType": "PUSH" if sink is None else "PERSISTENT",
-    }
-    return entity("queryDescription", text, queryDescription=description)
-
-
-def topology_data(run: Run, query: str) -> dict[str, Any]:
-    """Return the topology of a persistent query, by its id, or of a statement, as data."""
-    info = run.state.find_query(query)
-    running = None if info is None else run.ksql.running.get(info.id)
-    if info is not None and running is not None:
-        plan, sink = running.plan, info.sink
-    else:
-        plan, found = _explained_plan(run, parse_statement(query))
-        sink = found or ""
-    return {
-        "query_id": "" if info is None else info.id,
-        "sources": [{"name": x.name, "kind": x.kind, "topic": x.topic} for x in plan.sources],
-        "sink": sink,
-        **plan_graph(plan.root),
-    }
-
-
-def _explained_plan(run: Run, statement: ast.Statement | None) -> tuple[QueryPlan, str | None]:
-    query, sink = _explained(statement)
-    if query is None:
-        raise StatementError("The provided statement does not run a ksql query")
-    return run.planner(EvaluationContext()).plan(query, sink), sink
-
-
-def _explained(statement: ast.Statement | None) -> tuple[ast.Query | None, str | None]:
-    match statement:
-        case ast.Query():
-            return statement, None
-        case ast.CreateSourceAs(name=name, query=query):
-            return query, name
-        case ast.InsertInto(target=target, query=query):
-            return query, target
-    return None, None
-
-
-def _query_description(run: Run, info: QueryInfo, text: str) -> Entity:
-    query = run.ksql.running.get(info.id)
-    if query is None:
-        raise StatementError(f"Query with id:{info.id} is not running.")
-    description = _plan_description(run, query.plan, info.id, info.text, [info.sink])
-    errors = []
-    if query.error is not None:
-        errors.append(
-            {"timestamp": query.error.timestamp, "errorMessage": query.error.message, "type": "USER"}
-        )
-    return description | {"queryErrors": errors, "state": _state(run, info)}
-
-
-def _plan_description(run: Run, plan: QueryPlan, query_id: str, statement: str, sinks: list[str]) -> Entity:
-    return {
-        "id": query_id,
-        "statementText": statement,
-        "windowType": None if plan.window is None else plan.window.type,
-        "fields": [field_of(c) for c in plan.schema],
-        "sources": list(dict.fromkeys(x.name for x in plan.sources)),
-        "sinks": sinks,
-        "topology": topology_text(plan.root),
-        "executionPlan": plan_text(plan.root),
-        "overriddenProperties": {},
-        "ksqlHostQueryStatus": {"localhost:8088": "RUNNING"},
-        "queryType": "PERSISTENT",
-        "queryErrors": [],
-        "tasksMetadata": [],
-        "consumerGroupId": _group_id(run, query_id),
-        "state": "RUNNING",
-    }
