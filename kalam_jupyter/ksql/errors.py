@@ -68,6 +68,28 @@ class StatementError(KsqlError):
     default_code = BAD_STATEMENT
 
 
+class NotAQueryError(StatementError):
+    """A statement that is neither SELECT nor PRINT, where one of these has to be.
+
+    Attributes
+    ----------
+    kind : str
+        Which kind of statement it is.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("Neither a query nor a print statement")
+        self.kind = kind
+
+
+class UnknownTopicError(StatementError):
+    """PRINT of a topic that does not exist."""
+
+    def __init__(self, message: str, *, topic: str) -> None:
+        super().__init__(message)
+        self.topic = topic
+
+
 class RequestError(KsqlError):
     """A refusal that is not about the statement in which it came up: a limit, or a target of rows."""
 

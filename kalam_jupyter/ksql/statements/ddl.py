@@ -180,7 +180,7 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
     source = run.source(s.name)
     if source is None:
         if s.if_exists:
-            return command(text, command_id, f"Source `{s.name}` does not exist.", run.next_sequence())
+            return command(text, command_id, f"Source `{s.name}` does not exist.", run.no_change())
         raise StatementError(f"{s.kind.capitalize()} {s.name} does not exist.{run.metastore.hint(s.name)}")
     if s.name in run.metastore.system:
         raise StatementError(f"{s.name} is part of the server and cannot be dropped.")
@@ -276,7 +276,7 @@ def create_type(run: Run, s: ast.CreateType, text: str) -> Entity:
     if existing is not None:
         message = f"{s.name} is already registered with type {existing}"
         if s.if_not_exists:
-            return command(text, f"type/{s.name}/create", message, run.next_sequence())
+            return command(text, f"type/{s.name}/create", message, run.no_change())
         raise StatementError(
             f"Cannot register custom type '{s.name}' since it is already registered with type: {existing}"
         )
@@ -297,7 +297,7 @@ def drop_type(run: Run, s: ast.DropType, text: str) -> Entity:
     if s.name not in run.metastore.types:
         message = f"Type '{s.name}' does not exist"
         if s.if_exists:
-            return command(text, f"type/{s.name}/drop", message, run.next_sequence())
+            return command(text, f"type/{s.name}/drop", message, run.no_change())
         raise StatementError(f"Type {s.name} does not exist.")
     sequence = run.next_sequence()
     run.change(lambda tx: forget_statements(run, tx, f"type {s.name}"))

@@ -4,44 +4,49 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import orjson
-
 from kalam_jupyter.engine.engine import Engine
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.types import STRING
-from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.errors import UnknownTopicError
+from kalam_jupyter.ksql.formats.guess import FormatGuess
+from kalam_jupyter.ksql.formats.schema_registry import SchemaRegistry
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.runtime.transient import ResultColumn, ResultRow, TransientQuery
 from kalam_jupyter.ksql.statements.run import Run
 
 
-def print_query(run: Run, s: ast.Print, text: str) -> TransientQuery:
+def print_query(run: Run, s: ast.Print, text: str) -> PrintQuery:
     """Start a PRINT."""
     engine: Engine = run.ksql.engine
     topic = engine.find_topic(s.topic)
     if topic is None:
         similar = [t for t in engine.topics() if t.lower() == s.topic.lower()]
         hint = f"\nDid you mean:\n\tprint {similar[0]};" if similar else ""
-        raise StatementError(
+        raise UnknownTopicError(
             f"Could not find topic '{s.topic}', or the KSQL user does not have permissions to list the "
-            "topic. "
-            f"Topic names are case-sensitive.{hint}"
+            f"topic. Topic names are case-sensitive.{hint}",
+            topic=s.topic,
         )
-    source = next((x for x in run.metastore.sources.values() if x.topic == s.topic), None)
-    return PrintQuery(f"print_{s.topic}_{run.ksql.new_id()}", text, topic, source, s)
+    return PrintQuery(f"print_{s.topic}_{run.ksql.new_id()}", text, topic, run.schema_registry, s)
 
 
 class PrintQuery(TransientQuery):
-    """Follows a topic record by record."""
+    """Follows a topic record by record.
+
+    Attributes
+    ----------
+    keys, values : FormatGuess
+        What the records polled so far may be.
+    """
 
     def __init__(
-        self, query_id: str, text: str, topic: Topic, source: Source | None, statement: ast.Print
+        self, query_id: str, text: str, topic: Topic, registry: SchemaRegistry, statement: ast.Print
     ) -> None:
         super().__init__(query_id, "print", [ResultColumn("RECORD", STRING)], text, statement.limit)
         self._interval = statement.interval or 1
         self._seen = 0
-        self._key_kind = None if source is None else source.key_format.info.name
+        self.keys = FormatGuess(registry, is_key=True)
+        self.values = FormatGuess(registry, is_key=False)
         self._subscription = topic.subscribe("earliest" if statement.from_beginning else "latest", self._wake)
         self.topic = topic
 
@@ -65,35 +70,11 @@ class PrintQuery(TransientQuery):
             self._add(rows)
 
     def _line(self, key: bytes | None, value: bytes | None, ts: int, partition: int) -> str:
-        moment = datetime.fromtimestamp(ts / 1000, UTC).strftime("%Y/%m/%d %H:%M:%S")
+        moment = "N/A"
+        if ts >= 0:
+            text = datetime.fromtimestamp(ts / 1000, UTC).strftime("%Y/%m/%d %H:%M:%S")
+            moment = f"{text}.{ts % 1000:03d} Z"
         return (
-            f"rowtime: {moment}.{ts % 1000:03d} Z, key: {_shown(key, self._key_kind)}, "
-            f"value: {_shown(value, None)}, partition: {partition}"
+            f"rowtime: {moment}, key: {self.keys.show(key)}, value: {self.values.show(value)}, "
+            f"partition: {partition}"
         )
-
-
-def _shown(data: bytes | None, kind: str | None) -> str:
-    """Show bytes as what they most likely are: JSON or text, else a number or hexadecimal digits."""
-    if data is None:
-        return "<null>"
-    if kind == "KAFKA" and len(data) in (4, 8) and not _printable(data):
-        return str(int.from_bytes(data, "big", signed=True))
-    if data[:1] in b"{[":
-        try:
-            orjson.loads(data)
-        except orjson.JSONDecodeError:
-            pass
-        else:
-            return data.decode()
-    if _printable(data):
-        return data.decode()
-    if len(data) in (4, 8):
-        return str(int.from_bytes(data, "big", signed=True))
-    return "0x" + data.hex()
-
-
-def _printable(data: bytes) -> bool:
-    try:
-        return data.decode().isprintable()
-    except UnicodeDecodeError:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, NotAQueryError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION
@@ -32,7 +32,7 @@ def start_transient(run: Run, statement: ast.Statement, text: str) -> TransientQ
     if isinstance(statement, ast.Print):
         return print_query(run, statement, text)
     if not isinstance(statement, ast.Query):
-        raise StatementError("Neither a query nor a print statement")
+        raise NotAQueryError(type(statement).__name__)
     if statement.emit is not None:
         return _push(run, statement, text)
     return _pull(run, statement, text)
