@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
+_NONE: Mapping[str, Any] = {}
+
 
 class Catalogue:
-    """JSON values by (kind, name). Values must not be changed by who reads them."""
+    """JSON values by (kind, name). Values must not be changed by who reads them.
 
-    def __init__(self, lock: threading.RLock) -> None:
+    What the writer's transactions have changed is kept apart until it is committed: they see it, nobody
+    else does, and a read never waits for the disk.
+
+    Parameters
+    ----------
+    writing : callable
+        Whether the calling thread is the writer.
+    """
+
+    def __init__(self, lock: threading.RLock, writing: Callable[[], bool]) -> None:
         self._lock = lock
+        self._writing = writing
         self._kinds: dict[str, dict[str, Any]] = {}
+        self._changed: dict[tuple[str, str], Any | None] = {}
 
     def get(self, kind: str, name: str) -> Any | None:
         """Return a value, or None."""
-        with self._lock:
-            return self._kinds.get(kind, {}).get(name)
+        if self._changed and self._writing() and (kind, name) in self._changed:
+            return self._changed[kind, name]
+        return self._kinds.get(kind, _NONE).get(name)
 
     def items(self, kind: str) -> list[tuple[str, Any]]:
         """Return (name, value) of a kind, sorted by name."""
         with self._lock:
-            return sorted(self._kinds.get(kind, {}).items(), key=lambda item: item[0])
+            values = dict(self._kinds.get(kind, _NONE))
+            if self._changed and self._writing():
+                values.update({n: v for (k, n), v in self._changed.items() if k == kind})
+        return sorted(((n, v) for n, v in values.items() if v is not None), key=lambda item: item[0])
 
     def names(self, kind: str) -> list[str]:
         """Return the names of a kind, sorted."""
-        with self._lock:
-            return sorted(self._kinds.get(kind, {}))
+        return [name for name, _ in self.items(kind)]
 
     def kinds(self) -> list[str]:
         """Return the kinds that hold something, sorted."""
@@ -37,11 +54,20 @@ class Catalogue:
 
     def swap(self, kind: str, name: str, value: Any | None) -> Any | None:
         """Set a value (None removes it) and return the one before. For the transaction."""
-        values = self._kinds.setdefault(kind, {})
-        before = values.pop(name, None)
-        if value is not None:
-            values[name] = value
+        key = kind, name
+        before = self._changed[key] if key in self._changed else self._kinds.get(kind, _NONE).get(name)
+        self._changed[key] = value
         return before
+
+    def publish(self) -> None:
+        """Show what was changed to everybody: it is committed."""
+        for (kind, name), value in self._changed.items():
+            values = self._kinds.setdefault(kind, {})
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value
+        self._changed.clear()
 
 
 def json_copy(value: Any) -> Any:

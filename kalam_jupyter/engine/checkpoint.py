@@ -334,6 +334,7 @@ def load(directory: Path, engine: Engine, descriptors: Descriptors) -> Written:
         for kind, values in manifest["catalogue"].items():
             for name, value in values.items():
                 engine.catalogue.swap(kind, name, value)
+        engine.catalogue.publish()
         relations = {entry["name"]: _load_relation(data, entry, engine) for entry in manifest["relations"]}
         for entry in manifest["topics"]:
             _load_topic(data, entry, engine, descriptors)

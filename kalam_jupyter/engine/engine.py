@@ -49,7 +49,7 @@ class Engine:
         self.storage: Storage | None = None
         self.lock = threading.RLock()
         self.position = 0
-        self.catalogue = Catalogue(self.lock)
+        self.catalogue = Catalogue(self.lock, lambda: self.writer.mine)
         self.codecs: dict[str, Callable[[Mapping[str, Any]], Codec]] = {}
         self.sources: dict[str, SourceProvider] = {}
         self.relation_map: dict[str, Relation] = {}

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, TypeVar
 
-from kalam_jupyter.engine.errors import OverrunError
+from kalam_jupyter.engine.errors import EngineError, OverrunError
 
 T = TypeVar("T")
 Start = Literal["earliest", "latest"] | int
@@ -32,6 +32,7 @@ class History(Generic[T]):
         self.end = 0
         self.closed_by: Exception | None = None
         self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
+        self._notified: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
 
     @property
     def start(self) -> int:
@@ -94,18 +95,27 @@ class History(Generic[T]):
         """Return the item from `start` on, and how much of it is taken; the first comes whole."""
         return item, stop - start if not some or stop - start <= limit else 0
 
-    def subscribe(self, start: Start = "latest", wake: Callable[[], None] | None = None) -> Subscription[T]:
-        """Put a cursor at the earliest, the latest or a given number."""
+    def subscribe(
+        self, start: Start = "latest", wake: Callable[[], None] | None = None, *, quiet: bool = False
+    ) -> Subscription[T]:
+        """Put a cursor at the earliest, the latest or a given number.
+
+        A `quiet` one is never told that something arrived, so that the writer does not pay for it:
+        for readers that hear of it from somebody else who reads the same history.
+        """
         with self._lock:
             cursor = self.start if start == "earliest" else self.end if start == "latest" else start
-            subscription = Subscription(self, cursor, wake)
+            subscription = Subscription(self, cursor, wake, quiet)
             self._subscriptions.add(subscription)
+            if not quiet:
+                self._notified.add(subscription)
             return subscription
 
     def unsubscribe(self, subscription: Subscription[T]) -> None:
         """Forget a cursor."""
         with self._lock:
             self._subscriptions.discard(subscription)
+            self._notified.discard(subscription)
 
     def close(self, reason: Exception) -> None:
         """Say that there is no more to come; readers get `reason` raised."""
@@ -116,8 +126,8 @@ class History(Generic[T]):
         self.closed_by = None
 
     def subscriptions(self) -> Iterator[Subscription[T]]:
-        """Iterate over the cursors that exist."""
-        return iter(list(self._subscriptions))
+        """Iterate over the cursors to be told that something arrived."""
+        return iter(list(self._notified))
 
 
 class Subscription(Generic[T]):
@@ -129,10 +139,14 @@ class Subscription(Generic[T]):
         Called by the writer, without arguments, when something arrived; it must not block.
     """
 
-    def __init__(self, history: History[T], cursor: int, wake: Callable[[], None] | None) -> None:
+    __slots__ = ("__weakref__", "_arrived", "_cursor", "_history", "closed", "wake")
+
+    def __init__(
+        self, history: History[T], cursor: int, wake: Callable[[], None] | None, quiet: bool = False
+    ) -> None:
         self._history = history
         self._cursor = cursor
-        self._arrived = threading.Event()
+        self._arrived = None if quiet else threading.Event()
         self.wake = wake
         self.closed = False
 
@@ -167,13 +181,22 @@ class Subscription(Generic[T]):
             return items
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until `poll` has something to say; False when `timeout` seconds passed first."""
+        """Wait until `poll` has something to say; False when `timeout` seconds passed first.
+
+        Raises
+        ------
+        EngineError
+            If the subscription is quiet.
+        """
         if self._ready():
             return True
-        self._arrived.clear()
+        arrived = self._arrived
+        if arrived is None:
+            raise EngineError("a quiet subscription is never told that something arrived")
+        arrived.clear()
         if self._ready():
             return True
-        self._arrived.wait(timeout)
+        arrived.wait(timeout)
         return self._ready()
 
     def _ready(self) -> bool:
@@ -181,7 +204,8 @@ class Subscription(Generic[T]):
 
     def notify(self) -> None:
         """Tell the reader that something arrived (called by the writer)."""
-        self._arrived.set()
+        if self._arrived is not None:
+            self._arrived.set()
         if self.wake is not None:
             self.wake()
 
@@ -189,7 +213,8 @@ class Subscription(Generic[T]):
         """Stop reading. Wakes whoever waits."""
         self.closed = True
         self._history.unsubscribe(self)
-        self._arrived.set()
+        if self._arrived is not None:
+            self._arrived.set()
 
     def __enter__(self) -> Subscription[T]:
         return self

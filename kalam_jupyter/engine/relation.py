@@ -208,14 +208,19 @@ class Relation:
             rows = self._row_sets.get(owner)
             return 0 if rows is None else rows.live_rows
 
-    def subscribe(self, owner: str = "", wake: Callable[[], None] | None = None) -> Subscription[ChangeSet]:
-        """Follow changes from now on: one `ChangeSet` for each transaction that changed something."""
+    def subscribe(
+        self, owner: str = "", wake: Callable[[], None] | None = None, *, quiet: bool = False
+    ) -> Subscription[ChangeSet]:
+        """Follow changes from now on: one `ChangeSet` for each transaction that changed something.
+
+        See `History.subscribe` for `quiet`.
+        """
         with self._lock:
             self._check(owner)
             history = self._histories.get(owner)
             if history is None:
                 history = self._histories[owner] = ChangeHistory(self._lock)
-            return history.subscribe("latest", wake)
+            return history.subscribe("latest", wake, quiet=quiet)
 
     def _check(self, owner: str) -> None:
         if self._dropped:

@@ -245,6 +245,7 @@ class Writer:
         function(tx)
         tx.close()
         self._engine.position = position
+        self._engine.catalogue.publish()
         self._publish(tx)
 
     def _apply(self, functions: Sequence[Function]) -> list[_Outcome]:
@@ -269,6 +270,7 @@ class Writer:
                         tx.rollback()
                     raise
             engine.position += len(done)
+            engine.catalogue.publish()
             woken = [s for tx in done for s in self._publish(tx)]
         for subscription in woken:
             _call(subscription.notify)

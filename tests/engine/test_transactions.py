@@ -256,3 +256,35 @@ def test_catalogue_values_are_json_and_copies(engine: Engine) -> None:
         with pytest.raises((TypeError, EngineError)):
             engine.transact(lambda tx, bad=bad: tx.put("k", "b", bad))
     assert engine.catalogue.names("k") == ["a"]
+
+
+def test_the_catalogue_shows_only_the_writer_what_is_not_committed(engine: Engine) -> None:
+    engine.transact(lambda tx: tx.put("kind", "a", 1))
+    seen: list[Any] = []
+
+    def read() -> None:
+        seen.append((engine.catalogue.get("kind", "a"), engine.catalogue.get("kind", "b")))
+
+    def change(tx: Any) -> None:
+        tx.put("kind", "a", 2)
+        tx.put("kind", "b", 3)
+        other = threading.Thread(target=read)  # while the writer holds the engine
+        other.start()
+        other.join()
+        read()
+        assert engine.catalogue.items("kind") == [("a", 2), ("b", 3)]
+
+    engine.transact(change)
+    read()
+    assert seen == [(1, None), (2, 3), (2, 3)]
+
+
+def test_a_quiet_subscription_is_not_told_but_reads_the_same(engine: Engine) -> None:
+    told: list[str] = []
+    loud = engine.relation("users").subscribe(wake=lambda: told.append("loud"))
+    quiet = engine.relation("users").subscribe(wake=lambda: told.append("quiet"), quiet=True)
+    engine.transact(lambda tx: tx.insert("users", [(1, "a", None)]))
+    assert told == ["loud"]
+    assert [c.changes() for c in quiet.poll()] == [c.changes() for c in loud.poll()]
+    with pytest.raises(EngineError):
+        quiet.wait(0)
