@@ -177,7 +177,8 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
     shown = SqlError(
         error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
     )
-    if "did you mean" not in error.message.lower():
+    said = error.message.lower()
+    if "did you mean" not in said and "unknown statement" not in said:
         shown.hint = _suggestion(shown.token, connection, dialect)
     return shown
 

@@ -128,6 +128,12 @@ def test_an_error_points_at_the_token_and_suggests(run):
     assert "ORDERS" in lines[-1]
 
 
+def test_no_function_is_suggested_for_an_unknown_statement(run):
+    with pytest.raises(SqlError) as caught:
+        run("%ksql UPDATE orders SET price = 1;")
+    assert message_of(caught.value).endswith("Unknown statement 'UPDATE'")
+
+
 def test_a_syntax_error_runs_nothing(run):
     with pytest.raises(SqlError) as caught:
         run(
