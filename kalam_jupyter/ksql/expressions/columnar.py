@@ -112,7 +112,21 @@ def _compare(e: b.CompareOp) -> Evaluate | None:
     if left is None or right is None or not (numbers or texts) or (e.function is not None and not changed):
         return None
     function = _COMPARE[e.operator]
+    if changed:
+        left, right = _finite(left), _finite(right)
     return lambda batch: _fill(function(left(batch), right(batch)))
+
+
+def _finite(evaluate: Evaluate) -> Evaluate:
+    """Refuse batches with infinities and NaN: they have no decimal form to compare with a DECIMAL."""
+
+    def finite(batch: ColumnBatch) -> Any:
+        value = evaluate(batch)
+        if isinstance(value, pa.Array | pa.ChunkedArray) and pc.all(pc.is_finite(value)).as_py() is False:
+            raise NotColumnarError
+        return value
+
+    return finite
 
 
 def _as_double(e: b.Bound, other: b.Bound) -> b.Bound:

@@ -387,8 +387,19 @@ def _scalar_converter(field: FieldDescriptor) -> Callable[[Any], Any]:
     return lambda v: v
 
 
+#: What a null element becomes; the default of a repeated field itself is the empty list
+_ELEMENT_DEFAULTS: dict[int, Any] = {
+    FieldDescriptor.CPPTYPE_STRING: "",
+    FieldDescriptor.CPPTYPE_BOOL: False,
+    FieldDescriptor.CPPTYPE_FLOAT: 0.0,
+    FieldDescriptor.CPPTYPE_DOUBLE: 0.0,
+}
+
+
 def _default(field: FieldDescriptor) -> Any:
-    return None if field.message_type is not None else field.default_value
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return b""
+    return _ELEMENT_DEFAULTS.get(field.cpp_type, 0)
 
 
 def _decimal_writer(type_: t.Decimal) -> Write:

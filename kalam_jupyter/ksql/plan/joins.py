@@ -322,7 +322,7 @@ class _JoinPlanning:
             differs = left.window != right.window and not registry
             if left_moves or right_moves or differs or left.key_format.info != right.key_format.info:
                 raise StatementError(_REPARTITION)
-        if not left_moves and not right_moves and left.partitions != right.partitions:
+        if left.partitions != right.partitions:
             raise StatementError(
                 f"Can't join `{left.name}` with `{right.name}` since the number of partitions don't match. "
                 f"`{left.name}` partitions = {left.partitions}; `{right.name}` partitions = "

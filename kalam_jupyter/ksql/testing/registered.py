@@ -187,7 +187,7 @@ def _to_avro(names: _Names, node: Any, value: Any) -> Any:
         return float(value)
     if kind in ("int", "long"):
         return int(value)
-    return value if kind != "string" or isinstance(value, str) else str(value)
+    return value if kind != "string" or isinstance(value, str) else exact_json(value)
 
 
 def _from_avro(names: _Names, node: Any, value: Any) -> Any:
@@ -200,7 +200,7 @@ def _from_avro(names: _Names, node: Any, value: Any) -> Any:
     if kind == "array":
         if _is_map(names, node):
             pairs = [_from_avro(names, node["items"], v) for v in value]
-            return {str(p["key"]): p["value"] for p in pairs}
+            return {"null" if p["key"] is None else str(p["key"]): p["value"] for p in pairs}
         return [_from_avro(names, node["items"], v) for v in value]
     if kind == "map":
         return {k: _from_avro(names, node["values"], v) for k, v in value.items()}
