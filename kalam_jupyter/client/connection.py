@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from kalam_jupyter.ksql.plan.graph import TopologyData
+    from kalam_jupyter.ksql.stepping import Stepping
     from kalam_jupyter.node import Node
 
 #: KalamDB's bookkeeping, which `table` leaves out and SELECT * shows.
@@ -148,6 +150,48 @@ class Connection:
         entities = self._transport.ksql_statements(part.text, properties, variables)
         self.session.apply(part.statements)
         return [_entity_result(entity) for entity in entities]
+
+    def topology(self, query: str) -> TopologyData:
+        """Return a ksqlDB query as a graph, for a picture.
+
+        Parameters
+        ----------
+        query : str
+            The id of a persistent query or of a push query that runs, or a statement that would start one.
+
+        Returns
+        -------
+        dict
+            `query_id`, `statement`, `state`, `error`, `time_ms`, `nodes` (each with `id`, `kind`, `label`,
+            `detail`, `topic`, `schema`, `stores`, `records_in`, `records_out`, `lag`) and `edges`: see
+            `kalam_jupyter.ksql.plan.graph`. On a ksqlDB cluster it is read from EXPLAIN, without counts.
+
+        Raises
+        ------
+        ClientError
+            If nothing runs under this id, or the statement starts no query.
+        """
+        return self._transport.ksql_topology(query, self.session.properties, self.session.variables)
+
+    def stepping(self, query: str, *, properties: Mapping[str, Any] | None = None) -> Stepping:
+        """Return a ksqlDB query to be fed by hand, record by record, with all its operators' states.
+
+        Parameters
+        ----------
+        query : str
+            A SELECT, CREATE .. AS SELECT or INSERT INTO .. SELECT; or the id of a persistent query, which goes
+            on undisturbed.
+        properties : mapping, optional
+            As in `ksql`.
+
+        Raises
+        ------
+        ClientError
+            If it is no query, or cannot be planned.
+        """
+        from kalam_jupyter.client.stepping import open_stepping
+
+        return open_stepping(self, query, {**self.session.properties, **(properties or {})})
 
     def kalam(self, text: str, params: Sequence[Any] = (), *, namespace: str | None = None) -> list[Result]:
         """Run KalamDB statements.

@@ -17,7 +17,9 @@ from kalam_jupyter.client.foreign import kalam_results, open_ksql_query
 from kalam_jupyter.client.http_stream import open_stream
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.stream import Stream
+from kalam_jupyter.client.topology_text import explained_topology
 from kalam_jupyter.client.wire import Wire, basic, kalam_failure, ksql_failure, path_of
+from kalam_jupyter.ksql.plan.graph import TopologyData, is_query_id
 from kalam_server.frames import decode
 from kalam_server.negotiate import ARROW
 
@@ -115,6 +117,29 @@ class HttpTransport:
         return Result(
             "rows", "ksql", statement=text.strip(), table=table, key=stream.key, row_count=table.num_rows
         )
+
+    def ksql_topology(
+        self, query: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> TopologyData:
+        """See `Transport`."""
+        self._need("ksql")
+        if not self.ours:
+            text = f"EXPLAIN {query.strip().rstrip(';')};"
+            (entity,) = self.ksql_statements(text, properties, variables)
+            return explained_topology(entity["queryDescription"])
+        if is_query_id(query):
+            answer = self._wire.request("GET", path_of("topology", query.strip()))
+        else:
+            body = {
+                "ksql": query,
+                "streamsProperties": dict(properties),
+                "sessionVariables": dict(variables),
+            }
+            answer = self._wire.request("POST", "/topology", body)
+        if answer.status != 200:
+            raise ksql_failure(answer.status, answer.json())
+        found: TopologyData = answer.json()
+        return found
 
     def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
         """See `Transport`."""

@@ -26,6 +26,7 @@ from kalam_jupyter.kalam.topics import CONSUMER_ROLES
 from kalam_jupyter.ksql import Ksql, KsqlError, TransientQuery
 
 if TYPE_CHECKING:
+    from kalam_jupyter.ksql.plan.graph import TopologyData
     from kalam_jupyter.node import Node
 
 T = TypeVar("T")
@@ -75,6 +76,13 @@ class InProcessTransport:
             )
 
         return self._run(start, _close_stream)
+
+    def ksql_topology(
+        self, query: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> TopologyData:
+        """See `Transport`."""
+        ksql = self.node.ksql
+        return self._run(lambda: ksql.topology_data(query, properties=properties, variables=variables))
 
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """See `Transport`."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from kalam_jupyter.client.result import Result
     from kalam_jupyter.client.stream import Stream
+    from kalam_jupyter.ksql.plan.graph import TopologyData
 
 
 class Transport(Protocol):
@@ -30,6 +31,11 @@ class Transport(Protocol):
 
     def ksql_query(self, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]) -> Result:
         """Run one SELECT or PRINT; the result is of kind ``rows`` or ``stream``."""
+
+    def ksql_topology(
+        self, query: str, properties: Mapping[str, Any], variables: Mapping[str, str]
+    ) -> TopologyData:
+        """Return a ksqlDB query, by its id or its statement, as a graph."""
 
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """Run KalamDB statements."""

@@ -35,6 +35,7 @@ from kalam_server.ksql_handlers.inserts_stream import InsertsStreamHandler
 from kalam_server.ksql_handlers.query import CloseQueryHandler, QueryHandler, QueryStreamHandler
 from kalam_server.ksql_handlers.schema_registry import SchemaRegistryHandler
 from kalam_server.ksql_handlers.statements import KsqlHandler
+from kalam_server.ksql_handlers.topology import QueryTopologyHandler, StatementTopologyHandler
 from kalam_server.ksql_handlers.ws_query import QuerySocket
 from kalam_server.openapi import OpenApiHandler
 from kalam_server.route import Entry
@@ -58,6 +59,8 @@ KSQL_ROUTES = [
     Entry(r"/v1/metadata/?", MetadataHandler),
     Entry(r"/v1/metadata/id/?", MetadataIdHandler),
     Entry(r"/frames/([^/]+)", FrameHandler),
+    Entry(r"/topology/?", StatementTopologyHandler),
+    Entry(r"/topology/([^/]+)/?", QueryTopologyHandler),
     Entry(r"/chc/(?:ready|live)/?", CompanionHandler),
     Entry(r"/(?:subjects|schemas|config|mode)(?:/.*)?", SchemaRegistryHandler),
 ]

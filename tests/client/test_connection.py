@@ -340,3 +340,33 @@ def test_a_frame_becomes_a_ksql_table():
         connection.ksql("CREATE TABLE COPY AS SELECT * FROM ITEMS;")
         rows = connection.table("COPY").to_pylist()
         assert {r["ID"]: r["NAME"] for r in rows} == {1: "tea", 2: "o'at"}
+
+
+class TestTopology:
+    def test_a_statement_s(self, connection):
+        connection.ksql(ORDERS)
+        found = connection.topology("SELECT ID, ITEM FROM ORDERS WHERE PRICE > 1 EMIT CHANGES;")
+        assert found["query_id"] == ""
+        assert [n["records_out"] for n in found["nodes"]] == [None, None, None]
+        assert found["edges"] == [["Source-0", "Filter-1"], ["Filter-1", "Project-2"]]
+        assert found["nodes"][0]["topic"] == "orders"
+
+    def test_a_running_query_s(self, connection):
+        connection.ksql(ORDERS)
+        connection.ksql(TOTALS)
+        insert(connection, (1, "tea", 2.5), (2, "milk", 1.0))
+        connection.ksql("SELECT * FROM TOTALS;")
+        found = connection.topology("CTAS_TOTALS_1")
+        assert (found["query_id"], found["state"], found["error"]) == ("CTAS_TOTALS_1", "RUNNING", "")
+        sink = found["nodes"][-1]
+        assert (sink["kind"], sink["label"], sink["topic"]) == ("SINK", "TOTALS", "TOTALS")
+        assert sink["schema"] == "`ITEM` STRING KEY, `N` BIGINT"
+        stores = [store for n in found["nodes"] for store in n["stores"]]
+        assert stores == ["Aggregate-Aggregate-Materialize"]
+        counted = {n["records_out"] for n in found["nodes"]}
+        assert counted == ({2} if getattr(connection._transport, "ours", True) else {None})
+
+    @pytest.mark.parametrize("query", ["CTAS_NOTHING_7", "LIST STREAMS;", "SELECT"])
+    def test_what_is_no_query_has_none(self, connection, query):
+        with pytest.raises(ClientError):
+            connection.topology(query)

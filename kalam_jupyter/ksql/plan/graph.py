@@ -6,6 +6,7 @@ Python and in JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -107,6 +108,11 @@ class Sink:
     name: str
     topic: str
     columns: tuple[Column, ...]
+
+
+def is_query_id(text: str) -> bool:
+    """Whether `text` can be the id of a query rather than a statement."""
+    return re.fullmatch(r"\s*[\w-]+\s*", text) is not None
 
 
 def node(id_: str, kind: str, **members: Any) -> TopologyNode:

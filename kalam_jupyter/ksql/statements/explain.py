@@ -11,7 +11,7 @@ from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import parse_script, parse_statement
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan.explain import plan_text, topology_text
-from kalam_jupyter.ksql.plan.graph import Flow, Sink, TopologyData, plan_graph
+from kalam_jupyter.ksql.plan.graph import Flow, Sink, TopologyData, is_query_id, plan_graph
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery
 from kalam_jupyter.ksql.statements.definitions import sink_definition
@@ -30,15 +30,18 @@ def explain(run: Run, s: ast.Explain, text: str) -> Entity:
             return entity("queryDescription", text, queryDescription=query_description(run, info))
         push = run.ksql.find_transient(s.query_id)
         if push is None:
-            raise StatementError(
-                f"Query with id:{s.query_id} does not exist, use SHOW QUERIES to view the full set of "
-                "queries."
-            )
+            raise _unknown(s.query_id)
         return entity("queryDescription", text, queryDescription=_push_description(run, push))
     found = _explained(run, s.statement)
     description = _description(run, found.plan, "", str(s.statement), found.sink)
     description |= {"ksqlHostQueryStatus": {}, "state": None}
     return entity("queryDescription", text, queryDescription=description)
+
+
+def _unknown(query_id: str) -> StatementError:
+    return StatementError(
+        f"Query with id:{query_id} does not exist, use SHOW QUERIES to view the full set of queries."
+    )
 
 
 def group_id(run: Run, query_id: str) -> str:
@@ -127,13 +130,15 @@ def topology_data(run: Run, query: str) -> TopologyData:
     KsqlError
         If it is neither an id nor a statement that would start a query.
     """
-    info = run.state.find_query(query)
+    info = run.state.find_query(query.strip())
     if info is not None:
         return _running_data(run, info)
-    push = run.ksql.find_transient(query)
+    push = run.ksql.find_transient(query.strip())
     if isinstance(push, StreamingQuery):
         flow = Flow(push.topology.taken, push.topology.emitted, push.lag())
         return _data(run, push.topology.root, None, flow, push.id, push.text, "RUNNING")
+    if is_query_id(query):
+        raise _unknown(query.strip())
     statements = parse_script(query)
     if len(statements) != 1:
         raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")

@@ -10,6 +10,7 @@ from kalam_server.ksql_handlers import (
     query,
     schema_registry,
     statements,
+    topology,
     ws_query,
 )
 from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF
@@ -52,6 +53,7 @@ def _request(sql: str, properties: str, *, required: bool) -> Fragment:
     return record({sql: TEXT}, more) if required else record({}, {sql: {"type": ["string", "null"]}, **more})
 
 
+_COUNT_OR_NULL: Fragment = {"type": ["integer", "null"], "minimum": 0}
 _CLUSTER = ref("ClusterId")
 _HEALTH = record({"isHealthy": BOOLEAN}, closed=True)
 _DISABLED: Fragment = {
@@ -78,6 +80,24 @@ SCHEMAS: Fragment = {
                 {"path": array(TEXT), "clusters": {"type": "object", "additionalProperties": TEXT}},
                 closed=True,
             ),
+        },
+        closed=True,
+    ),
+    "Topology": record(
+        {
+            **dict.fromkeys(("query_id", "statement", "state", "error"), TEXT),
+            "time_ms": COUNT,
+            "nodes": array(
+                record(
+                    {
+                        **dict.fromkeys(("id", "kind", "label", "detail", "topic", "schema"), TEXT),
+                        "stores": array(TEXT),
+                        **dict.fromkeys(("records_in", "records_out", "lag"), _COUNT_OR_NULL),
+                    },
+                    closed=True,
+                )
+            ),
+            "edges": array(array(TEXT)),
         },
         closed=True,
     ),
@@ -285,6 +305,22 @@ OPERATIONS: dict[type[Route], dict[str, Fragment]] = {
             "responses": _answers(
                 ok=content("Stored.", json=record({"rows": COUNT}, closed=True)), _400=_BAD
             ),
+        }
+    },
+    topology.QueryTopologyHandler: {
+        "get": {
+            "summary": "A query that runs, as a graph with record counts",
+            "responses": _answers(ok=content("The graph.", json=ref("Topology")), _400=_BAD),
+        }
+    },
+    topology.StatementTopologyHandler: {
+        "post": {
+            "summary": "A statement that would start a query, as a graph",
+            "requestBody": _body(
+                _request("ksql", "streamsProperties", required=True),
+                {"ksql": "SELECT * FROM S;"},
+            ),
+            "responses": _answers(ok=content("The graph.", json=ref("Topology")), _400=_BAD, _500=_FAILED),
         }
     },
 }
