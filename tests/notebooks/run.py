@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -12,11 +13,43 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT_S = 60
+_SOLUTION = re.compile(r"<details>.*?</details>", re.DOTALL)
+_BLOCK = re.compile(r"^```(?:sql|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook with the outputs of a fresh kernel, in which the engine is embedded."""
+def solutions(cell: nbformat.NotebookNode) -> list[str]:
+    """Return the code that a cell of exercises folds away, as a learner would paste it."""
+    if cell.cell_type != "markdown":
+        return []
+    return [block for folded in _SOLUTION.findall(cell.source) for block in _BLOCK.findall(folded)]
+
+
+def with_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Put the solutions of exercises behind them, as cells."""
+    solved = []
+    for cell in notebook.cells:
+        solved += [cell, *(nbformat.v4.new_code_cell(code) for code in solutions(cell))]
+    notebook.cells = solved
+    return notebook
+
+
+def execute(path: Path, *, solved: bool = False) -> nbformat.NotebookNode:
+    """Return the notebook with the outputs of a fresh kernel, in which the engine is embedded.
+
+    Parameters
+    ----------
+    path : Path
+    solved : bool
+        Whether to run the exercises' solutions, too.
+
+    Raises
+    ------
+    CellExecutionError
+        If a cell fails that is not tagged ``raises-exception``.
+    """
     notebook = nbformat.read(path, as_version=4)
+    if solved:
+        notebook = with_solutions(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -5,10 +5,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from .run import NOTEBOOKS, ROOT, WIDGET_VIEW, execute
+from .run import NOTEBOOKS, ROOT, WIDGET_VIEW, execute, solutions
 
 pytestmark = [pytest.mark.notebook]
 BY_NAME = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LESSONS = pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=lambda path: path.stem)
 
 
 def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookNode]:
@@ -19,17 +20,25 @@ def html(cell: nbformat.NotebookNode) -> str:
     return "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
 
 
-def test_there_are_notebooks():
-    assert "00_tour.ipynb" in {path.name for path in NOTEBOOKS}
+def test_there_are_a_tour_and_lessons():
+    assert NOTEBOOKS[0].name == "00_tour.ipynb"
+
+
+def shows_rows(cell: nbformat.NotebookNode) -> bool:
+    """Whether a live cell left a table with rows, or a picture, for readers without a kernel."""
+    left = html(cell)
+    return "<tbody>\n<tr>" in left or ("klt-snapshot" in left and "data:image/svg+xml" in left)
 
 
 @BY_NAME
 @pytest.mark.timeout(300)
-def test_it_runs_and_its_live_cells_leave_tables(path: Path):
-    notebook = execute(path)
+def test_it_runs_with_its_solutions_and_its_live_cells_leave_tables(path: Path):
+    notebook = execute(path, solved=True)
     assert tagged(notebook, "live"), "a notebook of ours shows something live"
     for cell in tagged(notebook, "live"):
-        assert "<tbody>\n<tr>" in html(cell), cell.source
+        assert shows_rows(cell), cell.source
+    for cell in tagged(notebook, "raises-exception"):
+        assert [o.ename for o in cell.outputs if o.output_type == "error"], cell.source
     assert tagged(notebook, "check"), "a notebook of ours ends with assertions"
 
 
@@ -40,9 +49,22 @@ def test_what_is_committed_can_be_read_without_a_kernel(path: Path):
     assert "widgets" not in notebook.metadata
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            assert output.output_type != "error", cell.source
+            refused = "raises-exception" in cell.metadata.get("tags", ())
+            assert output.output_type != "error" or refused, cell.source
             assert WIDGET_VIEW not in output.get("data", {})
     for cell in tagged(notebook, "live"):
-        assert "<tbody>\n<tr>" in html(cell), cell.source
+        assert shows_rows(cell), cell.source
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
     assert str(ROOT) not in path.read_text(encoding="utf-8")
+
+
+@LESSONS
+def test_a_lesson_asks_explains_draws_and_lets_practise(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert text.count("**Predict.**") >= 3
+    assert text.count("**Explain.**") >= 3
+    assert text.count("<details>") >= 3
+    assert any(solutions(cell) for cell in notebook.cells)
+    pictures = "".join(html(cell) for cell in notebook.cells if cell.cell_type == "code")
+    assert "```mermaid" in text or "data:image/svg+xml" in pictures
