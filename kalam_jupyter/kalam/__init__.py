@@ -1,11 +1,12 @@
 """The KalamDB dialect: SQL, users, live queries and topics on the embedded engine. See ARCHITECTURE.md."""
 
-from kalam_jupyter.kalam.auth import Auth, AuthError, LoginResult, Session, UserInfo
+from kalam_jupyter.kalam.auth import Auth, AuthError, Session
+from kalam_jupyter.kalam.bearer import LoginResult, UserInfo
 from kalam_jupyter.kalam.config import KalamConfig
 from kalam_jupyter.kalam.database import Kalam
 from kalam_jupyter.kalam.errors import KalamError
-from kalam_jupyter.kalam.live import LiveOptions, LiveQuery
-from kalam_jupyter.kalam.live_shape import LiveChange
+from kalam_jupyter.kalam.live_change import LiveChange
+from kalam_jupyter.kalam.live_query import LiveOptions, LiveQuery
 from kalam_jupyter.kalam.result import Result, ResultColumn
 
 __all__ = [

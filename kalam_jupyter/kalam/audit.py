@@ -37,12 +37,18 @@ class Audit:
             engine.transact(lambda tx: tx.create_relation(RELATION, SCHEMA))
 
     def record(
-        self, tx: Transaction, session: Session, action: str, target: str, details: str | None = None
+        self,
+        tx: Transaction,
+        session: Session,
+        action: str,
+        target: str,
+        details: str | None = None,
+        address: str | None = None,
     ) -> None:
         """Add an entry inside a transaction. Times are ms, as in all stored system tables."""
         actor = session.actor or session.user_id
         subject = session.user_id if session.actor is not None else None
-        row = (ulid(tx.now_ms), tx.now_ms, actor, action, target, details, None, subject)
+        row = (ulid(tx.now_ms), tx.now_ms, actor, action, target, details, address, subject)
         tx.insert(RELATION, [row])
 
     def note(self, session: Session, action: str, target: str, details: str | None = None) -> None:

@@ -1,43 +1,31 @@
-"""Users, roles, passwords and tokens.
+"""Users, roles, logins and sessions.
 
-Users live in the catalogue; their id is their name. Passwords are bcrypt hashes. Tokens are HS256 JWTs
-and stateless:
-a changed role makes older tokens worthless because the role claim is compared on every use.
+Users live in the catalogue; their id is their name. Passwords are bcrypt hashes. Tokens are stateless: a
+changed role makes older tokens worthless because the role claim is compared on every use.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import secrets
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bcrypt
-import jwt
+import orjson
 
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.audit import Audit
+from kalam_jupyter.kalam.bearer import ISSUER, LEEWAY, Bearer, LoginResult, UserInfo, load_secret, malformed
 from kalam_jupyter.kalam.catalog import USER
 from kalam_jupyter.kalam.config import KalamConfig
 from kalam_jupyter.kalam.errors import ADMIN_ROLES, KalamError
 from kalam_jupyter.kalam.names import user_problem
+from kalam_jupyter.kalam.passwords import password_problem
 
-ISSUER = "kalamdb"
 ROOT = "root"
-LEEWAY = 60
-_SECRET_FILE = "kalam-jwt-secret"
-_COMMON_PASSWORDS = frozenset(
-    [
-        *("password", "123456", "12345678", "qwerty", "abc123", "monkey", "1234567", "letmein", "trustno1"),
-        *("dragon", "baseball", "iloveyou", "master", "sunshine", "ashley", "bailey", "passw0rd", "shadow"),
-        *("123123", "654321", "superman", "qazwsx", "michael", "football"),
-    ]
-)
 #: Which roles each role may act for besides itself (EXECUTE AS USER).
 IMPERSONATION = {
     "user": frozenset[str](),
@@ -73,98 +61,16 @@ class Session:
         return self.role in ADMIN_ROLES
 
 
-@dataclass(frozen=True)
-class UserInfo:
-    """What the auth routes say about a user; times are ms since the epoch."""
-
-    id: str
-    role: str
-    email: str | None
-    created_at: int
-    updated_at: int
-
-    def json(self) -> dict[str, Any]:
-        """Return the UserInfo object of the contract."""
-        return {
-            "id": self.id,
-            "role": self.role,
-            "email": self.email,
-            "created_at": rfc3339(self.created_at),
-            "updated_at": rfc3339(self.updated_at),
-        }
-
-
-@dataclass(frozen=True)
-class LoginResult:
-    """Tokens of a login or refresh; expiry times are nanoseconds since the epoch."""
-
-    user: UserInfo
-    access_token: str
-    refresh_token: str
-    expires_at: int
-    refresh_expires_at: int
-
-    @property
-    def admin_ui_access(self) -> bool:
-        """Whether the user may open the admin console."""
-        return self.user.role in ADMIN_ROLES
-
-    def json(self) -> dict[str, Any]:
-        """Return the LoginResponse object of the contract."""
-        return {
-            "user": self.user.json(),
-            "admin_ui_access": self.admin_ui_access,
-            "expires_at": rfc3339_ns(self.expires_at),
-            "access_token": self.access_token,
-            "refresh_token": self.refresh_token,
-            "refresh_expires_at": rfc3339_ns(self.refresh_expires_at),
-        }
-
-
-def rfc3339(ms: int) -> str:
-    """Format milliseconds since the epoch with a numeric offset."""
-    moment = dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
-    return moment.isoformat(timespec="milliseconds")
-
-
-def rfc3339_ns(ns: int) -> str:
-    """Format nanoseconds since the epoch with a numeric offset and nine digits."""
-    moment = dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}+00:00"
-
-
 class AuthError(KalamError):
     """An auth route's refusal: `code` is the snake_case id of the AuthError envelope."""
-
-
-def password_problem(password: str, *, complexity: bool) -> str | None:
-    """Return why a password is too weak, or None."""
-    size = len(password.encode())
-    if size < 8:
-        return "Password must be at least 8 characters (weak)"
-    if size > 72:
-        return "Password must be at most 72 characters (bcrypt limit, weak)"
-    if password in _COMMON_PASSWORDS:
-        return "Password is too common"
-    if complexity:
-        needs = (
-            (str.isupper, "uppercase letter"),
-            (str.islower, "lowercase letter"),
-            (str.isdigit, "digit"),
-            (lambda c: not c.isalnum(), "special character"),
-        )
-        for test, what in needs:
-            if not any(test(c) for c in password):
-                return f"Password must include at least one {what}"
-    return None
 
 
 class Auth:
     """Logins, tokens and the user records behind them."""
 
-    def __init__(self, engine: Engine, config: KalamConfig) -> None:
-        self._engine, self._config = engine, config
-        self._secret = config.jwt_secret or _load_secret(engine.path)
+    def __init__(self, engine: Engine, config: KalamConfig, audit: Audit) -> None:
+        self._engine, self._config, self._audit = engine, config, audit
+        self._bearer = Bearer(config.jwt_secret or load_secret(engine.path), config)
         self._verified: OrderedDict[str, tuple[float, Any, Session]] = OrderedDict()
         self._lock = threading.Lock()
         self._dummy: bytes | None = None
@@ -226,7 +132,7 @@ class Auth:
         record = self.user(user_id)
         if record is None:
             raise AuthError("unauthorized", "Invalid credentials", 401)
-        return self.info(record)
+        return UserInfo.of(record)
 
     def hash_password(self, password: str) -> str:
         """Return the bcrypt hash of a password (bytes beyond 72 do not count, as bcrypt has it)."""
@@ -241,13 +147,17 @@ class Auth:
 
     # ---- login
 
-    def login(self, user_id: str, password: str, *, local: bool = True) -> LoginResult:
-        """Check a password and issue tokens.
+    def login(
+        self, user_id: str, password: str, *, local: bool = True, address: str | None = None
+    ) -> LoginResult:
+        """Check a password and issue tokens. The logins of admins are audited.
 
         Parameters
         ----------
         local : bool
             Whether the caller is on this machine; internal users may only log in from here.
+        address : str, optional
+            Where the caller is, for the audit log.
 
         Raises
         ------
@@ -275,10 +185,10 @@ class Auth:
         if not bcrypt.checkpw(password.encode()[:72], stored.encode()):
             self._engine.transact(lambda tx: self._count_failure(tx, user_id))
             raise AuthError("unauthorized", "Invalid credentials", 401)
-        record = self._engine.transact(lambda tx: self._count_success(tx, user_id))
+        record = self._engine.transact(lambda tx: self._count_success(tx, user_id, address))
         if record is None:
             raise AuthError("unauthorized", "Invalid credentials", 401)
-        return self._issue(record)
+        return self._bearer.issue(record)
 
     def _waste_time(self, password: str) -> None:
         """Take as long for an unknown user as for a wrong password."""
@@ -296,7 +206,7 @@ class Auth:
             locked, failures = tx.now_ms + int(self._config.lockout_minutes * 60_000), 0
         tx.put(USER, user_id, {**record, "failed_login_attempts": failures, "locked_until": locked})
 
-    def _count_success(self, tx: Transaction, user_id: str) -> Any:
+    def _count_success(self, tx: Transaction, user_id: str, address: str | None) -> Any:
         record = tx.get(USER, user_id)
         if record is None or record["deleted_at"] is not None:
             return None
@@ -307,62 +217,18 @@ class Auth:
             "last_seen": tx.now_ms,
         }
         tx.put(USER, user_id, {**record, **seen})
+        if record["role"] in ADMIN_ROLES:
+            self._audit.record(tx, Session(user_id, record["role"]), "LOGIN", user_id, address=address)
         return tx.get(USER, user_id)
 
     # ---- tokens
-
-    def _issue(self, record: dict[str, Any]) -> LoginResult:
-        now = time.time_ns()
-        hours = self._config.jwt_expiry_hours
-
-        def token(kind: str, lifetime_hours: float) -> tuple[str, int]:
-            expires = now + int(lifetime_hours * 3600 * 1_000_000_000)
-            claims = {
-                "sub": record["user_id"],
-                "iss": ISSUER,
-                "iat": now // 1_000_000_000,
-                "exp": expires // 1_000_000_000,
-                "email": record["email"],
-                "role": record["role"],
-                "token_type": kind,
-            }
-            return jwt.encode(claims, self._secret, algorithm="HS256"), expires
-
-        access, expires = token("access", hours)
-        refresh, refresh_expires = token("refresh", 7 * hours)
-        return LoginResult(self.info(record), access, refresh, expires, refresh_expires)
 
     def issue(self, user_id: str) -> LoginResult:
         """Issue tokens for a user without asking for a password: for trusted code in this process."""
         record = self.user(user_id)
         if record is None:
             raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
-        return self._issue(record)
-
-    @staticmethod
-    def info(record: dict[str, Any]) -> UserInfo:
-        """Return what the auth routes say about a user."""
-        return UserInfo(
-            record["user_id"], record["role"], record["email"], record["created_at"], record["updated_at"]
-        )
-
-    def _claims(self, token: str) -> dict[str, Any]:
-        """Decode and check a token; KalamError with the codes of bearer-only routes."""
-        issuers = [ISSUER, *self._config.jwt_trusted_issuers]
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._secret,
-                algorithms=["HS256"],
-                leeway=LEEWAY,
-                issuer=issuers,
-                options={"require": ["sub", "iss", "iat", "exp"], "verify_aud": False},
-            )
-        except jwt.ExpiredSignatureError:
-            raise KalamError("TOKEN_EXPIRED", "Invalid credentials", 401) from None
-        except jwt.PyJWTError:
-            raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401) from None
-        return claims
+        return self._bearer.issue(record)
 
     def verify(self, token: str) -> Session:
         """Return the session of an access token.
@@ -379,9 +245,14 @@ class Auth:
             and found[1] is self._engine.catalogue.get(USER, found[2].user_id)
         ):
             return found[2]
-        claims = self._claims(token)
-        record = self.user(str(claims["sub"]))
-        if claims.get("token_type") != "access" or record is None or record["role"] != claims.get("role"):
+        claims = self._bearer.claims(token)
+        if claims["iss"] == ISSUER:
+            record = self.user(str(claims["sub"]))
+            good = claims.get("token_type") == "access" and record and record["role"] == claims.get("role")
+        else:
+            record = self._external(claims)
+            good = record is not None
+        if not good or record is None:
             raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
         session = Session(str(claims["sub"]), str(record["role"]))
         with self._lock:
@@ -389,6 +260,33 @@ class Auth:
             while len(self._verified) > 4096:
                 self._verified.popitem(last=False)
         return session
+
+    def _external(self, claims: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the user an external issuer's token means: its subject, if that is an OAuth user.
+
+        A user whose provider is an issuer's URL belongs to that issuer alone. One who is new is made
+        where the configuration says so.
+        """
+        user_id, issuer = str(claims["sub"]), str(claims["iss"])
+        role = self._config.oidc_auto_provision_role
+        if role is not None and self._engine.catalogue.get(USER, user_id) is None:
+            if user_problem(user_id) is not None:
+                return None
+            said = orjson.dumps({"provider": issuer, "subject": user_id}).decode()
+            email = claims["email"] if isinstance(claims.get("email"), str) else None
+
+            def provision(tx: Transaction) -> None:
+                if tx.get(USER, user_id) is None:
+                    record = self.record(tx.now_ms, user_id, role, "OAuth", None, email, said)
+                    tx.put(USER, user_id, record)
+                    self._audit.record(tx, Session(user_id, role), "CREATE_USER", user_id, said)
+
+            self._engine.transact(provision)
+        record = self.user(user_id)
+        if record is None or record["auth_type"] != "OAuth":
+            return None
+        provider = str(orjson.loads(record["auth_data"] or "{}").get("provider"))
+        return record if "://" not in provider or provider == issuer else None
 
     def me(self, token: str) -> UserInfo:
         """Return the user of an access token, in the auth routes' own error form.
@@ -401,7 +299,7 @@ class Auth:
         try:
             session = self.verify(token)
         except KalamError:
-            raise AuthError("unauthorized", "Invalid credentials", 401) from None
+            raise AuthError("unauthorized", malformed(token) or "Invalid credentials", 401) from None
         return self.user_info(session.user_id)
 
     def refresh(self, token: str) -> LoginResult:
@@ -413,17 +311,17 @@ class Auth:
             ``unauthorized``.
         """
         try:
-            claims = self._claims(token)
+            claims = self._bearer.claims(token)
         except KalamError:
-            raise AuthError("unauthorized", "Invalid credentials", 401) from None
-        if claims.get("token_type") != "refresh":
+            raise AuthError("unauthorized", malformed(token) or "Invalid credentials", 401) from None
+        if claims.get("token_type") != "refresh" or claims["iss"] != ISSUER:
             raise AuthError("unauthorized", "Refresh endpoint requires a refresh token", 401)
         record = self.user(str(claims["sub"]))
         if record is None:
             raise AuthError("unauthorized", "User no longer valid", 401)
         if record["role"] != claims.get("role"):
             raise AuthError("unauthorized", "Token role does not match user role", 401)
-        return self._issue(record)
+        return self._bearer.issue(record)
 
     # ---- first setup
 
@@ -478,21 +376,4 @@ class Auth:
             tx.put(USER, user_id, record)
             return record
 
-        return self.info(self._engine.transact(apply))
-
-
-def _load_secret(path: Any) -> str:
-    """Return the secret kept beside the engine's files, made at first use; a fresh one in memory."""
-    if path is None:
-        return secrets.token_hex(32)
-    file = Path(path) / _SECRET_FILE
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError:
-        secret = secrets.token_hex(32)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            out.write(secret)
-            out.flush()
-            os.fsync(out.fileno())
-        return secret
+        return UserInfo.of(self._engine.transact(apply))

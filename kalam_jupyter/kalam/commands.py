@@ -60,7 +60,7 @@ def show_stats(kalam: Kalam, ctx: Context, st: nodes.ShowStats) -> Result:
 _SUBSCRIPTION = (
     ResultColumn("status", STRING),
     ResultColumn("ws_url", STRING),
-    ResultColumn("subscription", JSON),
+    ResultColumn("subscription", JSON, nested=True),
     ResultColumn("message", STRING),
 )
 
@@ -87,7 +87,14 @@ def kill_job(kalam: Kalam, ctx: Context, st: nodes.KillJob) -> Result:
     return Result.say(f"Job {st.job_id} killed: cancelled")
 
 
+def refused(kalam: Kalam, ctx: Context, st: nodes.Refused) -> Result:
+    """Fail as the parser found. A new error each time: the statement is kept parsed, and an exception
+    holds its traceback."""
+    raise StatementError(st.error.kind, st.error.text, st.error.position)
+
+
 HANDLERS: dict[type[nodes.Statement], Any] = {
+    nodes.Refused: refused,
     nodes.Select: select,
     nodes.EngineCommand: engine_command,
     nodes.Show: show,

@@ -19,7 +19,9 @@ class KalamConfig:
     # auth
     jwt_secret: str | None = None  # None: a random secret, kept beside the engine's files
     jwt_expiry_hours: float = 24
-    jwt_trusted_issuers: tuple[str, ...] = ()
+    jwt_trusted_issuers: tuple[str, ...] = ()  # OpenID Connect issuers whose tokens are taken
+    oidc_audience: str | None = None  # what their tokens' aud must hold; None does not look at it
+    oidc_auto_provision_role: str | None = None  # role of a user their tokens name first; None makes none
     bcrypt_cost: int = 12
     enforce_password_complexity: bool = False
     cookie_secure: bool = True
@@ -42,6 +44,8 @@ class KalamConfig:
     max_query_limit: int = 1000
     max_parameters: int = 50
     max_parameter_size: int = 512 * 1024
+    query_timeout: float = 60  # of a statement from a network client; 0: none
+    query_memory: int = 1024 * MIB  # of one query's sorts, joins and groups; 0: no limit
     transaction_timeout: float = 300
     transaction_buffer_limit: int = 100 * MIB
 
@@ -80,6 +84,22 @@ class KalamConfig:
     data_dir: str | None = None
     node_id: int = 1
     base_url: str = "http://127.0.0.1:8080"
+
+    @classmethod
+    def development(cls) -> KalamConfig:
+        """Return the profile of the reference's own suites: the limits lifted, the timeouts long."""
+        return cls(
+            max_queries_per_sec=100_000,
+            max_messages_per_sec=10_000,
+            max_subscriptions_per_user=200_000,
+            max_auth_requests_per_ip_per_sec=200_000,
+            max_requests_per_ip_per_sec=200_000,
+            max_body_size=100 * MIB,
+            ws_client_timeout=60,
+            ws_auth_timeout=10,
+            ws_heartbeat_interval=15,
+            visibility_timeout=10,
+        )
 
     def with_(self, **changes: Any) -> KalamConfig:
         """Return a copy with some settings changed."""

@@ -28,7 +28,8 @@ from kalam_jupyter.kalam.exports import Exports
 from kalam_jupyter.kalam.files import Files, Incoming, Upload
 from kalam_jupyter.kalam.functions import Generators
 from kalam_jupyter.kalam.jobs import Jobs
-from kalam_jupyter.kalam.live import LiveQueries, LiveQuery
+from kalam_jupyter.kalam.live import LiveQueries
+from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.query import QueryEngine
 from kalam_jupyter.kalam.result import Result
@@ -73,7 +74,7 @@ class Kalam:
         self.seqs = Snowflake(engine.clock, KALAM_EPOCH_MS, self.config.node_id)
         self.generators = Generators(engine.clock)
         self.audit = Audit(engine)
-        self.auth = Auth(engine, self.config)
+        self.auth = Auth(engine, self.config, self.audit)
         self.jobs = Jobs(engine, self.config.node_id)
         self.storages = Storages(self)
         first_boot(self)

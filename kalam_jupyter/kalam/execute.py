@@ -54,6 +54,16 @@ def _parse(sql: str) -> nodes.Statement:
     return _parse_cached(sql)
 
 
+def _parsed(sql: str) -> nodes.Statement:
+    """Parse a statement; what is refused for another reason than its grammar fails in its turn."""
+    try:
+        return _parse(sql)
+    except StatementError as error:
+        if error.kind == "invalid_sql":
+            raise
+        return nodes.Refused(error)
+
+
 @dataclass(frozen=True)
 class _Step:
     """One statement of a request: its 1-based number, text and parsed form."""
@@ -139,7 +149,7 @@ class Executor:
         steps = []
         for number, part in enumerate(parts, 1):
             try:
-                statement = _parse(part)
+                statement = _parsed(part)
                 self._gate(session, statement)
             except StatementError as error:
                 raise failure(error, session.role) from None
@@ -187,6 +197,8 @@ class Executor:
         except GateError as error:
             raise failure(error, role) from None
         except StatementError as error:
+            if error.kind == "plain":
+                raise failure(error, role) from None
             raise failure(error, role, number=step.number, sql=step.sql) from None
         except EngineClosedError as error:
             raise KalamError("INTERNAL_ERROR", str(error), 503) from None
@@ -224,7 +236,9 @@ class Executor:
         ctx.run(
             lambda tx: audit.record(tx, inner.session, "EXECUTE_AS_USER", target, _action(statement.inner))
         )
-        return self._run(inner, statement.inner)
+        result = self._run(inner, statement.inner)
+        result.masked = True
+        return result
 
     # ---- transactions
 

@@ -25,6 +25,8 @@ class ResultColumn:
     flags: tuple[str, ...] = ()
     #: unit a Timestamp's numbers are in; what is not "us" is passed through as it is
     unit: str = "us"
+    #: whether JSON text goes out as the object it holds
+    nested: bool = False
 
     def json(self, index: int) -> dict[str, Any]:
         """Return the entry of the result schema."""
@@ -49,9 +51,11 @@ class Result:
         None for rows.
     as_user : str
         User id the statement ran as.
+    masked : bool
+        Whether secret columns are hidden whoever asks: the statement ran as an ordinary user.
     """
 
-    __slots__ = ("_rows", "_table", "as_user", "columns", "kind", "message", "row_count")
+    __slots__ = ("_rows", "_table", "as_user", "columns", "kind", "masked", "message", "row_count")
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Result:
     ) -> None:
         self.kind, self.columns, self._table, self._rows = kind, columns, table, rows
         self.row_count, self.message, self.as_user = row_count, message, as_user
+        self.masked = False
 
     @classmethod
     def say(cls, message: str, row_count: int = 0) -> Result:

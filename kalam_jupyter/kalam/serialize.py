@@ -172,7 +172,10 @@ def result_rows(result: Result, *, mask: bool = True) -> list[list[Any]]:
         assert table is not None
         columns = [_column(table.column(i), c) for i, c in enumerate(result.columns)]
         found = [list(values) for values in zip(*columns, strict=True)] if columns else []
-    if mask:
+    for i in [i for i, c in enumerate(result.columns) if c.nested]:
+        for row in found:
+            row[i] = orjson.loads(row[i])
+    if mask or result.masked:
         hidden = [i for i, c in enumerate(result.columns) if c.name.lower() in SECRET_COLUMNS]
         for row in found if hidden else ():
             for i in hidden:

@@ -8,10 +8,11 @@ import orjson
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import access
-from kalam_jupyter.kalam.auth import ROOT, Auth, password_problem
+from kalam_jupyter.kalam.auth import ROOT, Auth
 from kalam_jupyter.kalam.catalog import USER
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.names import user_problem
+from kalam_jupyter.kalam.passwords import password_problem
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
 

@@ -132,6 +132,7 @@ class KalamExtension(ExtensionApp):
             local_user=self.local_user,
             local_user_role=self.local_user_role,
             limits=self._limits,
+            trusted_proxies=tuple(self.kalam.get("trusted_proxy_ranges", ())),
             **changes,
         )
 
@@ -170,9 +171,12 @@ class KalamExtension(ExtensionApp):
             if port:
                 from kalam_server.listener import Listener
 
-                listener = Listener(
-                    self._context(root=root, origins=tuple(self.origins)), open_ksql=self.ksql_auth == "none"
+                context = self._context(
+                    root=root,
+                    origins=(*self.origins, *self.kalam.get("cors_allowed_origins", ())),
+                    allow_credentials=self.kalam.get("cors_allow_credentials", False),
                 )
+                listener = Listener(context, open_ksql=self.ksql_auth == "none")
                 listener.listen(port, self.host)
                 self._listeners.append(listener)
                 self.log.info("kalam: %s API at http://%s:%d/", root, self.host, listener.port)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from kalam_server import __version__
 
 if TYPE_CHECKING:
+    from kalam_jupyter.kalam import KalamConfig
     from kalam_jupyter.node import Node
 
 
@@ -76,6 +77,17 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "read without being named)",
     )
     serve.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="KalamDB's settings as TOML ([auth], [limits], ...); KALAMDB_... variables win over it",
+    )
+    serve.add_argument(
+        "--development",
+        action="store_true",
+        help="lift KalamDB's rate limits and lengthen its timeouts, as its own test suites do",
+    )
+    serve.add_argument(
         "--origin", action="append", default=[], metavar="ORIGIN", help="web origin that may call; repeatable"
     )
     serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM): serve https")
@@ -129,12 +141,19 @@ async def _run_server(arguments: argparse.Namespace) -> None:
     from kalam_server.service import Service
 
     token = _from_environment(arguments.token_env) if arguments.token_env else secrets.token_urlsafe(24)
+    settings = _settings(arguments)
     tls = _tls(arguments)
     scheme = "https" if tls else "http"
     open_ksql = arguments.ksql_auth == "none"
     urls: dict[str, str] = {}
-    service = Service(lambda: _open_node(arguments, urls["kalam"]))
-    shared = Context(service, Gate(lambda: (token,)), origins=tuple(arguments.origin))
+    service = Service(lambda: _open_node(arguments, settings, urls["kalam"]))
+    shared = Context(
+        service,
+        Gate(lambda: (token,)),
+        origins=(*arguments.origin, *settings.cors_allowed_origins),
+        allow_credentials=settings.cors_allow_credentials,
+        trusted_proxies=settings.trusted_proxy_ranges,
+    )
     mounts = (
         ("kalam", replace(shared, root="kalam"), arguments.kalam_port),
         ("ksql", replace(shared, root="ksql"), arguments.ksql_port),
@@ -160,13 +179,20 @@ async def _run_server(arguments: argparse.Namespace) -> None:
         await service.close()
 
 
-def _open_node(arguments: argparse.Namespace, url: str) -> Node:
+def _settings(arguments: argparse.Namespace) -> KalamConfig:
     from kalam_jupyter.kalam import KalamConfig
+    from kalam_jupyter.kalam.settings import load
+
+    base = KalamConfig.development() if arguments.development else KalamConfig()
+    found = load(arguments.config, os.environ, base)
+    name = arguments.root_password_env
+    return replace(found, root_password=_from_environment(name)) if name else found
+
+
+def _open_node(arguments: argparse.Namespace, settings: KalamConfig, url: str) -> Node:
     from kalam_jupyter.node import Node
 
-    name = arguments.root_password_env
-    password = _from_environment(name) if name else os.environ.get("KALAMDB_ROOT_PASSWORD")
-    return Node.open(arguments.data, url=url, kalam=KalamConfig(base_url=url, root_password=password))
+    return Node.open(arguments.data, url=url, kalam=replace(settings, base_url=url))
 
 
 async def _until_signal() -> None:

@@ -37,6 +37,10 @@ class Context:
         stops a web page whose name was rebound to 127.0.0.1.
     base_url : str
         Where the routes begin, with a final slash.
+    allow_credentials : bool
+        Whether pages of those origins may send cookies.
+    trusted_proxies : tuple of str
+        Networks whose ``X-Forwarded-For`` is believed; this machine's always is.
     limits : Limits
         Rates of all mounts of one server.
     root : {"ksql", "kalam", None}
@@ -50,6 +54,8 @@ class Context:
     origins: tuple[str, ...] = ()
     check_host: bool = False
     base_url: str = "/"
+    allow_credentials: bool = False
+    trusted_proxies: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     root: Literal["ksql", "kalam"] | None = None
 

@@ -14,10 +14,12 @@ from kalam_server.service import Service
 
 TOKEN = "test-token"
 ROOT_PASSWORD = "RootPass123!"
+JWT_SECRET = "not a secret, long enough for HS256"
 #: The profile of the reference's own suites: limits lifted, hashing cheap.
 CONFIG = KalamConfig(
     bcrypt_cost=4,
     root_password=ROOT_PASSWORD,
+    jwt_secret=JWT_SECRET,
     max_queries_per_sec=0,
     max_auth_requests_per_ip_per_sec=0,
     max_messages_per_sec=0,
@@ -58,7 +60,15 @@ def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None):
         nonlocal stop
         stop = asyncio.Event()
         service = Service(lambda: Node.open(kalam=config))
-        listener = Listener(Context(service, Gate(lambda: (TOKEN,)), root=root), open_ksql=open_ksql, tls=tls)
+        context = Context(
+            service,
+            Gate(lambda: (TOKEN,)),
+            root=root,
+            origins=config.cors_allowed_origins,
+            allow_credentials=config.cors_allow_credentials,
+            trusted_proxies=config.trusted_proxy_ranges,
+        )
+        listener = Listener(context, open_ksql=open_ksql, tls=tls)
         listener.listen(0)
         found.append(Running(listener.port, service, asyncio.get_running_loop()))
         started.set()

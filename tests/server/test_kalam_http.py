@@ -7,7 +7,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.server.running import CONFIG, ROOT_PASSWORD, TOKEN, running
+from tests.server.running import CONFIG, JWT_SECRET, ROOT_PASSWORD, TOKEN, running
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ class TestSql:
             "role": "system",
             "token_type": "access",
         }
-        token = jwt.encode(claims, server.node.kalam.auth._secret, algorithm="HS256")
+        token = jwt.encode(claims, JWT_SECRET, algorithm="HS256")
         answer = httpx.post(
             f"{server.url}/v1/api/sql", json={"sql": "SELECT 1"}, headers={"Authorization": f"Bearer {token}"}
         )
@@ -314,6 +314,22 @@ class TestHealth:
         assert len(body["nodes"]) == 1
         assert set(body["nodes"][0]) >= {"role", "status", "api_addr", "uptime_human", "replication_lag"}
 
+    def test_pages_of_allowed_origins_may_read_answers(self):
+        config = CONFIG.with_(cors_allowed_origins=("https://app.example",))
+        with running("kalam", config=config) as server:
+            url = f"{server.url}/v1/api/sql"
+            asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+            preflight = httpx.options(url, headers=asked)
+            assert preflight.is_success
+            assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+            assert "POST" in preflight.headers["access-control-allow-methods"]
+            assert preflight.headers["access-control-max-age"] == "3600"
+            refused = httpx.post(url, json={"sql": "SELECT 1"}, headers={"Origin": "https://app.example"})
+            assert refused.status_code == 401
+            assert refused.headers["access-control-allow-origin"] == "https://app.example"
+            assert "access-control-allow-credentials" not in refused.headers
+            assert httpx.post(url, headers={"Origin": "https://evil.example"}).status_code == 403
+
     def test_unknown_paths_are_empty_404s(self, client):
         answer = client.get("/healthz")
         assert (answer.status_code, answer.content) == (404, b"")
@@ -321,7 +337,8 @@ class TestHealth:
 
 class TestTopics:
     @pytest.fixture(scope="class")
-    def topic(self, server):
+    @classmethod
+    def topic(cls, server):
         with httpx.Client(base_url=server.url, timeout=20) as client:
             client.headers["Authorization"] = f"Bearer {TOKEN}"
             sql(client, "CREATE NAMESPACE IF NOT EXISTS tp")

@@ -473,7 +473,8 @@ class TestOpenListener:
 
 class TestClosedListener:
     @pytest.fixture(scope="class")
-    def closed(self):
+    @classmethod
+    def closed(cls):
         with running() as server:
             yield server
 

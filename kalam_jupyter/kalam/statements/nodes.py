@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kalam_jupyter.kalam.catalog import ColumnDef, Default
+from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.expressions import Expression
 
 Name = tuple[str | None, str]
@@ -34,6 +35,13 @@ class Statement:
 @dataclass(frozen=True)
 class _Ddl(Statement):
     family: ClassVar[str] = "ddl"
+
+
+@dataclass(frozen=True)
+class Refused(Statement):
+    """What is a statement, but none that can be carried out: it fails when its turn comes."""
+
+    error: StatementError
 
 
 # ---- data --------------------------------------------------------------------------------------------------

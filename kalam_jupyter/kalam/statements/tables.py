@@ -251,9 +251,10 @@ def create_table(s: TokenStream) -> nodes.Statement:
     """``CREATE [USER|SHARED|STREAM] TABLE [IF NOT EXISTS] [ns.]t (...) [WITH (...)]``."""
     try:
         return _create_table(s)
-    except SqlSyntaxError as error:
-        error.text = f"Invalid CREATE TABLE statement: {error.text}"
-        raise
+    except StatementError as error:
+        found = SqlSyntaxError(f"Invalid CREATE TABLE statement: {error.text}")
+        found.position = error.position
+        raise found from None
 
 
 def _create_table(s: TokenStream) -> nodes.Statement:

@@ -98,9 +98,11 @@ class LoginHandler(AuthRoute):
         """Exchange a password for tokens."""
         await self.limit()
         body = self.fields(("user", "password"))
-        local = is_loopback(self.client_ip)
+        address = self.client_ip
         result = await self.context.service.run(
-            lambda node: node.kalam.auth.login(body["user"], body["password"], local=local)
+            lambda node: node.kalam.auth.login(
+                body["user"], body["password"], local=is_loopback(address), address=address
+            )
         )
         await self.send_login(result)
 
@@ -155,13 +157,7 @@ class MeHandler(AuthRoute):
 
 
 def _own_info(node: Node, session: Session) -> UserInfo:
-    auth = node.kalam.auth
-    record = auth.user(session.user_id)
-    if record is None:
-        from kalam_jupyter.kalam import AuthError
-
-        raise AuthError("unauthorized", "Invalid credentials", 401)
-    return auth.info(record)
+    return node.kalam.auth.user_info(session.user_id)
 
 
 class SetupRoute(AuthRoute):

@@ -33,6 +33,8 @@ class FrameworkError(Exception):
 class KalamRoute(Route):
     """A route of KalamDB's API. Who may call is up to each route; see `Context.session`."""
 
+    cors_methods = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+
     async def begin(self) -> None:
         """The guard: body size, and requests a second from addresses other than this machine's."""
         config = await self.context.kalam_config()
