@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.replay import Replay
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.script import Part, split_script
@@ -179,8 +180,8 @@ class Connection:
         Parameters
         ----------
         query : str
-            A SELECT, CREATE .. AS SELECT or INSERT INTO .. SELECT; or the id of a persistent query, which goes
-            on undisturbed.
+            A SELECT, CREATE .. AS SELECT or INSERT INTO .. SELECT; or the id of a persistent query, which
+            goes on undisturbed.
         properties : mapping, optional
             As in `ksql`.
 
@@ -250,6 +251,50 @@ class Connection:
         ClientError
         """
         return self._keep(self._transport.live(sql, {"initial": initial, **options}))
+
+    def consume(
+        self,
+        topic: str,
+        group: str,
+        *,
+        start: str | int = "latest",
+        limit: int = 100,
+        partition: int = 0,
+        timeout: float = 0,
+    ) -> list[Message]:
+        """Take the next messages of a consumer group from a topic, and claim them.
+
+        What one member took no other member gets. What is not acknowledged within the engine's visibility
+        timeout (60 s) is handed out again: every message is delivered at least once.
+
+        Parameters
+        ----------
+        topic : str
+            Of either dialect: ``namespace.topic``, or the name of a ksqlDB topic.
+        group : str
+        start : {"earliest", "latest"} or int
+            Where a group that is new begins; an int is an offset.
+        limit : int
+            Messages at most.
+        partition : int
+        timeout : float
+            Seconds to wait for a first message.
+
+        Raises
+        ------
+        ClientError
+            If there is no such topic or partition, or the user's role may not consume.
+        """
+        return self._transport.consume(topic, group, start, limit, partition, timeout)
+
+    def acknowledge(self, topic: str, group: str, upto: int, *, partition: int = 0) -> None:
+        """Say that a group is done with a topic's messages up to offset `upto`, and with that one.
+
+        Raises
+        ------
+        ClientError
+        """
+        self._transport.acknowledge(topic, group, partition, upto)
 
     def _keep(self, stream: Stream) -> Stream:
         with self._lock:

@@ -80,6 +80,55 @@ class RecordView:
     via: str = ""
 
 
+def listed(records: Any, timestamp: str | None = None) -> list[tuple[str | None, Mapping[str, Any]]]:
+    """Return records, in whatever form, with the names of their sources.
+
+    Parameters
+    ----------
+    records
+        A sequence of mappings, or of (source, mapping); a DataFrame or Arrow table; or a mapping of source to
+        any of these, which are then merged by event time.
+    timestamp : str, optional
+        Column that gives the event time; frames are sorted by it.
+
+    Raises
+    ------
+    KsqlError
+        If it is nothing of that.
+    """
+    if isinstance(records, Mapping):
+        some = [(name, values) for name, part in records.items() for _, values in listed(part, timestamp)]
+        timed = [(_moment_of(values), pair) for pair in some for values in (pair[1],)]
+        return [pair for _, pair in sorted(timed, key=lambda t: t[0])]
+    if hasattr(records, "columns") and hasattr(records, "to_dict"):
+        records = pa.Table.from_pandas(records, preserve_index=False)
+    if isinstance(records, pa.Table):
+        table = records if timestamp is None else records.sort_by(timestamp)
+        records = table.to_pylist(maps_as_pydicts="lossy")
+    found: list[tuple[str | None, Mapping[str, Any]]] = []
+    for record in records:
+        source, values = record if isinstance(record, tuple | list) and len(record) == 2 else (None, record)
+        if not isinstance(values, Mapping):
+            raise KsqlError(
+                f"A record is a mapping of columns to values, or (source, mapping), not {record!r}"
+            )
+        if timestamp is not None:
+            if timestamp not in values:
+                raise KsqlError(f"A record has no {timestamp}, which is to give its event time: {values!r}")
+            values = {**values, ROWTIME: values[timestamp]}
+        found.append((source, values))
+    return found
+
+
+def _moment_of(values: Mapping[str, Any]) -> int:
+    given = next((v for name, v in values.items() if column_name(name) == ROWTIME), None)
+    if given is None:
+        raise KsqlError(
+            f"Records of several sources are merged by event time: give them a ROWTIME: {values!r}"
+        )
+    return moment(given)
+
+
 def source_record(source: Source, values: Mapping[str, Any], rowtime: int) -> SourceRecord:
     """Return the record that some named values make.
 

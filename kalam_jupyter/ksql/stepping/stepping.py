@@ -29,7 +29,7 @@ from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 from kalam_jupyter.ksql.statements.definitions import timestamp_name
 from kalam_jupyter.ksql.statements.run import Run, Session
 from kalam_jupyter.ksql.stepping.notes import note
-from kalam_jupyter.ksql.stepping.records import RecordView, SourceRecord, source_record
+from kalam_jupyter.ksql.stepping.records import RecordView, SourceRecord, listed, source_record
 from kalam_jupyter.ksql.stepping.views import Names, StateView, hidden_names, state_view
 
 #: Event time between two records that say nothing of it.
@@ -119,8 +119,9 @@ class Stepping:
     def __init__(self, ksql: Ksql, statement: str, *, properties: Mapping[str, Any] = {}) -> None:
         self._ksql = ksql
         run = Run(ksql, ksql.state.copy(), Session(dict(properties)), dry=True)
-        info = run.state.find_query(statement.strip().rstrip(";"))
-        self.statement = statement.strip() if info is None else info.text
+        text = statement.strip().removesuffix(";").rstrip()
+        info = run.state.find_query(text)
+        self.statement = f"{text};" if info is None else info.text
         self._context = EvaluationContext()
         self._plan = _plan(run, self.statement, self._context)
         self._fatal = run.config.flag("ksql.timestamp.throw.on.invalid")
@@ -150,11 +151,6 @@ class Stepping:
         codec = self._ksql.codec(source)
         parse = timestamp_parser(source)
         return SourceReader(source, codec, self._reporter, parse, fatal_timestamps=self._fatal)
-
-    @property
-    def stream_time(self) -> int | None:
-        """The largest ROWTIME so far."""
-        return max((s.record.rowtime for s in self.steps), default=None)
 
     def record(self, source: str | None, values: Mapping[str, Any]) -> SourceRecord:
         """Return a record for a source, its event time a second after the one before unless it says another.
@@ -202,6 +198,24 @@ class Stepping:
             raise KsqlError(f"Exception caught in process: {error}", error_code=50000) from error
         self.steps.append(made)
         return made
+
+    def feed(self, records: Any, *, timestamp: str | None = None) -> list[Step]:
+        """Feed many records.
+
+        Parameters
+        ----------
+        records
+            A sequence of mappings of columns to values, or of (source, mapping); a DataFrame or Arrow table;
+            or a mapping of source to any of these, which are then merged by event time.
+        timestamp : str, optional
+            Column that gives the event time; frames are sorted by it.
+
+        Raises
+        ------
+        KsqlError
+            If a record does not fit. Those before it were fed.
+        """
+        return [self.step(self.record(source, values)) for source, values in listed(records, timestamp)]
 
     def reset(self) -> None:
         """Go back to the beginning."""

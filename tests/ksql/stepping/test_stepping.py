@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kalam_jupyter.engine import Engine
@@ -319,3 +320,22 @@ def test_a_persistent_query_is_named_by_its_id_and_goes_on_undisturbed(ksql):
 def test_what_is_no_query_is_refused(ksql, statement):
     with pytest.raises(KsqlError):
         Stepping(ksql, statement)
+
+
+def test_frames_are_fed_in_event_time(ksql):
+    frame = pd.DataFrame(
+        {"id": [2, 1], "item": ["b", "a"], "at": pd.to_datetime(["2026-05-02", "2026-05-01"])}
+    )
+    stepping = Stepping(ksql, "SELECT * FROM o EMIT CHANGES;")
+    with pytest.raises(KsqlError, match="O has no column AT"):
+        stepping.feed(frame)
+    steps = stepping.feed(frame.rename(columns={"at": "ROWTIME"}), timestamp="ROWTIME")
+    assert [s.record.key for s in steps] == [(1,), (2,)]
+
+
+def test_records_of_several_sources_are_merged_by_event_time(ksql):
+    stepping = Stepping(ksql, "SELECT o.id, name FROM o JOIN u ON o.id = u.id EMIT CHANGES;")
+    steps = stepping.feed({"o": [{"id": 1, "rowtime": 5}], "u": [{"id": 1, "name": "Ann", "rowtime": 3}]})
+    assert [s.record.source for s in steps] == ["U", "O"] and len(steps[1].outputs) == 1
+    with pytest.raises(KsqlError, match="give them a ROWTIME"):
+        stepping.feed({"o": [{"id": 1}]})
