@@ -22,6 +22,8 @@ _EMPTY = -1
 #: The window start of a slot that no group has.
 _DEAD = (1 << 63) - 1
 _MASK = (1 << 64) - 1
+#: A table has at least so many places for each group.
+FULL = 3
 _BY_NUMBER, _BY_START, _MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
 
 
@@ -42,7 +44,7 @@ class GroupIndex:
         self._next_id = 0
         self._numbers: Int64s = np.zeros(states.capacity, dtype=np.int64)
         self._starts: Int64s = np.full(states.capacity, _DEAD)
-        self._build(64)
+        self._build(1)
 
     def slot(self, key: Key, start: int, timestamp: int) -> int:
         """Return the slot of one group; `timestamp` is a new one's."""
@@ -60,7 +62,7 @@ class GroupIndex:
         slot = self._new(1, timestamp).item(0)
         self._table[at], self._numbers[slot], self._starts[slot] = slot, number, start
         self._used += 1
-        if 2 * self._used > len(self._table):
+        if FULL * self._used > len(self._table):
             self._build(1)
         return slot
 
@@ -70,35 +72,49 @@ class GroupIndex:
         numbers = self._batch_numbers(batch)
         if starts is None:
             starts = np.zeros(n, dtype=np.int64)
-        if 2 * (self._used + n) > len(self._table):
+        if FULL * (self._used + n) > len(self._table):
             self._build(n)
-        at, last = self._places(numbers, starts), len(self._table) - 1
         out = np.empty(n, dtype=np.int64)
-        rows = np.arange(n)
+        rows, at = np.arange(n), self._places(numbers, starts)
         while len(rows):
-            found = self._table[at]
-            hit = (self._numbers[found] == numbers[rows]) & (self._starts[found] == starts[rows])
-            empty = found == _EMPTY
-            hit &= ~empty
-            out[rows[hit]] = found[hit]
-            if empty.any():
-                self._insert(rows[empty], at[empty], numbers, starts, timestamp)
-            # who found an empty place looks there again: it, or an earlier row, has taken it
-            going = ~hit
-            at = np.where(empty, at, at + 1 & last)[going]
-            rows = rows[going]
+            rows, at = self._look(out, rows, at, numbers, starts)
+            rows, at = self._claim(out, rows, at, numbers, starts, timestamp)
         return out
 
-    def _insert(self, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s, timestamp: int) -> None:
-        """Give one row at each empty place its slot there."""
+    def _look(
+        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s
+    ) -> tuple[Int64s, Int64s]:
+        """Find rows' groups from their places on; return the rows that have none, and their empty places."""
+        last = len(self._table) - 1
+        empty_rows, empty_at = [], []
+        while len(rows):
+            found = self._table.take(at)
+            out[rows] = found
+            other = self._numbers.take(found) != numbers.take(rows)
+            other |= self._starts.take(found) != starts.take(rows)
+            none = found == _EMPTY
+            empty = np.flatnonzero(none)
+            empty_rows.append(rows.take(empty))
+            empty_at.append(at.take(empty))
+            on = np.flatnonzero(other & ~none)
+            rows, at = rows.take(on), at.take(on) + 1 & last
+        return np.concatenate(empty_rows), np.concatenate(empty_at)
+
+    def _claim(
+        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s, timestamp: int
+    ) -> tuple[Int64s, Int64s]:
+        """Give one row at each empty place a slot there; return the others, who have to look again."""
         claims = -2 - rows
         self._table[at] = claims
-        won = self._table[at] == claims
-        winners = rows[won]
+        won = self._table.take(at) == claims
+        winners = np.flatnonzero(won)
         slots = self._new(len(winners), timestamp)
-        self._table[at[won]] = slots
-        self._numbers[slots], self._starts[slots] = numbers[winners], starts[winners]
-        self._used += len(winners)
+        winning = rows.take(winners)
+        self._table[at.take(winners)] = out[winning] = slots
+        self._numbers[slots], self._starts[slots] = numbers.take(winning), starts.take(winning)
+        self._used += len(slots)
+        losers = np.flatnonzero(~won)
+        return rows.take(losers), at.take(losers)
 
     def _new(self, count: int, timestamp: int) -> Int64s:
         slots = self._states.new(count, timestamp)
@@ -123,24 +139,26 @@ class GroupIndex:
         return np.array(numbers, dtype=np.int64)[grouping.codes]
 
     def _places(self, numbers: Int64s, starts: Int64s) -> Int64s:
-        h = numbers.view(np.uint64) * np.uint64(_BY_NUMBER) ^ starts.view(np.uint64) * np.uint64(_BY_START)
-        h = (h ^ h >> np.uint64(32)) * np.uint64(_MIX)
-        places: Int64s = (h >> np.uint64(self._shift)).astype(np.int64)
-        return places
+        h = numbers.view(np.uint64) * np.uint64(_BY_NUMBER)
+        h ^= starts.view(np.uint64) * np.uint64(_BY_START)
+        h ^= h >> np.uint64(32)
+        h *= np.uint64(_MIX)
+        h >>= np.uint64(self._shift)
+        return h.view(np.int64)
 
     def _build(self, more: int) -> None:
         """Make the table anew, with room for so many more groups."""
         live = np.flatnonzero(self._starts != _DEAD)
-        bits = max(int(4 * (len(live) + more) - 1).bit_length(), 8)
+        bits = max(int(2 * FULL * (len(live) + more)).bit_length(), 8)
         self._shift = 64 - bits
         self._table = np.full(1 << bits, _EMPTY, dtype=np.int64)
         self._used = len(live)
-        at = self._places(self._numbers[live], self._starts[live])
+        at, last = self._places(self._numbers.take(live), self._starts.take(live)), len(self._table) - 1
         while len(live):
-            free = self._table[at] == _EMPTY
-            self._table[at[free]] = live[free]
-            placed = self._table[at] == live
-            live, at = live[~placed], at[~placed] + 1 & len(self._table) - 1
+            free = np.flatnonzero(self._table.take(at) == _EMPTY)
+            self._table[at.take(free)] = live.take(free)
+            rest = np.flatnonzero(self._table.take(at) != live)
+            live, at = live.take(rest), at.take(rest) + 1 & last
 
     def oldest(self) -> int:
         """Return the earliest start of a window; a very late time if there is none."""

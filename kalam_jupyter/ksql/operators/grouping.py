@@ -61,14 +61,17 @@ class Grouping:
         """Group rows by their slots, which are below `bound`; return the groups' slots, too."""
         n = len(slots)
         order = _order(slots, bound)
-        ordered = slots[order]
-        starts = np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)) if n else order
-        counts = np.diff(starts, append=n)
+        ordered = slots.take(order)
+        begins = np.ones(n, dtype=np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins)
         codes = np.empty(n, dtype=np.int64)
-        codes[order] = np.repeat(np.arange(len(starts)), counts)
-        grouping = cls(codes, order[starts])
-        grouping._order, grouping._starts, grouping.counts = order, starts, counts
-        return grouping, ordered[starts]
+        ordered_codes = np.cumsum(begins) - 1
+        codes[order] = ordered_codes
+        grouping = cls(codes, order.take(starts))
+        grouping._order, grouping._starts, grouping._ordered_codes = order, starts, ordered_codes
+        grouping.counts = np.diff(starts, append=n)
+        return grouping, ordered.take(starts)
 
     @property
     def groups(self) -> int:
@@ -90,25 +93,30 @@ class Grouping:
         return np.cumsum(self.counts) - self.counts
 
     @cached_property
+    def _ordered_codes(self) -> Int64s:
+        return self.codes.take(self._order)
+
+    @cached_property
     def rank(self) -> Int64s:
         """Number of each row within its group, from 0."""
         out = np.empty(len(self.codes), dtype=np.int64)
-        out[self._order] = np.arange(len(self.codes)) - np.repeat(self._starts, self.counts)
+        out[self._order] = np.arange(len(self.codes)) - self._starts.take(self._ordered_codes)
         return out
 
     @cached_property
     def _steps(self) -> tuple[list[tuple[Int64s, Int64s]], list[tuple[int, Int64s]]]:
         """How to scan: (groups, their next rows) while groups are many, then (group, all its other rows)."""
-        by_count = np.argsort(-self.counts, kind="stable")
-        descending = self.counts[by_count]
+        most = int(self.counts.max(initial=0))
+        by_count = _order(most - self.counts, most + 1)
+        ascending = (most - self.counts).take(by_count)
         many: list[tuple[Int64s, Int64s]] = []
         while True:
             rank = len(many)
-            longer = int(np.searchsorted(-descending, -rank, side="left"))
+            longer = int(np.searchsorted(ascending, most - rank, side="left"))
             groups = by_count[:longer]
             if longer < FEW_GROUPS:
                 break
-            many.append((groups, self._order[self._starts[groups] + rank]))
+            many.append((groups, self._order.take(self._starts.take(groups) + rank)))
         few = []
         for group in groups.tolist():
             start = self._starts[group]
@@ -117,21 +125,25 @@ class Grouping:
 
     def last(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the value in each group's last row."""
-        last: npt.NDArray[Any] = values[self._order[self._starts + self.counts - 1]]
+        last: npt.NDArray[Any] = values.take(self._last_rows)
         return last
+
+    @cached_property
+    def _last_rows(self) -> Int64s:
+        return self._order.take(self._starts + self.counts - 1)
 
     def running_sum(self, values: Int64s, start: Int64s) -> Int64s:
         """Return running sums of 64-bit integers, which wrap; `start` holds each group's sum before."""
-        ordered = np.cumsum(values[self._order])
-        before = np.concatenate(([0], ordered))[self._starts] - start
+        ordered = np.cumsum(values.take(self._order))
+        before = np.concatenate(([0], ordered)).take(self._starts) - start
         out = np.empty_like(ordered)
-        out[self._order] = ordered - np.repeat(before, self.counts)
+        out[self._order] = ordered - before.take(self._ordered_codes)
         return out
 
     def running_max(self, values: Int64s, start: Int64s) -> Int64s:
         """Return running maxima, `start` holding each group's before; quick where values ascend."""
         if len(values) and (values[1:] >= values[:-1]).all():
-            return np.maximum(values, start[self.codes])
+            return np.maximum(values, start.take(self.codes))
         return self.scan(np.maximum, values, start)
 
     def scan(self, function: np.ufunc, values: npt.NDArray[Any], start: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -140,7 +152,7 @@ class Grouping:
         state = start.copy()
         many, few = self._steps
         for groups, rows in many:
-            state[groups] = out[rows] = function(state[groups], values[rows])
+            state[groups] = out[rows] = function(state.take(groups), values.take(rows))
         for group, rows in few:
             out[rows] = function.accumulate(np.concatenate((state[group : group + 1], values[rows])))[1:]
         return out
@@ -153,7 +165,7 @@ def _order(numbers: Int64s, bound: int) -> Int64s:
     if bound > 1 << 32:
         return np.argsort(numbers, kind="stable")
     if bound > 1 << 16:
-        order = order[np.argsort((numbers >> 16).astype(np.uint16)[order], kind="stable")]
+        order = order.take(np.argsort((numbers >> 16).astype(np.uint16).take(order), kind="stable"))
     return order
 
 

@@ -178,7 +178,7 @@ class _Extreme(_ArrayAccumulator):
         assert values is not None
         numbers = _filled(values, self._neutral)
         best, known = self._arrays
-        before = best[slots]
+        before = best.take(slots)
         if self._type == DOUBLE and (np.isnan(numbers).any() or np.isnan(before).any()):
             return super().run(slots, grouping, values)
         out = grouping.scan(self._fold, numbers, before)
@@ -238,9 +238,10 @@ def _beyond_doubles(sums: Any) -> bool:
 
 
 def _running_count(state: Any, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> Any:
-    before = state[slots]
+    before = state.take(slots)
     if values is None or not values.null_count:
-        out = grouping.rank + 1 + before[grouping.codes]
+        out = grouping.rank + 1
+        out += before.take(grouping.codes)
         state[slots] = before + grouping.counts
     else:
         out = grouping.running_sum(_valid(values).astype(np.int64), before)
@@ -254,9 +255,9 @@ def _running_sum(
     assert values is not None
     if type_ == DOUBLE:
         # A NULL adds nothing: a sum that began at 0.0 is never -0.0, so adding 0.0 changes no bit of it.
-        out = grouping.scan(np.add, _filled(values, 0.0), state[slots])
+        out = grouping.scan(np.add, _filled(values, 0.0), state.take(slots))
     else:
-        out = grouping.running_sum(_filled(values, 0).astype(np.int64), state[slots])
+        out = grouping.running_sum(_filled(values, 0).astype(np.int64), state.take(slots))
         if type_ == INTEGER:
             out = out.astype(np.int32).astype(np.int64)
     state[slots] = grouping.last(out)
@@ -348,7 +349,7 @@ class GroupStates:
         out = [
             a.run(slots, grouping, values) for a, values in zip(self._accumulators, arguments, strict=True)
         ]
-        largest = grouping.running_max(ts, self.timestamps[slots])
+        largest = grouping.running_max(ts, self.timestamps.take(slots))
         self.timestamps[slots] = grouping.last(largest)
         return out, largest
 
