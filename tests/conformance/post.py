@@ -8,8 +8,10 @@ from typing import Any
 
 from kalam_jupyter.ksql import Ksql
 from kalam_jupyter.ksql.formats import SerdeFormat
+from kalam_jupyter.ksql.formats.schema_registry import subject_name
 from kalam_jupyter.ksql.lang.parser import parse_schema
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.testing.records import parse
 
 #: Names of internal topics start like this; an engine without them has nothing to compare.
 INTERNAL = "_confluent-ksql-"
@@ -74,6 +76,18 @@ def _topic(ksql: Ksql, expected: Mapping[str, Any]) -> Iterator[str]:
         wanted = expected.get(f"{side}Format")
         if wanted is not None:
             yield from (f"{side} {wrong}" for wrong in _format(source, serde, wanted, is_key=side == "key"))
+        schema = expected.get(f"{side}Schema")
+        if schema is not None:
+            registered = ksql.schema_registry.version(subject_name(name, is_key=side == "key")).schema
+            if not _same_schema(schema, registered.text):
+                yield f"{side} schema is {registered.text}"
+
+
+def _same_schema(wanted: Any, text: str) -> bool:
+    """Whether a schema is the one wanted: as JSON, or as text where it is none (Protobuf)."""
+    if isinstance(wanted, str) and not wanted.lstrip().startswith(("{", "[", '"')):
+        return wanted == text
+    return bool((parse(wanted) if isinstance(wanted, str) else wanted) == parse(text))
 
 
 def _format(source: Source, serde: SerdeFormat, wanted: Mapping[str, Any], *, is_key: bool) -> Iterator[str]:

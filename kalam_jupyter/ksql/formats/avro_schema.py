@@ -68,29 +68,44 @@ def check_name(name: str) -> None:
         raise KsqlError(f"Schema is not compatible with Avro: Illegal character in: {name}")
 
 
-def record_schema(fields: Sequence[tuple[str, t.DataType]], full_name: str) -> dict[str, Any]:
-    """Return the record of some fields, each of them optional."""
+def record_schema(
+    fields: Sequence[tuple[str, t.DataType]], full_name: str, *, inner: bool = False
+) -> dict[str, Any]:
+    """Return the record of some fields, each of them optional.
+
+    Parameters
+    ----------
+    fields : sequence of (str, DataType)
+    full_name : str
+        With its namespace.
+    inner : bool
+        Whether it stands in a record of the same namespace, which is then not repeated.
+    """
     namespace, _, name = full_name.rpartition(".")
     schema: dict[str, Any] = {"type": "record", "name": name}
-    if namespace:
+    if namespace and not inner:
         schema["namespace"] = namespace
     schema["fields"] = [
-        {"name": field, "type": ["null", value_schema(type_, f"{full_name}_{field}")], "default": None}
+        {
+            "name": field,
+            "type": ["null", value_schema(type_, f"{full_name}_{field}", inner=True)],
+            "default": None,
+        }
         for field, type_ in fields
     ]
     schema["connect.name"] = full_name
     return schema
 
 
-def value_schema(type_: t.DataType, full_name: str) -> Any:
+def value_schema(type_: t.DataType, full_name: str, *, inner: bool = False) -> Any:
     """Return the schema of a type's non-null values; records inside are named after `full_name`."""
     match t.storage_type(type_):
         case t.Struct(fields):
-            return record_schema(fields, full_name)
+            return record_schema(fields, full_name, inner=inner)
         case t.Array(element):
-            return {"type": "array", "items": ["null", value_schema(element, full_name)]}
+            return {"type": "array", "items": ["null", value_schema(element, full_name, inner=inner)]}
         case t.Map(key, value):
-            entry = record_schema([("key", key), ("value", value)], full_name)
+            entry = record_schema([("key", key), ("value", value)], full_name, inner=inner)
             del entry["connect.name"]
             return {"type": "array", "items": {**entry, _INTERNAL_TYPE: MAP_ENTRY}}
         case t.Decimal(precision, scale):

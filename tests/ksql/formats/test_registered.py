@@ -142,7 +142,6 @@ def test_the_avro_schema_is_that_of_connect(registry: EmbeddedRegistry) -> None:
     entry = {
         "type": "record",
         "name": "KsqlDataSourceSchema_R_F",
-        "namespace": prefix,
         "fields": [
             {"name": "key", "type": ["null", "string"], "default": None},
             {"name": "value", "type": ["null", {**date, "logicalType": "date"}], "default": None},
@@ -152,7 +151,6 @@ def test_the_avro_schema_is_that_of_connect(registry: EmbeddedRegistry) -> None:
     inner = {
         "type": "record",
         "name": "KsqlDataSourceSchema_R",
-        "namespace": prefix,
         "fields": [{"name": "F", "type": ["null", {"type": "array", "items": entry}], "default": None}],
         "connect.name": f"{prefix}.KsqlDataSourceSchema_R",
     }
