@@ -22,7 +22,7 @@ Start = Literal["earliest", "latest"] | int
 class History(Generic[T]):
     """Items in order; each covers the numbers ``[start, next start)``.
 
-    Everything here runs under the engine's lock.
+    Everything here runs under its lock: the engine's, unless it holds only what is committed.
     """
 
     def __init__(self, lock: threading.RLock) -> None:
@@ -127,7 +127,8 @@ class History(Generic[T]):
 
     def subscriptions(self) -> Iterator[Subscription[T]]:
         """Iterate over the cursors to be told that something arrived."""
-        return iter(list(self._notified))
+        with self._lock:
+            return iter(list(self._notified))
 
 
 class Subscription(Generic[T]):
@@ -188,18 +189,20 @@ class Subscription(Generic[T]):
         EngineError
             If the subscription is quiet.
         """
-        if self._ready():
+        if self.ready:
             return True
         arrived = self._arrived
         if arrived is None:
             raise EngineError("a quiet subscription is never told that something arrived")
         arrived.clear()
-        if self._ready():
+        if self.ready:
             return True
         arrived.wait(timeout)
-        return self._ready()
+        return self.ready
 
-    def _ready(self) -> bool:
+    @property
+    def ready(self) -> bool:
+        """Whether `poll` has something to say: records, or that there are no more to come."""
         return self.closed or self.lag > 0 or self._history.closed_by is not None
 
     def notify(self) -> None:

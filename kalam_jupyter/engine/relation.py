@@ -143,11 +143,12 @@ class ChangeHistory(History[ChangeSet]):
 
     def record(self, changes: ChangeSet) -> None:
         """Add a committed change set and forget the oldest beyond what is retained."""
-        self.push(changes, changes.num_changes)
-        excess = 0
-        while excess < len(self.items) - 1 and self.end - self.starts[excess + 1] >= CHANGES_RETAINED:
-            excess += 1
-        self.drop_front(excess)
+        with self._lock:
+            self.push(changes, changes.num_changes)
+            excess = 0
+            while excess < len(self.items) - 1 and self.end - self.starts[excess + 1] >= CHANGES_RETAINED:
+                excess += 1
+            self.drop_front(excess)
 
 
 class Relation:
@@ -219,7 +220,8 @@ class Relation:
             self._check(owner)
             history = self._histories.get(owner)
             if history is None:
-                history = self._histories[owner] = ChangeHistory(self._lock)
+                # What it holds is committed: its readers need not wait for a writer who is at work.
+                history = self._histories[owner] = ChangeHistory(threading.RLock())
             return history.subscribe("latest", wake, quiet=quiet)
 
     def _check(self, owner: str) -> None:

@@ -5,94 +5,48 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
-import pyarrow as pa
-
-from kalam_jupyter.engine.history import History, Subscription
+from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.relation import Change, ChangeSet
-from kalam_jupyter.engine.sources import SourceProvider
-from kalam_jupyter.engine.types import Column, Schema, from_arrow
-from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
+from kalam_jupyter.engine.types import Schema, from_arrow
+from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.dml import SCAN_ROWS
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.expressions import quote
+from kalam_jupyter.kalam.live_change import LiveChange
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
 from kalam_jupyter.kalam.rowfilter import RowFilter
 from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
-from kalam_jupyter.kalam.types import from_arrow_type
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.database import Kalam
 
 Row = tuple[Any, ...]
-ChangeType = Literal["insert", "update", "delete"]
 #: Change sets whose encoded form is kept for the other subscribers.
 KEPT = 256
 
 
-@dataclass(frozen=True)
-class LiveChange:
-    """One change as subscribers see it.
-
-    Attributes
-    ----------
-    change_type : str
-    rows, old_values : dict or None
-        JSON objects of the contract; each goes out in an array of one.
-    seq : int or None
-        The row's new `_seq`.
-    new, old : tuple or None
-        Projected rows of physical values, for readers in this process; `old` is what the row was before.
-    """
-
-    change_type: ChangeType
-    rows: dict[str, Any] | None
-    old_values: dict[str, Any] | None
-    seq: int | None
-    new: Row | None = None
-    old: Row | None = None
-
-    @cached_property
-    def _tail(self) -> bytes:
-        body: dict[str, Any] = {"change_type": self.change_type}
-        if self.rows is not None:
-            body["rows"] = [self.rows]
-        if self.old_values is not None:
-            body["old_values"] = [self.old_values]
-        return b"," + orjson.dumps(body)[1:]
-
-    def encode(self, subscription_id: str) -> bytes:
-        """Return the `change` message as JSON; only the subscription id differs between subscribers."""
-        return b'{"type":"change","subscription_id":' + orjson.dumps(subscription_id) + self._tail
-
-    def message(self, subscription_id: str) -> dict[str, Any]:
-        """Return the `change` message as a dict."""
-        found: dict[str, Any] = {
-            "type": "change",
-            "subscription_id": subscription_id,
-            "change_type": self.change_type,
-        }
-        if self.rows is not None:
-            found["rows"] = [self.rows]
-        if self.old_values is not None:
-            found["old_values"] = [self.old_values]
-        return found
-
-
 class LiveShape(Protocol):
-    """What a `LiveQuery` needs of the thing it follows."""
+    """What a `LiveQuery` needs of the thing it follows.
+
+    `channel` is equal for shapes that follow the same changes. `light` says that working out what a few
+    changes mean takes microseconds. `subscribe` without `wake` returns a cursor that nobody tells anything.
+    """
 
     columns: tuple[ResultColumn, ...]
     row_schema: Schema
 
-    def subscribe(self, wake: Callable[[], None]) -> Subscription[ChangeSet]: ...
+    @property
+    def channel(self) -> Any: ...
+
+    @property
+    def light(self) -> bool: ...
+
+    def subscribe(self, wake: Callable[[], None] | None) -> Subscription[ChangeSet]: ...
 
     def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]: ...
 
@@ -149,9 +103,19 @@ class TableShape:
 
     # ---- snapshot
 
-    def subscribe(self, wake: Callable[[], None]) -> Subscription[ChangeSet]:
+    @property
+    def channel(self) -> Any:
+        """See `LiveShape`."""
+        return self._table.relation, self._table.incarnation, self._owner
+
+    @property
+    def light(self) -> bool:
+        """See `LiveShape`."""
+        return self._filter is None or self._filter.compiled
+
+    def subscribe(self, wake: Callable[[], None] | None) -> Subscription[ChangeSet]:
         """Follow the relation's changes."""
-        return self._kalam.relation(self._table).subscribe(self._owner, wake)
+        return self._kalam.relation(self._table).subscribe(self._owner, wake, quiet=wake is None)
 
     def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]:
         """Read the rows there are.
@@ -342,127 +306,3 @@ class TableShape:
     def seq(self, row: Row) -> int | None:
         """Return a row's `_seq`."""
         return int(row[self._seq])
-
-
-class SourceShape:
-    """Live queries over another dialect's streams and tables (and silent ones over system tables).
-
-    Rows have no `_seq`; the initial rows are all there are.
-    """
-
-    def __init__(
-        self,
-        kalam: Kalam,
-        source: SourceProvider | None,
-        schema: Schema,
-        select: LiveSelect,
-        session: Session,
-    ) -> None:
-        self._kalam, self._source, self._select = kalam, source, select
-        self.row_schema = schema
-        names = (
-            schema.names if select.columns is None else tuple(n for n in select.columns if n in schema.index)
-        )
-        self.columns = tuple(
-            ResultColumn(n, schema.column(n).type, ("pk",) if schema.column(n).key else ()) for n in names
-        )
-        self._indexes = tuple(schema.index[n] for n in names)
-        self._key = {c.name for c in schema.key}
-        self._encoder = RowEncoder.of(schema)
-        self._filter: RowFilter | None = None
-        if select.where_sql is not None:
-            self._filter = RowFilter(
-                _as_table(select, schema),
-                select.where_sql,
-                (),
-                session.user_id,
-                session.role,
-                select.where,
-                select.alias,
-            )
-
-    @classmethod
-    def silent(cls, kalam: Kalam, table: pa.Table, select: LiveSelect, session: Session) -> SourceShape:
-        """Make a shape that never sees a change."""
-        schema = Schema(tuple(Column(f.name, from_arrow_type(f.type)) for f in table.schema))
-        return cls(kalam, None, schema, select, session)
-
-    def subscribe(self, wake: Callable[[], None]) -> Subscription[ChangeSet]:
-        """Follow the source."""
-        if self._source is None:
-            return History[ChangeSet](self._kalam.engine.lock).subscribe("latest", wake)
-        return self._source.subscribe(self._select.table, wake)
-
-    def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]:
-        """Read all rows there are."""
-        if self._source is None or not read:
-            return self._kalam.engine.position, [], [], 0
-        with self._kalam.engine.lock:
-            position = self._kalam.engine.position
-            table = self._source.table(self._select.table)
-        lists = [from_arrow(table.column(c.name), c.type) for c in self.row_schema]
-        rows: list[Row] = list(zip(*lists, strict=True))
-        if self._filter is not None:
-            rows = [r for r, ok in zip(rows, self._filter.matches(rows), strict=True) if ok]
-        return position, rows, [], 0
-
-    def changes(self, changes: ChangeSet) -> Sequence[LiveChange]:
-        """Return what a change set means here."""
-        found = []
-        for change in changes.changes():
-            was = change.old is not None and (self._filter is None or self._filter.match(change.old))
-            now = change.new is not None and (self._filter is None or self._filter.match(change.new))
-            if now and change.new is not None:
-                kind: ChangeType = "update" if change.old is not None else "insert"
-                old = None if change.old is None else self.initial_row(change.old)
-                before = self.project(change.old) if was and change.old is not None else None
-                found.append(
-                    LiveChange(
-                        kind, self.initial_row(change.new), old, None, self.project(change.new), before
-                    )
-                )
-            elif was and change.old is not None:
-                found.append(
-                    LiveChange(
-                        "delete", None, self.initial_row(change.old), None, None, self.project(change.old)
-                    )
-                )
-        return found
-
-    def caught_up(self, row: Row) -> LiveChange:
-        """A row seen again after a reader fell behind."""
-        return LiveChange("update", self.initial_row(row), None, None, self.project(row))
-
-    def initial_row(self, row: Row) -> dict[str, Any]:
-        """Return a row as a JSON object: the projection and the key."""
-        whole = self._encoder.object(row)
-        return {c.name: whole[c.name] for c in self.columns}
-
-    def project(self, row: Row) -> Row:
-        """Return the projected physical values."""
-        return tuple([row[i] for i in self._indexes])
-
-    def outdated(self) -> bool:
-        """Sources keep their schema."""
-        return False
-
-    def fits(self, changes: ChangeSet) -> bool:
-        """Sources keep their schema."""
-        return True
-
-    def seq(self, row: Row) -> int | None:
-        """Rows of a source have no `_seq`."""
-        return None
-
-
-class _SourceTable(TableDef):
-    """A source seen as a table definition, for its filter: the columns as they are, no system columns."""
-
-    @cached_property
-    def schema(self) -> Schema:
-        return Schema(tuple(Column(c.name, c.type, c.primary_key, c.nullable) for c in self.columns))
-
-
-def _as_table(select: LiveSelect, schema: Schema) -> TableDef:
-    columns = tuple(ColumnDef(i, c.name, c.type, c.nullable, c.key) for i, c in enumerate(schema, 1))
-    return _SourceTable(select.namespace, select.table, "system", columns)
