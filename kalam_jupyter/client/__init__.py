@@ -12,6 +12,7 @@ for changes in stream: ...                   # Arrow batches with the kind of ea
 from kalam_jupyter.client.connection import Connection
 from kalam_jupyter.client.discovery import connect
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
+from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.replay import Replay
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.session import Session
@@ -26,6 +27,7 @@ __all__ = [
     "ClientError",
     "Connection",
     "ConnectionLostError",
+    "Message",
     "Replay",
     "Result",
     "Session",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
 from kalam_jupyter.client.foreign import kalam_results, open_ksql_query
 from kalam_jupyter.client.http_stream import open_stream
+from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.client.topology_text import explained_topology
@@ -192,6 +194,36 @@ class HttpTransport:
 
         self._need("kalam")
         return LiveSocketStream.open(self._wire, sql.strip(), options)
+
+    def consume(
+        self, topic: str, group: str, start: str | int, limit: int, partition: int, timeout: float
+    ) -> list[Message]:
+        """See `Transport`. The wait is the server's, in whole seconds; KalamDB's own does not wait."""
+        body = {
+            "topic_id": topic,
+            "group_id": group,
+            "start": start.capitalize() if isinstance(start, str) else {"Offset": start},
+            "limit": limit,
+            "partition_id": partition,
+            "timeout_seconds": ceil(timeout) or None,
+        }
+        return [Message.of_wire(message) for message in self._topics("consume", body)["messages"]]
+
+    def acknowledge(self, topic: str, group: str, partition: int, upto: int) -> None:
+        """See `Transport`."""
+        body = {"topic_id": topic, "group_id": group, "partition_id": partition, "upto_offset": upto}
+        self._topics("ack", body)
+
+    def _topics(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self._need("kalam")
+        path = f"/v1/api/topics/{action}"
+        answer = self._wire.request("POST", path, body)
+        if answer.status == 401 and self._renewed(answer.json()):
+            answer = self._wire.request("POST", path, body)
+        if answer.status != 200:
+            raise kalam_failure(answer.status, answer.json())
+        found: dict[str, Any] = answer.json()
+        return found
 
     def close(self) -> None:
         """See `Transport`."""

@@ -17,12 +17,14 @@ import pyarrow as pa
 from kalam_jupyter.changes import INSERT, KIND_NAMES, Changes, from_result_rows
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.login import OWNER, Login
+from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import KalamError, LiveQuery
 from kalam_jupyter.kalam import Result as KalamResult
-from kalam_jupyter.kalam.topics import CONSUMER_ROLES
+from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.topics import CONSUMER_ROLES, Topics
 from kalam_jupyter.ksql import Ksql, KsqlError, TransientQuery
 
 if TYPE_CHECKING:
@@ -102,16 +104,40 @@ class InProcessTransport:
 
         return self._run(start, lambda stream: stream.close())
 
+    def consume(
+        self, topic: str, group: str, start: str | int, limit: int, partition: int, timeout: float
+    ) -> list[Message]:
+        """See `Transport`."""
+
+        def take() -> list[Message]:
+            found = self._topics().consume(
+                topic, group, start=start, limit=limit, partition=partition, timeout=timeout
+            )
+            return [Message(**vars(message)) for message in found.messages]
+
+        return self._run(lambda: _of_topic(take))
+
+    def acknowledge(self, topic: str, group: str, partition: int, upto: int) -> None:
+        """See `Transport`."""
+        self._run(lambda: _of_topic(lambda: self._topics().acknowledge(topic, group, partition, upto)))
+
     def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
         """See `Transport`."""
         return self._run(lambda: self._ksql().stream_frame(name, table, key=key, timestamp=timestamp))
 
     def _ksql(self) -> Ksql:
         """Return ksqlDB's dialect, for those whose role may see every topic."""
+        self._check_role("ksqlDB's API is", "40300")
+        return self.node.ksql
+
+    def _topics(self) -> Topics:
+        self._check_role("topics are", "FORBIDDEN")
+        return self.node.kalam.topics
+
+    def _check_role(self, what: str, code: str) -> None:
         role = self.node.kalam.session(self._user).role
         if role not in CONSUMER_ROLES:
-            raise ClientError(f"ksqlDB's API is not for users of role '{role}'", code="40300", status=403)
-        return self.node.ksql
+            raise ClientError(f"{what} not for users of role '{role}'", code=code, status=403)
 
     def close(self) -> None:
         """See `Transport`."""
@@ -145,6 +171,13 @@ def _user(node: Node, login: Login) -> str:
     if login.password is None:
         raise ClientError(f"user '{login.user}' needs a password", code="unauthorized", status=401)
     return node.kalam.auth.login(login.user, login.password).user.id
+
+
+def _of_topic(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except StatementError as error:
+        raise ClientError(error.text, code=error.kind.upper(), status=404) from error
 
 
 def _translated(work: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kalam_jupyter.client.messages import Message
     from kalam_jupyter.client.result import Result
     from kalam_jupyter.client.stream import Stream
     from kalam_jupyter.ksql.plan.graph import TopologyData
@@ -42,6 +43,14 @@ class Transport(Protocol):
 
     def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
         """Start a live query; options `batch_size`, `last_rows`, `from`."""
+
+    def consume(
+        self, topic: str, group: str, start: str | int, limit: int, partition: int, timeout: float
+    ) -> list[Message]:
+        """Take the next messages of a consumer group, and claim them."""
+
+    def acknowledge(self, topic: str, group: str, partition: int, upto: int) -> None:
+        """Commit what a group is done with, up to an offset and with it."""
 
     def stream_table(self, name: str, table: pa.Table, key: str | None, timestamp: str | None) -> int:
         """Append the rows of `table` to stream `name`, declaring it when it is not there."""

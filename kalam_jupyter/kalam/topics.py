@@ -209,9 +209,7 @@ class Topics:
         StatementError
             If there is no such topic or partition.
         """
-        topic = self.topic(topic_id)
-        if not 0 <= partition < topic.partitions:
-            raise StatementError("not_found", f"Partition {partition} of topic '{topic_id}' does not exist")
+        topic = self.topic(topic_id, partition)
         found = self._take(topic, group, start, limit, partition)
         if found.messages or timeout <= 0 or limit == 0:
             return found
@@ -281,7 +279,7 @@ class Topics:
 
         The commit is monotonic, and what it covers is no longer claimed.
         """
-        topic = self.topic(topic_id)
+        topic = self.topic(topic_id, partition)
         (run or self._engine.transact)(lambda tx: tx.commit_offset(topic.name, group, partition, upto + 1))
         with self._lock:
             claims = self._claims.get((topic.name, group, partition))
@@ -290,11 +288,13 @@ class Topics:
                 claims.cursor = max(claims.cursor, upto + 1)
         return upto
 
-    def topic(self, topic_id: str) -> Topic:
-        """Return a topic of this name, whichever dialect made it."""
+    def topic(self, topic_id: str, partition: int = 0) -> Topic:
+        """Return a topic of this name, whichever dialect made it, if it has the partition."""
         found = self._engine.find_topic(topic_id)
         if found is None:
             raise StatementError("not_found", f"Topic '{topic_id}' does not exist")
+        if not 0 <= partition < found.partitions:
+            raise StatementError("not_found", f"Partition {partition} of topic '{topic_id}' does not exist")
         return found
 
     def forget(self, topic_id: str) -> None:
