@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from kalam_server.identity import Caller, Gate, host_of, is_loopback
@@ -13,6 +14,7 @@ from kalam_server.service import Service
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamConfig, Session
     from kalam_jupyter.node import Node
+    from kalam_server.kalam_handlers.ws_feed import LiveHub
 
 T = TypeVar("T")
 
@@ -58,6 +60,13 @@ class Context:
     trusted_proxies: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     root: Literal["ksql", "kalam"] | None = None
+
+    @cached_property
+    def live(self) -> LiveHub:
+        """The live queries of this mount's clients."""
+        from kalam_server.kalam_handlers.ws_feed import LiveHub
+
+        return LiveHub(self.service)
 
     def origin_allowed(self, origin: str | None, host: str) -> bool:
         """Whether a browser page of `origin` may use this mount at `host`."""

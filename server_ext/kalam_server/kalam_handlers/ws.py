@@ -9,17 +9,17 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import PeriodicCallback
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
 from kalam_server.kalam_handlers import ws_messages as m
 from kalam_server.kalam_handlers.base import KalamRoute
-from kalam_server.kalam_handlers.ws_feed import LiveFeed
+from kalam_server.kalam_handlers.ws_feed import LiveFeed, Outlet
 from kalam_server.limits import RateLimiter
 from kalam_server.route import admitted_origin
 from kalam_server.service import ServiceClosedError
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import KalamConfig, Session
+    from kalam_jupyter.kalam import KalamConfig, KalamError, Session
 
 POLICY, GOING_AWAY, MALFORMED, NORMAL = 1008, 1001, 1011, 1000
 MAX_REASON = 123
@@ -63,6 +63,9 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     def open(self, *args: str, **kwargs: str) -> None:
         """Start the connection's clock; authenticate if the upgrade carried a token."""
         self._encoder = m.FrameEncoder(compress=self.get_query_argument("compress", "").lower() != "false")
+        self.set_nodelay(True)  # small frames that follow each other would wait for an acknowledgement
+        assert isinstance(self.ws_connection, WebSocketProtocol) and self.ws_connection.stream is not None
+        self._outlet = Outlet(self.ws_connection.stream)
         self._feeds: dict[str, LiveFeed] = {}
         self._rate = RateLimiter()
         self._opened = self._active = time.monotonic()
@@ -254,8 +257,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         if old := self._feeds.get(wanted.id):
             self._drop(old)
         try:
-            feed = await LiveFeed.start(
-                self.context.service, session, wanted, self._connection_id, self._deliver
+            feed, frames = await LiveFeed.start(
+                self.context.live, session, wanted, self._connection_id, self._outlet, self._encoder
             )
         except KalamError as error:
             self._error(wanted.id, error.code, error.message)
@@ -264,20 +267,13 @@ class LiveSocket(KalamRoute, WebSocketHandler):
             feed.close()
             return
         self._feeds[wanted.id] = feed
-        await feed.greet(self._encoder)
-        self._spawn(self._run_feed(feed))
+        feed.on_end = self._ended
+        feed.begin(frames)
 
-    async def _run_feed(self, feed: LiveFeed) -> None:
-        from kalam_jupyter.kalam import KalamError
-
-        try:
-            await feed.run(self._encoder)
-        except KalamError as error:
+    def _ended(self, feed: LiveFeed, error: KalamError | None) -> None:
+        if error is not None:
             self._error(feed.id, error.code, error.message)
-        except (WebSocketClosedError, ServiceClosedError):
-            pass
-        finally:
-            self._drop(feed)
+        self._drop(feed)
 
     async def _next_batch(self, message: m.NextBatch) -> None:
         from kalam_jupyter.kalam import KalamError
@@ -288,7 +284,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
             self._error(message.subscription_id, "BATCH_FETCH_FAILED", text)
             return
         try:
-            await feed.next_batch(message.last_seq_id, self._encoder)
+            await feed.next_batch(message.last_seq_id)
         except KalamError as error:
             self._error(message.subscription_id, "BATCH_FETCH_FAILED", error.message)
 
@@ -298,10 +294,6 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         feed.close()
 
     # ---- sending
-
-    async def _deliver(self, frame: str | bytes) -> None:
-        """Send a frame and wait until the socket has taken it: back-pressure for the feed."""
-        await self.write_message(frame, binary=isinstance(frame, bytes))
 
     def _send(self, frame: str | bytes) -> None:
         with contextlib.suppress(WebSocketClosedError):

@@ -1,21 +1,61 @@
-"""One subscription of a connection: a live query polled in worker threads, its frames sent in order."""
+"""Live queries on their way to their clients: one wake-up, one round, one write for each client.
+
+`LiveHub` follows each `Channel` that has subscribers here. When a table changed, the hub is told once
+and goes round its feeds on the event loop: poll (what changes mean is worked out once for all), frame,
+write. A client whose socket does not take what it was sent is passed over, and holds nothing but its
+cursor on the history, until its socket is ready again; the others do not notice.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tornado.iostream import IOStream, StreamClosedError
+
+from kalam_server.kalam_handlers.ws_frames import ChangeFrames, frame
 from kalam_server.kalam_handlers.ws_messages import FrameEncoder, Subscription
-from kalam_server.service import Service
+from kalam_server.service import Service, ServiceClosedError
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import LiveQuery, Session
+    from kalam_jupyter.kalam import KalamError, LiveChange, LiveQuery, Session
+    from kalam_jupyter.kalam.live_channel import Channel
 
 #: Changes polled at a time; the next are polled when the client has taken these.
 BATCH = 1000
-Deliver = Callable[[str | bytes], Awaitable[None]]
+#: Feeds served before the event loop gets to do other things.
+SLICE = 200
+#: Up to so many unread changes of a table are worked out on the event loop, more in a worker thread.
+FEW = 32
+
+
+class Outlet:
+    """The sending side of one connection."""
+
+    def __init__(self, stream: IOStream) -> None:
+        self._stream = stream
+        self.blocked = False
+        self._waiting: dict[LiveFeed, None] = {}
+
+    def write(self, frames: bytes) -> None:
+        """Send frames. Until the socket has taken them, the outlet is `blocked`."""
+        with contextlib.suppress(StreamClosedError):  # the connection's own handler notices
+            written = self._stream.write(frames)
+            if not self.blocked and self._stream.writing():
+                self.blocked = True
+                written.add_done_callback(self._flushed)
+
+    def wait(self, feed: LiveFeed) -> None:
+        """Serve `feed` when the socket is ready again."""
+        self._waiting[feed] = None
+
+    def _flushed(self, _: Any) -> None:
+        self.blocked = False
+        waiting, self._waiting = self._waiting, {}
+        for feed in waiting:
+            feed.serve()
 
 
 class LiveFeed:
@@ -26,81 +66,206 @@ class LiveFeed:
     id : str
         The client's name of the subscription.
     query : LiveQuery
+    on_end : callable
+        Called when the feed ends by itself: with the error, or None when the query was closed.
     """
 
-    def __init__(self, service: Service, query: LiveQuery, wanted: Subscription, deliver: Deliver) -> None:
+    def __init__(
+        self, hub: LiveHub, query: LiveQuery, wanted: Subscription, outlet: Outlet, encoder: FrameEncoder
+    ) -> None:
         self.id, self.query = wanted.id, query
-        self._service, self._deliver = service, deliver
-        self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
+        self.on_end: Callable[[LiveFeed, KalamError | None], None] = lambda feed, error: None
+        self._hub, self._outlet, self._encoder = hub, outlet, encoder
+        self._frames = ChangeFrames(encoder, wanted.id)
+        #: Initial rows are being fetched: changes must not overtake them.
+        self._busy = False
         self._closed = False
-        #: Initial rows and changes must not overtake each other.
-        self._order = asyncio.Lock()
-        query.on_wake = self._wake
+        self._round: _Round | None = None
 
     @classmethod
     async def start(
         cls,
-        service: Service,
+        hub: LiveHub,
         session: Session,
         wanted: Subscription,
         connection_id: str,
-        deliver: Deliver,
-    ) -> LiveFeed:
-        """Start the live query.
+        outlet: Outlet,
+        encoder: FrameEncoder,
+    ) -> tuple[LiveFeed, bytes]:
+        """Start the live query; return the feed and the frames of the ack and the first initial rows.
 
         Raises
         ------
         KalamError
         """
         options = _options(wanted)
-        query = await service.run(
-            lambda node: node.kalam.subscribe(
+
+        def work(node: Any) -> tuple[LiveQuery, bytes]:
+            query: LiveQuery = node.kalam.subscribe(
                 session, wanted.sql, options, subscription_id=wanted.id, connection_id=connection_id
             )
-        )
-        return cls(service, query, wanted, deliver)
+            messages = (query.ack(), query.initial())
+            return query, b"".join(frame(encoder.data(m)) for m in messages if m is not None)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._woken.set)
+        query, frames = await hub.service.run(work)
+        return cls(hub, query, wanted, outlet, encoder), frames
 
-    def close(self) -> None:
-        """End the live query. Idempotent."""
-        self._closed = True
-        self._woken.set()
-        self.query.on_wake = None
-        self.query.close()
+    def begin(self, frames: bytes) -> None:
+        """Send the first frames, then changes as they come."""
+        self._outlet.write(frames)
+        self._round = self._hub.enter(self)
+        self.serve()
 
-    async def greet(self, encoder: FrameEncoder) -> None:
-        """Send the ack and, if they were asked for, the first initial rows."""
-        async with self._order:
-            for message in await self._service.run(lambda _: (self.query.ack(), self.query.initial())):
-                if message is not None:
-                    await self._deliver(encoder.data(message))
+    def serve(self) -> None:
+        """Have the feed served soon."""
+        if self._round is not None:
+            self._round.serve(self)
 
-    async def next_batch(self, last_seq: int | None, encoder: FrameEncoder) -> None:
+    async def next_batch(self, last_seq: int | None) -> None:
         """Send the initial rows after `last_seq`.
 
         Raises
         ------
         KalamError
         """
-        async with self._order:
-            message = await self._service.run(lambda _: self.query.next_batch(last_seq))
-            await self._deliver(encoder.data(message))
-        self._woken.set()
+        self._busy = True
+        try:
+            message = await self._hub.service.run(lambda _: self.query.next_batch(last_seq))
+            self._outlet.write(frame(self._encoder.data(message)))
+        finally:
+            self._busy = False
+        self.serve()
 
-    async def run(self, encoder: FrameEncoder) -> None:
-        """Send changes until the query ends."""
-        while not (self._closed or self.query.closed):
-            self._woken.clear()
-            async with self._order:
-                changes = await self._service.run(lambda _: self.query.poll(BATCH))
-                for change in changes:
-                    await self._deliver(encoder.change(change, self.id))
-            if not changes:
-                await self._woken.wait()
+    def close(self) -> None:
+        """End the live query. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            if self._round is not None:
+                self._hub.leave(self, self._round)
+            self.query.close()
+
+    # ---- for the round
+
+    def ready(self) -> bool:
+        """Whether changes may be sent now; if not, the feed comes back by itself."""
+        if self._closed or self._busy:
+            return False
+        if self._outlet.blocked:
+            self._outlet.wait(self)
+            return False
+        return True
+
+    def poll(self) -> Sequence[LiveChange] | KalamError:
+        """Return what there is to send, or why the query cannot go on."""
+        from kalam_jupyter.kalam import KalamError
+        from kalam_jupyter.kalam.errors import StatementError
+
+        try:
+            return self.query.poll(BATCH)
+        except KalamError as error:
+            return error
+        except StatementError as error:
+            return KalamError("SUBSCRIPTION_FAILED", error.message)
+
+    def send(self, found: Sequence[LiveChange] | KalamError) -> None:
+        """Send changes; end the feed when its query ended."""
+        from kalam_jupyter.kalam import KalamError
+
+        if self._closed:
+            return
+        if isinstance(found, KalamError):
+            self.on_end(self, found)
+            return
+        if found:
+            self._outlet.write(self._frames.of(found))
+            if self.query.lag:
+                self.serve()
+        if self.query.closed:
+            self.on_end(self, None)
+
+
+class _Round:
+    """The feeds of one channel, and those of them that are to be served next."""
+
+    def __init__(self, service: Service, channel: Channel) -> None:
+        self._service, self._channel = service, channel
+        self._loop = asyncio.get_running_loop()
+        self.feeds: dict[LiveFeed, None] = {}
+        self._due: dict[LiveFeed, None] = {}
+        self._everybody = self._told = False
+        self._task: asyncio.Task[None] | None = None
+        channel.listen(self.wake)
+
+    def end(self) -> None:
+        """Nobody is left."""
+        self._channel.unlisten(self.wake)
+
+    def wake(self) -> None:
+        """Something changed; called from the engine's writer."""
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._serve_everybody)
+
+    def _serve_everybody(self) -> None:
+        self._told, self._everybody = False, True
+        self._go()
+
+    def serve(self, feed: LiveFeed) -> None:
+        """Serve one feed soon."""
+        self._due[feed] = None
+        self._go()
+
+    def _go(self) -> None:
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._due or self._everybody:
+                due = list(self.feeds if self._everybody else self._due)
+                self._due, self._everybody = {}, False
+                for first in range(0, len(due), SLICE):
+                    if first:
+                        await asyncio.sleep(0)
+                    await self._serve([feed for feed in due[first : first + SLICE] if feed.ready()])
+        except ServiceClosedError:
+            pass
+        finally:
+            self._task = None
+
+    async def _serve(self, feeds: Sequence[LiveFeed]) -> None:
+        if all(feed.query.light and feed.query.lag <= FEW for feed in feeds):
+            for feed in feeds:
+                feed.send(feed.poll())
+            return
+        found = await self._service.run(lambda _: [feed.poll() for feed in feeds])
+        for feed, changes in zip(feeds, found, strict=True):
+            feed.send(changes)
+
+
+class LiveHub:
+    """All feeds of one mount."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._rounds: dict[Channel, _Round] = {}
+
+    def enter(self, feed: LiveFeed) -> _Round:
+        """Serve a feed from now on."""
+        channel = feed.query.channel
+        found = self._rounds.get(channel)
+        if found is None:
+            found = self._rounds[channel] = _Round(self.service, channel)
+        found.feeds[feed] = None
+        return found
+
+    def leave(self, feed: LiveFeed, round_: _Round) -> None:
+        """Serve a feed no more."""
+        round_.feeds.pop(feed, None)
+        if not round_.feeds and self._rounds.get(feed.query.channel) is round_:
+            del self._rounds[feed.query.channel]
+            round_.end()
 
 
 def _options(wanted: Subscription) -> dict[str, Any] | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-if TYPE_CHECKING:
-    from kalam_jupyter.kalam import LiveChange
-
 #: Frames shorter than this are never compressed.
 COMPRESS_FROM = 512
-_GZIP_LEVEL = 1
+GZIP_LEVEL = 1
 
 Serialization = Literal["json", "msgpack"]
 Compression = Literal["gzip", "none"]
@@ -157,12 +154,6 @@ class FrameEncoder:
             return self._packed(self._msgpack.encode(message)) or self._msgpack.encode(message)
         return self.json(msgspec.json.encode(message))
 
-    def change(self, change: LiveChange, subscription_id: str) -> str | bytes:
-        """Encode a change; its JSON is made once for all subscribers."""
-        if self.protocol.serialization == "json":
-            return self.json(change.encode(subscription_id))
-        return self.data(change.message(subscription_id))
-
     def json(self, text: bytes) -> str | bytes:
         """Return a text frame, or a compressed binary one when that is smaller."""
         return self._packed(text) or text.decode()
@@ -170,5 +161,5 @@ class FrameEncoder:
     def _packed(self, data: bytes) -> bytes | None:
         if not self.compress or len(data) < COMPRESS_FROM:
             return None
-        packed = gzip.compress(data, _GZIP_LEVEL, mtime=0)
+        packed = gzip.compress(data, GZIP_LEVEL, mtime=0)
         return packed if len(packed) < len(data) else None
