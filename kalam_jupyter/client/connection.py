@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.files import file_path, outgoing
 from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.replay import Replay
 from kalam_jupyter.client.result import Result
@@ -194,7 +195,14 @@ class Connection:
 
         return open_stepping(self, query, {**self.session.properties, **(properties or {})})
 
-    def kalam(self, text: str, params: Sequence[Any] = (), *, namespace: str | None = None) -> list[Result]:
+    def kalam(
+        self,
+        text: str,
+        params: Sequence[Any] = (),
+        *,
+        namespace: str | None = None,
+        files: Mapping[str, bytes | Path] | None = None,
+    ) -> list[Result]:
         """Run KalamDB statements.
 
         Parameters
@@ -204,12 +212,34 @@ class Connection:
             Values of ``$1``, ``$2``, ...: None, bool, int, float, str. One statement only.
         namespace : str, optional
             Of unqualified names; the connection's by default.
+        files : mapping, optional
+            What ``FILE('name')`` stands for, by name: bytes, or a file's path. One INSERT or UPDATE.
 
         Raises
         ------
         ClientError
         """
-        return self._transport.kalam(text, list(params), namespace or self.namespace)
+        namespace = namespace or self.namespace
+        if files:
+            return self._transport.kalam_upload(text, list(params), namespace, outgoing(files))
+        return self._transport.kalam(text, list(params), namespace)
+
+    def read_file(self, table: str, reference: str | Mapping[str, Any]) -> bytes:
+        """Return the content of a stored file.
+
+        Parameters
+        ----------
+        table : str
+            ``namespace.table``.
+        reference : str or mapping
+            The value of its FILE column.
+
+        Raises
+        ------
+        ClientError
+            If it is not there, or the user may not read it.
+        """
+        return self._transport.read_file(*file_path(table, reference))
 
     def push(
         self,

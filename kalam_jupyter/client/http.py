@@ -14,13 +14,14 @@ from urllib.parse import urlencode
 import pyarrow as pa
 
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
+from kalam_jupyter.client.files import Outgoing, multipart
 from kalam_jupyter.client.foreign import kalam_results, open_ksql_query
 from kalam_jupyter.client.http_stream import open_stream
 from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.client.topology_text import explained_topology
-from kalam_jupyter.client.wire import Wire, basic, kalam_failure, ksql_failure, path_of
+from kalam_jupyter.client.wire import Answer, Wire, basic, kalam_failure, ksql_failure, path_of
 from kalam_jupyter.ksql.plan.graph import TopologyData, is_query_id
 from kalam_server.frames import decode
 from kalam_server.negotiate import ARROW
@@ -167,16 +168,40 @@ class HttpTransport:
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """See `Transport`."""
         self._need("kalam")
-        body = {"sql": text, "params": list(params), "namespace_id": namespace}
         accept = f"{ARROW}, application/json;q=0.5" if self.ours else "application/json"
-        answer = self._wire.request("POST", "/v1/api/sql", body, accept=accept)
-        if answer.status == 401 and self._renewed(answer.json()):
-            answer = self._wire.request("POST", "/v1/api/sql", body, accept=accept)
+        body = {"sql": text, "params": list(params), "namespace_id": namespace}
+        answer = self._request("POST", "/v1/api/sql", body, accept=accept)
         if answer.status != 200:
             raise kalam_failure(answer.status, answer.json())
         if answer.headers.get("Content-Type", "").startswith(ARROW):
             return [_arrow_result(table, info) for table, info in decode(answer.body)]
         return kalam_results(answer.json())
+
+    def kalam_upload(
+        self, text: str, params: Sequence[Any], namespace: str, files: Mapping[str, Outgoing]
+    ) -> list[Result]:
+        """See `Transport`."""
+        self._need("kalam")
+        body, content_type = multipart(text, params, namespace, files)
+        answer = self._request("POST", "/v1/api/sql", body, content_type=content_type)
+        if answer.status != 200:
+            raise kalam_failure(answer.status, answer.json())
+        return kalam_results(answer.json())
+
+    def read_file(self, namespace: str, table: str, folder: str, file_id: str) -> bytes:
+        """See `Transport`."""
+        self._need("kalam")
+        answer = self._request("GET", path_of("v1", "files", namespace, table, folder, file_id), accept="*/*")
+        if answer.status != 200:
+            raise kalam_failure(answer.status, answer.json())
+        return answer.body
+
+    def _request(self, method: str, path: str, body: Any = None, **settings: Any) -> Answer:
+        """Send a request to KalamDB's API; once more when the token had expired."""
+        answer = self._wire.request(method, path, body, **settings)
+        if answer.status == 401 and self._renewed(answer.json()):
+            answer = self._wire.request(method, path, body, **settings)
+        return answer
 
     def _renewed(self, body: Any) -> bool:
         """Log in again when the token has expired; say whether that was it."""
@@ -216,10 +241,7 @@ class HttpTransport:
 
     def _topics(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._need("kalam")
-        path = f"/v1/api/topics/{action}"
-        answer = self._wire.request("POST", path, body)
-        if answer.status == 401 and self._renewed(answer.json()):
-            answer = self._wire.request("POST", path, body)
+        answer = self._request("POST", f"/v1/api/topics/{action}", body)
         if answer.status != 200:
             raise kalam_failure(answer.status, answer.json())
         found: dict[str, Any] = answer.json()

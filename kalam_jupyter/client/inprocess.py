@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from kalam_jupyter.changes import INSERT, KIND_NAMES, Changes, from_result_rows
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.client.files import Outgoing
 from kalam_jupyter.client.login import OWNER, Login
 from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.result import Result
@@ -93,6 +94,25 @@ class InProcessTransport:
             lambda: kalam.execute(kalam.session(self._user), text, params=params, namespace=namespace)
         )
         return [_kalam_result(result) for result in results]
+
+    def kalam_upload(
+        self, text: str, params: Sequence[Any], namespace: str, files: Mapping[str, Outgoing]
+    ) -> list[Result]:
+        """See `Transport`."""
+        kalam = self.node.kalam
+        results = self._run(
+            lambda: kalam.execute_upload(
+                kalam.session(self._user), text, params=params, namespace=namespace, files=files
+            )
+        )
+        return [_kalam_result(result) for result in results]
+
+    def read_file(self, namespace: str, table: str, folder: str, file_id: str) -> bytes:
+        """See `Transport`."""
+        kalam = self.node.kalam
+        return self._run(
+            lambda: kalam.read_file(kalam.session(self._user), namespace, table, folder, file_id)[1]
+        )
 
     def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
         """See `Transport`."""

@@ -16,8 +16,8 @@ from kalam_jupyter.client.result import Dialect
 def literal(value: Any, dialect: Dialect) -> str:
     """Return a Python value as a SQL literal.
 
-    Times with a zone become UTC. Lists and dicts become ``ARRAY[..]`` and ``STRUCT(..)`` in ksqlDB, JSON text
-    in KalamDB.
+    Times with a zone become UTC. Lists, arrays and dicts become ``ARRAY[..]`` and ``STRUCT(..)`` in ksqlDB, JSON
+    text in KalamDB.
 
     Raises
     ------
@@ -26,6 +26,8 @@ def literal(value: Any, dialect: Dialect) -> str:
     """
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a NumPy scalar
+    elif hasattr(value, "tolist"):
+        value = value.tolist()  # an array, a pandas Series
     if value is None or value is _pandas_missing(value):
         return "NULL"
     for types, write in _WRITERS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kalam_jupyter.client.files import Outgoing
     from kalam_jupyter.client.messages import Message
     from kalam_jupyter.client.result import Result
     from kalam_jupyter.client.stream import Stream
@@ -40,6 +41,14 @@ class Transport(Protocol):
 
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """Run KalamDB statements."""
+
+    def kalam_upload(
+        self, text: str, params: Sequence[Any], namespace: str, files: Mapping[str, Outgoing]
+    ) -> list[Result]:
+        """Run one KalamDB statement whose FILE() placeholders stand for files."""
+
+    def read_file(self, namespace: str, table: str, folder: str, file_id: str) -> bytes:
+        """Return the content of a stored file."""
 
     def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
         """Start a live query; options `batch_size`, `last_rows`, `from`."""

@@ -44,6 +44,8 @@ def test_collections_are_written_as_each_dialect_has_them():
     assert literal([1, "a"], "ksql") == "ARRAY[1, 'a']"
     assert literal({"a": 1}, "ksql") == "STRUCT(`a` := 1)"
     assert literal({"a": [1]}, "kalam") == """'{"a": [1]}'"""
+    assert literal(np.array([0.5, 1.0]), "kalam") == "'[0.5, 1.0]'"
+    assert literal(pd.Series([1, 2]), "ksql") == "ARRAY[1, 2]"
     assert literal(b"\x01\xff", "kalam") == "X'01ff'"
 
 
