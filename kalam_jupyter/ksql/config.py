@@ -35,6 +35,7 @@ DEFAULTS: dict[str, str | None] = {
     "ksql.logging.processing.stream.name": "KSQL_PROCESSING_LOG",
     "ksql.insert.into.values.enabled": "true",
     "ksql.extension.dir": "ext",
+    "ksql.source.table.materialization.enabled": "true",
     "ksql.nested.error.set.null": "true",
     "ksql.functions.collect_list.limit": "1000",
     "ksql.functions.collect_set.limit": "1000",

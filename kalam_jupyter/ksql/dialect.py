@@ -456,7 +456,9 @@ class Ksql:
         if query is not None and query.error is not None:
             return "ERROR"
         runner = self.engine.scheduler.runners.get(query_id)
-        return "PAUSED" if runner is not None and runner.paused else "RUNNING"
+        if runner is None:
+            return "RUNNING" if self.engine.catalogue.get("ksql.paused", query_id) is None else "PAUSED"
+        return "PAUSED" if runner.paused else "RUNNING"
 
     # Sources
 
@@ -479,6 +481,7 @@ class Ksql:
                 retention = self._retention(source)
                 found = (source, Materialization(source, self.codec(source), topic, retention))
                 self._materializations[source.name] = found
+            found[1].until = self.engine.catalogue.get("ksql.paused", source.query_id or "")
         return found[1]
 
     def _retention(self, source: Source) -> int | None:

@@ -38,6 +38,11 @@ class Materialization:
     topic : Topic
     retention_ms : int or None
         How long after stream time a window stays visible.
+
+    Attributes
+    ----------
+    until : int or None
+        Sequence at which it stands still; None: it follows its topic.
     """
 
     def __init__(self, source: Source, codec: Codec, topic: Topic, retention_ms: int | None = None) -> None:
@@ -51,6 +56,7 @@ class Materialization:
             reporter = Reporter(f"materialization.{source.name}")
             self._reader = SourceReader(source, codec, reporter, timestamp_parser(source))
         self._width = len(source.schema.value)
+        self.until: int | None = None
         self._next = 0
         self._stream_time = -1
         self._swept = -1
@@ -96,8 +102,9 @@ class Materialization:
 
     def _catch_up(self) -> None:
         start = max(self._next, self.topic.start_sequence)
-        while start < self.topic.end_sequence:
-            for stored in self.topic.read(start):
+        end = self.topic.end_sequence if self.until is None else self.until
+        while start < end:
+            for stored in self.topic.read(start, end - start):
                 self._fold(stored)
                 start = stored.sequence + stored.num_rows
         self._next = start

@@ -8,14 +8,16 @@ from typing import Any
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column, Schema
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.formats import check_side
 from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.format import quote
+from kalam_jupyter.ksql.lang.parser import parse_statement
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan.planner import resolve_custom_types
 from kalam_jupyter.ksql.statements.definitions import Definition, create_definition
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
-from kalam_jupyter.ksql.statements.run import Run
+from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 from kalam_jupyter.ksql.statements.schemas import Taken, taken, with_inferred_columns, with_schemas
 
 RETENTION_DEFAULT_MS = 7 * 24 * 3600 * 1000
@@ -40,17 +42,53 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
         )
     if existing is not None:
         check_upgrade(existing, source)
+    query_id = _maintaining_id(run, source)
+    source = replace(source, query_id=query_id)
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:
         ensure_topic(run, tx, definition)
-        store_statement(tx, sequence, text, s.name, run, None, taken(source, inferred))
+        store_statement(tx, sequence, text, s.name, run, query_id, taken(source, inferred))
 
     run.change(change)
     run.state.topics.setdefault(topic, int(definition.properties.get("PARTITIONS", 1)))
     run.metastore.put(source)
-    kind = s.kind.capitalize()
-    return command(text, f"{s.kind.lower()}/`{s.name}`/create", f"{kind} created", sequence)
+    message = f"{s.kind.capitalize()} created"
+    if query_id is not None:
+        run.state.queries[query_id] = _maintaining_query(run, source, query_id)
+        message = f"Created query with ID {query_id}"
+    return command(text, f"{s.kind.lower()}/`{s.name}`/create", message, sequence, query_id)
+
+
+def _maintaining_id(run: Run, source: Source) -> str | None:
+    """Return the id of the query that keeps a SOURCE TABLE's rows; None for anything else."""
+    if run.restored is not None:
+        return run.restored.query_id
+    if source.is_stream or not source.read_only:
+        return None
+    if not run.config.flag("ksql.source.table.materialization.enabled"):
+        return None
+    check_active_limit(run)
+    return f"CST_{source.name}_{run.sequence}"
+
+
+def _maintaining_query(run: Run, source: Source, query_id: str) -> QueryInfo:
+    query = parse_statement(f"SELECT * FROM {quote(source.name)};")
+    assert isinstance(query, ast.Query)
+    plan = run.planner().plan(query, source.name)
+    kept = replace(plan.root.input, materialize=True)  # type: ignore[call-arg]
+    plan = replace(plan, root=replace(plan.root, input=kept))
+    return QueryInfo(query_id, source.statement, (source.name,), source.name, True, plan, maintains=True)
+
+
+def check_active_limit(run: Run) -> None:
+    """Refuse one more persistent query than the configuration allows; those that exist are made again."""
+    count, limit = len(run.state.queries), int(run.config["ksql.query.persistent.active.limit"])
+    if run.restored is None and count >= limit:
+        raise RequestError(
+            "Not executing statement(s) as it would cause the number of active, persistent queries to exceed "
+            f"the configured limit. Current persistent query count: {count}. Configured limit: {limit}."
+        )
 
 
 def _with_partitions(text: str) -> str:
@@ -192,11 +230,14 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
         raise KsqlError(f"Cannot delete topic for read-only source: {s.name}")
     _check_unused(run, s.name)
     own = [q for q in run.state.writers(s.name) if q.creates]
+    kept = run.state.maintainer(s.name)
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:
         for q in own:
             tx.remove_processor(q.id)
+        for q in kept:
+            resume_maintaining(run, tx, q.id)
         forget_statements(run, tx, s.name)
         if s.delete_topic and run.ksql.engine.find_topic(source.topic) is not None:
             tx.drop_topic(source.topic)
@@ -204,13 +245,26 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
     if s.delete_topic and not run.dry:
         run.ksql.schema_deleted(source)
     run.change(change)
-    for q in own:
+    for q in own + kept:
         del run.state.queries[q.id]
         run.ksql.forget_query(q.id, dry=run.dry)
     del run.metastore.sources[s.name]
     if s.delete_topic:
         run.state.topics.pop(source.topic, None)
     return command(text, command_id, f"Source `{s.name}` (topic: {source.topic}) was dropped.", sequence)
+
+
+def pause_maintaining(run: Run, tx: Transaction, info: QueryInfo) -> None:
+    """Keep a SOURCE TABLE's rows as they are now."""
+    if run.ksql.engine.catalogue.get("ksql.paused", info.id) is None:
+        topic = run.ksql.engine.topic(info.plan.sources[0].topic)
+        tx.put("ksql.paused", info.id, topic.end_sequence)
+
+
+def resume_maintaining(run: Run, tx: Transaction, query_id: str) -> None:
+    """Let a SOURCE TABLE's rows follow its topic again."""
+    if run.ksql.engine.catalogue.get("ksql.paused", query_id) is not None:
+        tx.remove("ksql.paused", query_id)
 
 
 def _check_unused(run: Run, name: str) -> None:

@@ -52,6 +52,7 @@ def group_id(run: Run, query_id: str) -> str:
 def query_description(run: Run, info: QueryInfo) -> Entity:
     """Return all that is known of a persistent query, running or created earlier in this request."""
     found = _description(run, info.plan, info.id, info.text, _sink(run, info))
+    found |= {"sinks": [info.sink], "queryType": "PERSISTENT"}
     state = run.ksql.query_state(info.id)
     error = run.ksql.query_error(info.id)
     errors = []
@@ -112,7 +113,10 @@ def _explained(run: Run, statement: ast.Statement | None) -> _Explained:
     raise StatementError("The provided statement does not run a ksql query")
 
 
-def _sink(run: Run, info: QueryInfo) -> Source:
+def _sink(run: Run, info: QueryInfo) -> Source | None:
+    """Return what a query writes; a SOURCE TABLE's query writes nothing."""
+    if info.maintains:
+        return None
     source = run.source(info.sink)
     assert source is not None, "a sink cannot be dropped while a query writes it"
     return source

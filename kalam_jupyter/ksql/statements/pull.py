@@ -93,7 +93,7 @@ def _header_marks(source: Source) -> dict[str, str]:
 
 def check_queryable(source: Source) -> None:
     """Refuse a table that is not materialized."""
-    if source.query_id is None and not source.read_only:
+    if source.query_id is None:
         raise StatementError(
             f"The `{source.name}` table isn't queryable. To derive a queryable table, you can do "
             f"'CREATE TABLE QUERYABLE_{source.name} AS SELECT * FROM {source.name}'.{_SUFFIX}"

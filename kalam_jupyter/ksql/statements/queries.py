@@ -10,7 +10,7 @@ from typing import Any
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.analysed import analysed_query
-from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
@@ -18,8 +18,11 @@ from kalam_jupyter.ksql.plan.fit import fitted
 from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.plan.upgrade import check_query_upgrade
 from kalam_jupyter.ksql.statements.ddl import (
+    check_active_limit,
     check_existing,
     check_upgrade,
+    pause_maintaining,
+    resume_maintaining,
     store_statement,
     topic_config,
 )
@@ -105,16 +108,6 @@ def _restored_id(run: Run) -> str | None:
 
 def _names(plan: QueryPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(s.name for s in plan.sources))
-
-
-def check_active_limit(run: Run) -> None:
-    """Refuse one more persistent query than the configuration allows; those that exist are made again."""
-    count, limit = len(run.state.queries), int(run.config["ksql.query.persistent.active.limit"])
-    if run.restored is None and count >= limit:
-        raise RequestError(
-            "Not executing statement(s) as it would cause the number of active, persistent queries to exceed "
-            f"the configured limit. Current persistent query count: {count}. Configured limit: {limit}."
-        )
 
 
 def check_window_sources(plan: QueryPlan) -> None:
@@ -208,7 +201,13 @@ def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
                 transient.close()
             return entity("terminate_query", text, queryId=transient.id, wasTerminated=True)
         raise StatementError(f"Unknown queryId: {s.query_id}")
-    chosen = list(run.state.queries) if found is None else [found.id]
+    if found is not None and found.maintains:
+        raise StatementError(
+            f"Query {found.id} cannot be terminated: it keeps the rows of the source table {found.sink}, and "
+            "ends when that is dropped."
+        )
+    ending = [q.id for q in run.state.queries.values() if not q.maintains]
+    chosen = ending if found is None else [found.id]
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:
@@ -239,15 +238,19 @@ def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) 
     found = None if query_id is None else run.state.find_query(query_id)
     if query_id is not None and found is None:
         raise StatementError(f"Unknown queryId: {query_id}")
-    chosen = list(run.state.queries) if found is None else [found.id]
+    chosen = list(run.state.queries.values()) if found is None else [found]
     sequence = run.next_sequence()
 
     def change(tx: Transaction) -> None:
         for each in chosen:
-            if verb == "pause":
-                run.ksql.engine.pause_processor(each)
+            if each.maintains and verb == "pause":
+                pause_maintaining(run, tx, each)
+            elif each.maintains:
+                resume_maintaining(run, tx, each.id)
+            elif verb == "pause":
+                run.ksql.engine.pause_processor(each.id)
             else:
-                run.ksql.engine.resume_processor(each)
+                run.ksql.engine.resume_processor(each.id)
 
     run.change(change)
     return command(text, f"{verb}/{query_id or 'ALL'}/execute", message, sequence)

@@ -40,6 +40,9 @@ class QueryInfo:
     creates : bool
         Whether its statement made the sink (CREATE .. AS, CREATE SOURCE TABLE), as against INSERT INTO.
     plan : QueryPlan
+    maintains : bool
+        Whether it is a SOURCE TABLE's: it keeps the table's rows for pull queries and writes no topic, so no
+        processor runs; its rows are a `Materialization`.
     """
 
     id: str
@@ -48,6 +51,7 @@ class QueryInfo:
     sink: str
     creates: bool
     plan: QueryPlan = field(compare=False, repr=False)
+    maintains: bool = False
 
 
 @dataclass
@@ -71,12 +75,16 @@ class State:
         return found or next((q for i, q in self.queries.items() if i.upper() == query_id.upper()), None)
 
     def readers(self, name: str) -> list[QueryInfo]:
-        """Return the queries that read a source."""
-        return [q for q in self.queries.values() if name in q.sources]
+        """Return the queries that read a source, other than to keep its own rows."""
+        return [q for q in self.queries.values() if name in q.sources and not q.maintains]
 
     def writers(self, name: str) -> list[QueryInfo]:
         """Return the queries that write a source."""
-        return [q for q in self.queries.values() if q.sink == name]
+        return [q for q in self.queries.values() if q.sink == name and not q.maintains]
+
+    def maintainer(self, name: str) -> list[QueryInfo]:
+        """Return the query that keeps a SOURCE TABLE's rows, if it is one."""
+        return [q for q in self.queries.values() if q.sink == name and q.maintains]
 
 
 @dataclass

@@ -178,7 +178,7 @@ def _description(run: Run, source: Source, extended: bool) -> Entity:
     readers, writers = run.state.readers(source.name), run.state.writers(source.name)
     shown = [
         [listed_query(q.id, q.text, [_sink(run, q)], "PERSISTENT", _state(run, q)) for q in queries]
-        for queries in (readers, writers)
+        for queries in (readers + run.state.maintainer(source.name), writers)
     ]
     records = 0 if topic is None else topic.end_sequence
     statistics = f"Statistics of the local server\ntotal-messages: {records}" if extended else ""
