@@ -8,6 +8,7 @@ from kalam_jupyter.kalam.errors import KalamError
 from kalam_jupyter.kalam.live_change import LiveChange
 from kalam_jupyter.kalam.live_query import LiveOptions, LiveQuery
 from kalam_jupyter.kalam.result import Result, ResultColumn
+from kalam_jupyter.kalam.stopping import Stop
 
 __all__ = [
     "Auth",
@@ -22,5 +23,6 @@ __all__ = [
     "Result",
     "ResultColumn",
     "Session",
+    "Stop",
     "UserInfo",
 ]

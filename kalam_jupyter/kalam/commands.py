@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def select(kalam: Kalam, ctx: Context, st: nodes.Select) -> Result:
     """SELECT."""
-    return kalam.queries.select(ctx.session, st.sql, ctx.params, ctx.namespace, limit=ctx.limit)
+    return kalam.queries.select(
+        ctx.session, st.sql, ctx.params, ctx.namespace, limit=ctx.limit, stop=ctx.stop
+    )
 
 
 def engine_command(kalam: Kalam, ctx: Context, st: nodes.EngineCommand) -> Result:
@@ -33,7 +35,7 @@ def engine_command(kalam: Kalam, ctx: Context, st: nodes.EngineCommand) -> Resul
         raise StatementError(
             "invalid_operation", "SET is not supported: settings belong to the server's configuration"
         )
-    return kalam.queries.command(ctx.session, st.sql, ctx.namespace)
+    return kalam.queries.command(ctx.session, st.sql, ctx.namespace, ctx.stop)
 
 
 def show(kalam: Kalam, ctx: Context, st: nodes.Show) -> Result:

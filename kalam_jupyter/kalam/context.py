@@ -14,6 +14,7 @@ from kalam_jupyter.kalam.errors import StatementError
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.database import Kalam
+    from kalam_jupyter.kalam.stopping import Stop
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ class Context:
         Whether the row limits for HTTP clients apply.
     block : Block or None
         The explicit transaction that is open.
+    stop : Stop or None
+        Ends the request's queries early.
     audit : tuple or None
         (action, target, details) recorded with the statement's own change.
     """
@@ -67,6 +70,7 @@ class Context:
     namespace: str = "default"
     limit: bool = False
     block: Block | None = None
+    stop: Stop | None = None
     audit: tuple[str, str, str | None] | None = None
 
     def owner(self, table: TableDef) -> str:

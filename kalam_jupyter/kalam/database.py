@@ -35,6 +35,7 @@ from kalam_jupyter.kalam.query import QueryEngine
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.segments import Segments
 from kalam_jupyter.kalam.statements.nodes import Name
+from kalam_jupyter.kalam.stopping import Stop
 from kalam_jupyter.kalam.storage import Storages
 from kalam_jupyter.kalam.system import SystemTables
 from kalam_jupyter.kalam.topics import Topics
@@ -110,6 +111,7 @@ class Kalam:
         params: Sequence[Any] = (),
         namespace: str = "default",
         limit: bool = False,
+        stop: Stop | None = None,
     ) -> list[Result]:
         """Run one or more statements.
 
@@ -121,12 +123,14 @@ class Kalam:
             Where unqualified names are looked up.
         limit : bool
             Cut SELECT results at the row limits for HTTP clients.
+        stop : Stop, optional
+            Ends the request early.
 
         Raises
         ------
         KalamError
         """
-        return self._executor.execute(session, sql, params, namespace, limit=limit)
+        return self._executor.execute(session, sql, params, namespace, limit=limit, stop=stop)
 
     def subscribe(
         self,

@@ -54,7 +54,9 @@ def constant(kalam: Kalam, ctx: Context, node: ex.Expression) -> Any:
             return compiled.function(())
         except UnsupportedError:
             pass
-    table = kalam.queries.collect(ctx.session, f"SELECT {ex.render(node)} AS v", ctx.params, ctx.namespace)
+    table = kalam.queries.collect(
+        ctx.session, f"SELECT {ex.render(node)} AS v", ctx.params, ctx.namespace, ctx.stop
+    )
     return None if table.num_rows == 0 else table.column(0)[0].as_py()
 
 
@@ -148,7 +150,7 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Result:
     """Run an INSERT."""
     table = kalam.writable(ctx, statement.table, "insert")
     if statement.query is not None:
-        found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace)
+        found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace, ctx.stop)
         values: Sequence[Sequence[Any]] = _python_rows(found)
         width = found.num_columns
     else:
@@ -266,7 +268,7 @@ def _candidates(
         except (TypeError, ArithmeticError):
             pass  # values that only the query engine can compare
     sql = f"SELECT * FROM {ex.quote(table.namespace)}.{ex.quote(table.name)} WHERE ({where_sql})"
-    found = kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace)
+    found = kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace, ctx.stop)
     lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(table.schema)]
     return [r for r in zip(*lists, strict=True) if not r[deleted]]
 
@@ -331,7 +333,7 @@ def _new_values(
         sql = f"SELECT {selected} FROM {name} WHERE ({where_sql})"
         answers = {
             row[0]: row[1:]
-            for row in _python_rows(kalam.queries.collect(session, sql, ctx.params, ctx.namespace))
+            for row in _python_rows(kalam.queries.collect(session, sql, ctx.params, ctx.namespace, ctx.stop))
         }
         keys = _python_keys(table, rows)
         for i, (n, _) in enumerate(asked):

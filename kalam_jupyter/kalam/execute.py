@@ -28,6 +28,7 @@ from kalam_jupyter.kalam.tokens import UnterminatedQuoteError, split_statements
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
+    from kalam_jupyter.kalam.stopping import Stop
 
 HANDLERS: dict[type[nodes.Statement], Any] = {
     nodes.Insert: dml.insert,
@@ -103,6 +104,7 @@ class Executor:
         namespace: str = "default",
         *,
         limit: bool = False,
+        stop: Stop | None = None,
     ) -> list[Result]:
         """Run every statement of `sql` in order and return their results.
 
@@ -116,7 +118,7 @@ class Executor:
         values = self._check_params(session, params)
         if values and len(steps) > 1:
             raise KalamError("PARAMS_WITH_BATCH", "Parameters not supported with multi-statement batches")
-        ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit)
+        ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit, stop=stop)
         done: list[tuple[_Step, Result]] = []
         i = 0
         while i < len(steps):
@@ -193,6 +195,8 @@ class Executor:
         """Run one statement; whatever it raises becomes the answer of the API."""
         role = ctx.session.role
         try:
+            if ctx.stop is not None:
+                ctx.stop.check()
             return self._run(ctx, step.statement)
         except GateError as error:
             raise failure(error, role) from None

@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.database import Kalam
+    from kalam_jupyter.kalam.stopping import Stop
 
 _CATALOG = "kalam"
 _VIEW_DEPTH = 16
+#: Reading this many rows takes so little time that nobody needs to end it early.
+_BOUNDED_ROWS = 200_000
 
 
 class LiveBatches:
@@ -84,6 +87,7 @@ class QueryEngine:
         namespace: str = "default",
         *,
         limit: bool = False,
+        stop: Stop | None = None,
     ) -> Result:
         """Run a query.
 
@@ -91,6 +95,8 @@ class QueryEngine:
         ----------
         limit : bool
             Apply the contract's row limits for HTTP clients: 50 without a LIMIT, never more than 1000.
+        stop : Stop, optional
+            Ends it early.
 
         Raises
         ------
@@ -102,31 +108,44 @@ class QueryEngine:
             if found is not None:
                 return found
         prepared = rewrite.prepare(sql)
-        return Result.of_table(self._collect(session, prepared, params, namespace, limit))
+        return Result.of_table(self._collect(session, prepared, params, namespace, limit, stop))
 
     # ---- the query engine
 
     def collect(
-        self, session: Session, sql: str, params: Sequence[Any] = (), namespace: str = "default"
+        self,
+        session: Session,
+        sql: str,
+        params: Sequence[Any] = (),
+        namespace: str = "default",
+        stop: Stop | None = None,
     ) -> pa.Table:
         """Run a query in full and return Arrow: for INSERT .. SELECT and the like."""
-        return self._collect(session, rewrite.prepare(sql), params, namespace, False)
+        return self._collect(session, rewrite.prepare(sql), params, namespace, False, stop)
 
     def _collect(
-        self, session: Session, prepared: rewrite.Prepared, params: Sequence[Any], namespace: str, limit: bool
+        self,
+        session: Session,
+        prepared: rewrite.Prepared,
+        params: Sequence[Any],
+        namespace: str,
+        limit: bool,
+        stop: Stop | None = None,
     ) -> pa.Table:
         if prepared.parameters > len(params):
             raise ParameterMissingError(len(params) + 1)
-        context, denied, tables = self._context(session, prepared, namespace, params)
+        context, filling = self._context(session, prepared, namespace, params)
         text = prepared.fill(session.user_id, session.role)
         values = {str(i): v for i, v in enumerate(params, 1)}
-        with engine_errors(lambda error: self._translate(error, denied)):
-            frame = self._plan(context, prepared, text, values, namespace, tables)
+        with engine_errors(lambda error: self._translate(error, filling.denied)):
+            frame = self._plan(context, prepared, text, values, namespace, filling.tables)
             if limit:
                 config = self._kalam.config
                 frame = frame.limit(
                     config.max_query_limit if prepared.has_limit else config.default_query_limit
                 )
+            if stop is not None and (filling.unbounded or filling.rows > _BOUNDED_ROWS):
+                return self._finish(stop.collect(frame), session)
             return self._finish(frame.to_arrow_table(), session)
 
     def _plan(
@@ -182,10 +201,9 @@ class QueryEngine:
 
     def _context(
         self, session: Session, prepared: rewrite.Prepared, namespace: str, params: Sequence[Any]
-    ) -> tuple[SessionContext, dict[str, StatementError], list[TableDef]]:
-        """Make a session context with the tables the text could mean; also those refused, and the stored
-        ones."""
-        from datafusion import SessionConfig, SessionContext
+    ) -> tuple[SessionContext, _Filling]:
+        """Make a session context with the tables the text could mean; also what went into it."""
+        from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
 
         config = (
             SessionConfig()
@@ -194,9 +212,11 @@ class QueryEngine:
             .with_target_partitions(1)
             .with_information_schema(prepared.uses_information_schema)
         )
-        context = SessionContext(config)
+        memory = self._kalam.config.query_memory
+        runtime = RuntimeEnvBuilder().with_fair_spill_pool(memory) if memory else None
+        context = SessionContext(config, runtime)
         self._register_functions(context, prepared.functions)
-        filling = _Filling(self, context, session, prepared.mentions_deleted)
+        filling = _Filling(self, context, session, prepared)
         names = prepared.names
         if prepared.uses_information_schema:
             names = tuple((t.namespace, t.name) for t in self._kalam.tables())
@@ -204,7 +224,7 @@ class QueryEngine:
             filling.add(ns or namespace, name)
         for call in prepared.vector_calls:
             filling.add_search(call, params, namespace)
-        return context, filling.denied, filling.tables
+        return context, filling
 
     def _register_functions(self, context: SessionContext, words: frozenset[str]) -> None:
         if self._udfs is None:
@@ -213,10 +233,10 @@ class QueryEngine:
             if (function := self._udfs.get(word)) is not None:
                 context.register_udf(function)
 
-    def command(self, session: Session, sql: str, namespace: str) -> Result:
+    def command(self, session: Session, sql: str, namespace: str, stop: Stop | None = None) -> Result:
         """Run one of the query engine's own commands: EXPLAIN, SHOW ALL, SHOW COLUMNS, DESCRIBE."""
         prepared = replace(rewrite.prepare(sql), uses_information_schema=True, order_at=None)
-        return Result.of_table(self._collect(session, prepared, (), namespace, False))
+        return Result.of_table(self._collect(session, prepared, (), namespace, False, stop))
 
     def check_view(self, session: Session, view: ViewDef) -> None:
         """Plan a view's query once, so that a mistake is an error now.
@@ -226,8 +246,8 @@ class QueryEngine:
         StatementError
         """
         prepared = rewrite.prepare(view.sql)
-        context, denied, _ = self._context(session, prepared, view.default_namespace, ())
-        with engine_errors(lambda error: self._translate(error, denied)):
+        context, filling = self._context(session, prepared, view.default_namespace, ())
+        with engine_errors(lambda error: self._translate(error, filling.denied)):
             run_sql(context, prepared.fill(session.user_id, session.role), {})
 
     @staticmethod
@@ -247,13 +267,27 @@ class QueryEngine:
 
 
 class _Filling:
-    """Registers tables, views and sources in a session context."""
+    """Registers tables, views and sources in a session context.
+
+    Attributes
+    ----------
+    denied : dict
+        Refusals by qualified name.
+    tables : list of TableDef
+        The stored tables the query itself names.
+    rows : int
+        Rows the query can read.
+    unbounded : bool
+        As in `Prepared`, views included.
+    """
 
     def __init__(
-        self, queries: QueryEngine, context: SessionContext, session: Session, deleted: bool
+        self, queries: QueryEngine, context: SessionContext, session: Session, prepared: rewrite.Prepared
     ) -> None:
         self._queries, self._kalam = queries, queries._kalam
-        self._context, self._session, self._deleted = context, session, deleted
+        self._context, self._session = context, session
+        self._deleted, self.unbounded = prepared.mentions_deleted, prepared.unbounded
+        self.rows = 0
         self._seen: set[tuple[str, str]] = set()
         self._schemas: dict[str, Any] = {}
         self._depth = 0
@@ -294,6 +328,7 @@ class _Filling:
         if self._depth >= _VIEW_DEPTH:
             raise StatementError("invalid_operation", f"View '{view.qualified}' is nested too deeply")
         self._depth += 1
+        self.unbounded = self.unbounded or prepared.unbounded
         before = len(self.tables)
         for ns, name in prepared.names:
             self.add(ns or view.default_namespace, name)
@@ -330,6 +365,7 @@ class _Filling:
         self, namespace: str, name: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema
     ) -> None:
         self._schema(namespace)
+        self.rows += sum(b.num_rows for b in batches)
         if not batches:
             batches = [pa.RecordBatch.from_arrays([pa.array([], type=f.type) for f in schema], schema=schema)]
         self._context.register_record_batches(f"{quote(namespace)}.{quote(name)}", [list(batches)])

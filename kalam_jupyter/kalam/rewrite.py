@@ -89,6 +89,8 @@ class Prepared:
         Tombstones are to be seen.
     parameters : int
         The greatest n of ``$n``.
+    unbounded : bool
+        The work may be more than the rows that are read account for: joins, recursion, generated rows.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -100,6 +102,7 @@ class Prepared:
     uses_information_schema: bool
     functions: frozenset[str]
     vector_calls: tuple[VectorCall, ...]
+    unbounded: bool
 
     def fill(self, user: str, role: str) -> str:
         """Return the text with the context functions replaced by literals."""
@@ -152,10 +155,30 @@ def _prepare(sql: str) -> Prepared:
         "information_schema" in identifiers,
         frozenset(w.lower() for w in words),
         tuple(call for *_, call in calls),
+        _is_unbounded(tokens, words),
     )
 
 
 prepare_cached = lru_cache(maxsize=2048)(_prepare)
+
+
+_UNBOUNDED = frozenset(
+    {"JOIN", "RECURSIVE", "GENERATE_SERIES", "RANGE", "UNNEST", "REPEAT", "LPAD", "RPAD", "ARRAY_RESIZE"}
+)
+
+
+def _is_unbounded(tokens: list[Token], words: set[str]) -> bool:
+    if words & _UNBOUNDED or sum(t.kind == WORD and t.text == "FROM" for t in tokens) > 1:
+        return True
+    listing = depth = 0
+    for t in tokens:
+        if t.kind == WORD and t.text in ("FROM", "WHERE", "GROUP", "ORDER", "LIMIT"):
+            listing, depth = t.text == "FROM", 0
+        elif t.kind == OP:
+            depth += (t.text == "(") - (t.text == ")")
+            if listing and depth == 0 and t.text == ",":
+                return True
+    return False
 
 
 def _after_where(tokens: list[Token]) -> set[str]:

@@ -51,7 +51,7 @@ class Running:
 
 
 @contextmanager
-def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None):
+def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None, ksql=None, workers=32):
     """Run a server until the block ends."""
     started, stop = threading.Event(), None
     found = []
@@ -59,7 +59,7 @@ def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None):
     async def serve():
         nonlocal stop
         stop = asyncio.Event()
-        service = Service(lambda: Node.open(kalam=config))
+        service = Service(lambda: Node.open(kalam=config, ksql=ksql or {}), workers=workers)
         context = Context(
             service,
             Gate(lambda: (TOKEN,)),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 
 import httpx
 import jwt
@@ -300,6 +301,19 @@ class TestGuard:
 
 
 class TestHealth:
+    def test_a_client_that_goes_away_ends_its_query(self):
+        endless = json.dumps({"sql": "SELECT sum(value) FROM generate_series(1, 1000000000000)"}).encode()
+        head = (
+            "POST /v1/api/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(endless)}\r\n\r\n"
+        )
+        with running("kalam", config=CONFIG.with_(query_timeout=0), workers=1) as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+                connection.sendall(head.encode() + endless)
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answer = httpx.post(f"{server.url}/v1/api/sql", json={"sql": "SELECT 1"}, headers=headers)
+            assert answer.json()["results"][0]["rows"] == [["1"]]
+
     def test_health(self, client):
         for path in ("/health", "/v1/api/healthcheck"):
             body = client.get(path).json()

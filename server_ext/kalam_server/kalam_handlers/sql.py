@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from kalam_server.negotiate import ARROW, JSON, NotAcceptableError, select
 from kalam_server.route import is_json
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import Result, Session
+    from kalam_jupyter.kalam import Result, Session, Stop
     from kalam_jupyter.node import Node
 
 
@@ -83,6 +84,7 @@ class SqlHandler(SqlRoute):
     _refused: Exception | None = None
     _received = _collected = _max_body = 0
     _multipart = _feeding = _gone = False
+    _stop: Stop | None = None
 
     def initialize(self, context: Context) -> None:
         """Take the mount's context."""
@@ -160,6 +162,8 @@ class SqlHandler(SqlRoute):
     def on_connection_close(self) -> None:
         """The client is gone: forget what it sent so far."""
         self._gone = True
+        if self._stop is not None:
+            self._stop.cancel()
         if not self._feeding:
             self._close_reader()
         super().on_connection_close()
@@ -191,7 +195,7 @@ class SqlHandler(SqlRoute):
 
     def _work(self, node: Node, session: Session, arrow: bool) -> bytes:
         """Run in a worker thread: authentication came first, now the rate, the payload, the statements."""
-        from kalam_jupyter.kalam import KalamError
+        from kalam_jupyter.kalam import KalamError, Stop
 
         config = node.kalam.config
         local = self.caller.kind == "local"
@@ -200,9 +204,12 @@ class SqlHandler(SqlRoute):
                 "RATE_LIMIT_EXCEEDED", "Too many queries per second. Please slow down.", status=429
             )
         request = self._read(node)
-        if request_id := self.request.headers.get("X-Request-ID"):
-            session = replace(session, request_id=request_id)
-        results = self._run(node, session, request, limit=not arrow)
+        request_id = self.request.headers.get("X-Request-ID") or uuid.uuid4().hex
+        session = replace(session, request_id=request_id)
+        self._stop = Stop(config.query_timeout)
+        if self._gone:
+            self._stop.cancel()
+        results = self._run(node, session, request, self._stop, limit=not arrow)
         return self._arrow(results) if arrow else self._json(node, session, results)
 
     def _read(self, node: Node) -> SqlRequest:
@@ -212,7 +219,7 @@ class SqlHandler(SqlRoute):
         return self._reader.finish()
 
     @staticmethod
-    def _run(node: Node, session: Session, request: SqlRequest, *, limit: bool) -> list[Result]:
+    def _run(node: Node, session: Session, request: SqlRequest, stop: Stop, *, limit: bool) -> list[Result]:
         if request.files is not None:
             return node.kalam.execute_upload(
                 session, request.sql, params=request.params, namespace=request.namespace, files=request.files
@@ -223,7 +230,7 @@ class SqlHandler(SqlRoute):
             if find_placeholders(request.sql):
                 raise InvalidInputError("INVALID_INPUT", "FILE placeholders require multipart/form-data")
         return node.kalam.execute(
-            session, request.sql, params=request.params, namespace=request.namespace, limit=limit
+            session, request.sql, params=request.params, namespace=request.namespace, limit=limit, stop=stop
         )
 
     def _json(self, node: Node, session: Session, results: list[Result]) -> bytes:

@@ -1,0 +1,86 @@
+"""Queries that are ended: by their time, by their client, by the memory they may use."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.kalam import Kalam, KalamError, Stop, rewrite
+
+from .conftest import CONFIG, Client
+
+ENDLESS = "SELECT sum(value) FROM generate_series(1, 1000000000000)"
+
+
+@pytest.mark.parametrize(
+    "sql", [ENDLESS, "INSERT INTO app.t SELECT sum(value) FROM generate_series(1, 1000000000000)"]
+)
+def test_a_query_ends_when_its_time_is_up(root: Client, sql: str) -> None:
+    root.run("CREATE TABLE app.t (id BIGINT PRIMARY KEY) WITH (TYPE='USER')")
+    with pytest.raises(KalamError, match=r"Query timeout: it took longer than 0\.05 seconds"):
+        root.run(sql, stop=Stop(0.05))
+    assert root.rows("SELECT id FROM app.t") == []
+
+
+def test_everybody_is_told_of_a_timeout(root: Client, user: object) -> None:
+    root.run("CREATE USER ann WITH PASSWORD 'x' ROLE user")
+    ann = Client(root.kalam, root.kalam.session("ann"))
+    with pytest.raises(KalamError, match="Query timeout"):
+        ann.run(ENDLESS, stop=Stop(0.05))
+
+
+def test_a_query_ends_with_its_client(root: Client) -> None:
+    stop = Stop()
+    threading.Timer(0.05, stop.cancel).start()
+    with pytest.raises(KalamError, match="the client is gone"):
+        root.run(ENDLESS, stop=stop)
+
+
+def test_nothing_more_is_started_for_a_client_that_is_gone(root: Client) -> None:
+    stop = Stop()
+    stop.cancel()
+    with pytest.raises(KalamError, match="the client is gone"):
+        root.run("CREATE NAMESPACE other", stop=stop)
+    assert root.rows("SELECT name FROM system.namespaces WHERE name = 'other'") == []
+
+
+def test_results_are_the_same_whichever_way_a_query_runs(root: Client) -> None:
+    root.run("CREATE TABLE app.t (id INT PRIMARY KEY, name TEXT, d DECIMAL(6,2)) WITH (TYPE='USER')")
+    root.run("INSERT INTO app.t VALUES (1, 'a', 1.5), (2, 'b', NULL)")
+    for sql in (
+        "SELECT a.id, a.name, a.d FROM app.t a JOIN app.t b ON a.id = b.id ORDER BY a.id",
+        "SELECT a.id, a.d FROM app.t a, app.t b WHERE a.id > 99",
+    ):
+        plain, stopped = root.one(sql), root.one(sql, stop=Stop(30))
+        assert plain.schema == stopped.schema
+        assert plain.rows() == stopped.rows()
+
+
+def test_a_query_may_not_take_all_memory(engine: Engine) -> None:
+    kalam = Kalam(engine, CONFIG.with_(query_memory=1 << 20))
+    root = Client(kalam, kalam.session("root"))
+    assert (
+        "Resources exhausted"
+        in root.error("SELECT array_agg(value) FROM generate_series(1, 10000000)").message
+    )
+    kalam.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "unbounded"),
+    [
+        ("SELECT a, b, count(*) FROM t WHERE x IN (1, 2) GROUP BY a, b ORDER BY a, b", False),
+        ("SELECT coalesce(a, b) FROM ns.t LIMIT 5", False),
+        ("SELECT 1, 2", False),
+        ("SELECT * FROM t, u", True),
+        ("SELECT * FROM t JOIN u ON t.a = u.a", True),
+        ("SELECT * FROM t WHERE a IN (SELECT a FROM t)", True),
+        ("WITH RECURSIVE r AS (SELECT 1) SELECT * FROM r", True),
+        ("SELECT * FROM range(1, 5)", True),
+        ("SELECT repeat('x', 1000000000)", True),
+    ],
+)
+def test_what_may_be_more_work_than_its_rows(sql: str, unbounded: bool) -> None:
+    assert rewrite.prepare(sql).unbounded is unbounded
