@@ -16,8 +16,8 @@ from kalam_jupyter.client.result import Dialect
 def literal(value: Any, dialect: Dialect) -> str:
     """Return a Python value as a SQL literal.
 
-    Times with a zone become UTC. Lists, arrays and dicts become ``ARRAY[..]`` and ``STRUCT(..)`` in ksqlDB, JSON
-    text in KalamDB.
+    Times with a zone become UTC. Lists, arrays and dicts become ``ARRAY[..]`` and ``STRUCT(..)`` in ksqlDB,
+    JSON text in KalamDB.
 
     Raises
     ------
