@@ -21,7 +21,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import h2.config
@@ -101,6 +101,12 @@ class H2Stream(httputil.HTTPConnection):
                 self.outbox.append(memoryview(bytes(chunk)))
             self.connection.pump(self)
         return future
+
+    def write_pieces(self, pieces: Sequence[bytes]) -> asyncio.Future[None]:
+        """As `write`, each piece in DATA frames of its own."""
+        if not (self.dead or self._head):
+            self.outbox.extend([memoryview(piece) for piece in pieces])
+        return self.write(b"")
 
     def finish(self) -> None:
         """End the response once everything is sent."""

@@ -15,6 +15,7 @@ from tornado import web
 from tornado.httputil import HTTPServerRequest
 
 from kalam_server.context import Context
+from kalam_server.http2 import H2Stream
 from kalam_server.identity import ANONYMOUS, Caller, client_ip
 
 JSON_TYPE = "application/json"
@@ -30,11 +31,18 @@ class Route(web.RequestHandler):
         Set before the method runs.
     public : frozenset of str
         Methods that whoever reaches the port may call.
+    cors_methods, cors_headers : tuple of str
+        What web pages of admitted origins may use.
+    cors_credentials : bool
+        Whether such pages may send credentials, whatever the mount's setting.
     """
 
     context: Context
     caller: Caller = ANONYMOUS
     public: frozenset[str] = frozenset()
+    cors_methods: tuple[str, ...] = ("GET", "POST", "HEAD")
+    cors_headers: tuple[str, ...] = ("X-Requested-With", "Content-Type", "Accept", "Origin", "Authorization")
+    cors_credentials: bool = False
 
     def initialize(self, context: Context) -> None:
         """Take the mount's context."""
@@ -47,7 +55,7 @@ class Route(web.RequestHandler):
     @property
     def client_ip(self) -> str:
         """Address the request comes from, as KalamDB determines it."""
-        return client_ip(self.request.remote_ip or "", self.request.headers)
+        return client_ip(self.request.remote_ip or "", self.request.headers, self.context.trusted_proxies)
 
     def failure(self, error: BaseException) -> tuple[int, Any]:
         """Return status and body for an error: the API's own envelope. Bytes and str go out as they are."""
@@ -80,6 +88,25 @@ class Route(web.RequestHandler):
             self.set_status(status)
         self.set_header("Content-Type", JSON_TYPE)
         self.finish(body if isinstance(body, bytes) else orjson.dumps(body))
+
+    def send_nothing(self, status: int) -> None:
+        """Finish without a body."""
+        self.set_status(status)
+        self.clear_header("Content-Type")
+        self.finish()
+
+    async def send_pieces(self, pieces: Sequence[bytes]) -> None:
+        """Send pieces of a streamed body, each as a chunk or DATA frame of its own, all in one write.
+
+        The answer's head has been flushed, and nothing was written since.
+        """
+        connection: Any = self.request.connection
+        if isinstance(connection, H2Stream):
+            await connection.write_pieces(pieces)
+        elif self.request.version == "HTTP/1.1":
+            await connection.stream.write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces if p]))
+        else:
+            await connection.stream.write(b"".join(pieces))
 
     def compute_etag(self) -> None:
         """No ETag: answers are never cached, and hashing them would cost."""
@@ -123,12 +150,33 @@ class PlainBase(Route):
     def set_default_headers(self) -> None:
         self.set_header("X-Content-Type-Options", "nosniff")
         self.clear_header("Server")
+        if hasattr(self, "context"):  # Tornado calls this before `initialize`, and again for an error
+            self._share()
+
+    def _share(self) -> None:
+        """Let the web page that calls read the answer, if its origin may."""
+        origin = self.request.headers.get("Origin")
+        if origin is not None and self.context.origin_allowed(origin, self.request.host):
+            self.set_header("Access-Control-Allow-Origin", origin)
+            if self.cors_credentials or self.context.allow_credentials:
+                self.set_header("Access-Control-Allow-Credentials", "true")
+            self.add_header("Vary", "Origin")
 
     async def prepare(self) -> None:
         """Check host and origin, find out who is calling."""
+        self._share()
         admit(self)
         self.caller = self.identify() or ANONYMOUS
         await start(self)
+
+    def options(self, *_: str) -> None:
+        """Answer a browser's question whether its page may call (CORS preflight)."""
+        if "Access-Control-Request-Method" not in self.request.headers:
+            raise web.HTTPError(405)
+        self.set_header("Access-Control-Allow-Methods", ",".join(self.cors_methods))
+        self.set_header("Access-Control-Allow-Headers", ",".join(self.cors_headers))
+        self.set_header("Access-Control-Max-Age", "3600")
+        self.send_nothing(204)
 
     def check_xsrf_cookie(self) -> None:
         """No cookie of this listener gives any right, but KalamDB's, which are SameSite=Strict."""

@@ -83,5 +83,5 @@ def test_the_framing_is_that_of_row_objects() -> None:
             output = OUTPUTS[media_type](query)
             rows = query.poll()
             pieces.append((output.rows(rows), output.end("Query Completed", None)))
-        assert pieces[0] == ('{"row":{"columns":[5]}},\n', '{"finalMessage":"Query Completed"}]')
-        assert pieces[1] == ('{"row":{"protobufBytes":"CAU="}},\n', '{"finalMessage":"Query Completed"}]')
+        assert pieces[0] == ([b'{"row":{"columns":[5]}},\n'], b'{"finalMessage":"Query Completed"}]')
+        assert pieces[1] == ([b'{"row":{"protobufBytes":"CAU="}},\n'], b'{"finalMessage":"Query Completed"}]')

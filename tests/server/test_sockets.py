@@ -97,7 +97,7 @@ class TestQuerySocket:
             ({}, "missing request parameter"),
             ({"version": "2", "request": "{}"}, "Received invalid api version: 2"),
             ({"request": "nonsense"}, "Error parsing request"),
-            ({"request": '{"ksql":"SLECT"}'}, "line 1:1"),
+            ({"request": '{"ksql":"SLECT"}'}, "Error parsing query: line 1:1"),
         ],
     )
     def test_failures_are_frames(self, server, parameters, message):

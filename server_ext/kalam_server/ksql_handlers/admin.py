@@ -54,9 +54,8 @@ class RootHandler(KsqlRoute):
 
     def get(self) -> None:
         """Point to ``/info``."""
-        self.set_status(307)
         self.set_header("Location", "/info")
-        self.finish()
+        self.send_nothing(307)
 
 
 class KsqlHealthHandler(KsqlRoute):
@@ -115,9 +114,10 @@ async def cluster(route: KsqlRoute) -> dict[str, Any]:
 
 
 class CompanionHandler(KsqlRoute):
-    """``GET /chc/ready`` and ``/chc/live``; open to everybody."""
+    """``GET /chc/ready`` and ``/chc/live``; open to everybody, whatever state the server is in."""
 
     public = _ONLY_GET
+    gated = False
     serves = None
 
     def get(self) -> None:
@@ -152,12 +152,7 @@ class PropertyHandler(KsqlRoute):
 
     async def get(self, name: str) -> None:
         """Answer ``true`` when a client may override the property."""
-        from kalam_jupyter.ksql import KsqlError
-
-        try:
-            await self.context.service.run(lambda node: node.ksql.check_property(name))
-        except KsqlError:
-            self.refuse(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'", 40000)
+        await self.context.service.run(lambda node: node.ksql.check_property(name))
         self.send_json(True)
 
 

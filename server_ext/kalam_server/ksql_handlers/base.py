@@ -11,6 +11,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from kalam_server.context import Context
+from kalam_server.ksql_handlers.gate import check_ready
 from kalam_server.negotiate import JSON, KSQL_JSON, NotAcceptableError, select
 from kalam_server.route import Route
 from kalam_server.service import ServiceClosedError
@@ -19,6 +20,11 @@ NOT_FOUND = "Not Found"
 SERVER_ERROR = 50000
 UNAUTHORIZED = 40100
 FORBIDDEN = 40300
+REALM = "ksqlDB"
+INTERNAL = (
+    "The server encountered an internal error when processing the query. "
+    "Please consult the server logs for more information."
+)
 #: Roles of KalamDB users that may use ksqlDB's API: it shows topics of all users.
 KSQL_ROLES = ("service", "dba", "system")
 
@@ -26,6 +32,9 @@ KSQL_ROLES = ("service", "dba", "system")
 class KsqlRoute(Route):
     """A route of ksqlDB's API. Anonymous callers are refused unless `public` has the method."""
 
+    cors_credentials = True
+    #: Whether the route is shut with the cluster.
+    gated = True
     #: Media types served; None where ``Accept`` is not looked at.
     serves: Sequence[str] | None = (KSQL_JSON, JSON)
     #: What a wildcard in ``Accept`` gets.
@@ -40,6 +49,8 @@ class KsqlRoute(Route):
         """Refuse who may not call, and what cannot be answered in a form that is asked for."""
         if self.request.method not in self.public:
             await self.authorize()
+        if self.gated:
+            check_ready(self.context.service)
         if self.serves is not None:
             try:
                 self.media_type = select(self.request.headers.get("Accept"), self.serves, self.favourite)
@@ -118,7 +129,10 @@ class KsqlRoute(Route):
             return error.status_code, generic_error(error.log_message or error.reason or "", code)
         if isinstance(error, ServiceClosedError):
             return 503, generic_error("The server is shutting down", 50303)
-        return error_body(error)
+        status, body = error_body(error)
+        if status == 401 and self.caller.scheme == "Basic":
+            self.set_header("WWW-Authenticate", f'Basic realm="{REALM}"')
+        return status, body
 
     def is_expected(self, error: BaseException | None) -> bool:
         """See `Route.is_expected`."""
@@ -140,7 +154,7 @@ def error_body(error: BaseException) -> tuple[int, dict[str, Any]]:
         return error.http_status, body
     if isinstance(error, EngineError):
         return 500, generic_error(str(error), SERVER_ERROR)
-    return 500, generic_error("The server encountered an internal error. See the server's log.", SERVER_ERROR)
+    return 500, generic_error(INTERNAL, SERVER_ERROR)
 
 
 def generic_error(message: str, code: int) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from kalam_server.ksql_handlers.rows import row_writer
+from kalam_server.ksql_handlers.rows import RowWriter, row_writer
 from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTOBUF
 
 if TYPE_CHECKING:
@@ -19,65 +20,75 @@ Error = Mapping[str, Any]
 
 
 class Output(Protocol):
-    """Encodes one query. Every piece it returns ends at the end of a line where the shape has lines."""
+    """Encodes one query. Every piece it returns ends at the end of a line where the shape has lines.
+
+    Attributes
+    ----------
+    content_type : str
+    idle : bytes
+        What is sent once a second while there are no rows; nothing if empty.
+    """
 
     content_type: str
+    idle: bytes = b""
 
-    def head(self) -> str | bytes:
+    def head(self) -> bytes:
         """Return what comes first."""
 
-    def rows(self, rows: Sequence[ResultRow]) -> str | bytes:
-        """Return the text of some rows; "" when the shape leaves all of them out."""
+    def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
+        """Return the rows, a piece for each that the shape does not leave out."""
 
-    def end(self, message: str | None, error: Error | None) -> str | bytes:
+    def end(self, message: str | None, error: Error | None) -> bytes:
         """Return what closes the answer."""
 
 
-class DelimitedOutput:
+class DelimitedOutput(Output):
     """One JSON value a line: metadata, then an array per row. Tombstones are left out."""
 
     content_type = DELIMITED
 
     def __init__(self, query: TransientQuery) -> None:
         self._query = query
-        self._write = row_writer([c.type for c in query.columns])
+        self._write = row_writer([c.type for c in query.columns], end="\n")
 
-    def head(self) -> str:
+    def head(self) -> bytes:
         """See `Output`."""
-        return orjson.dumps(_metadata(self._query)).decode() + "\n"
+        return orjson.dumps(_metadata(self._query)) + b"\n"
 
-    def rows(self, rows: Sequence[ResultRow]) -> str:
+    def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
         """See `Output`."""
-        return "".join([self._write(r.values) + "\n" for r in rows if not r.tombstone])
+        write = self._write
+        return [write(r.values).encode(errors="replace") for r in rows if not r.tombstone]
 
-    def end(self, message: str | None, error: Error | None) -> str:
+    def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
-        return "" if error is None else orjson.dumps(error).decode() + "\n"
+        return b"" if error is None else orjson.dumps(error) + b"\n"
 
 
-class ArrayOutput:
+class ArrayOutput(Output):
     """One JSON array: metadata, then an array per row. Tombstones are left out."""
 
     content_type = JSON
 
     def __init__(self, query: TransientQuery) -> None:
         self._query = query
-        self._write = row_writer([c.type for c in query.columns])
+        self._write = row_writer([c.type for c in query.columns], begin=",")
 
-    def head(self) -> str:
+    def head(self) -> bytes:
         """See `Output`."""
-        return "[" + orjson.dumps(_metadata(self._query)).decode()
+        return b"[" + orjson.dumps(_metadata(self._query))
 
-    def rows(self, rows: Sequence[ResultRow]) -> str:
+    def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
         """See `Output`."""
-        return "".join(["," + self._write(r.values) for r in rows if not r.tombstone])
+        write = self._write
+        return [write(r.values).encode(errors="replace") for r in rows if not r.tombstone]
 
-    def end(self, message: str | None, error: Error | None) -> str:
+    def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
-        return "]" if error is None else f",{orjson.dumps(error).decode()}]"
+        return b"]" if error is None else b"," + orjson.dumps(error) + b"]"
 
 
-class RowObjectOutput:
+class RowObjectOutput(Output):
     """A JSON array of objects that can be read line by line: header, rows, final message.
 
     A finished pull query on a table writes its last row without a comma; everything else writes each
@@ -89,37 +100,52 @@ class RowObjectOutput:
     def __init__(self, query: TransientQuery) -> None:
         self._query = query
         self._is_pull = query.kind == "pull"
-        self._write = row_writer([c.type for c in query.columns])
+        # A pull query's comma comes with what follows it.
+        begin, end = (',\n{"row":{', "}}") if self._is_pull else ('{"row":{', "}},\n")
+        self._row, self._tombstone = self._writers(begin, end)
 
-    def head(self) -> str:
-        """See `Output`: the comma after the header comes with what follows it, for a pull query."""
-        header = {"header": self._header()}
-        return "[" + orjson.dumps(header).decode() + ("" if self._is_pull else ",\n")
+    def _writers(self, begin: str, end: str) -> tuple[RowWriter, RowWriter]:
+        """Return the writers of a row and of a tombstone."""
+        types = [c.type for c in self._query.columns]
+        begin = f'{begin}"columns":'
+        return row_writer(types, begin, end), row_writer(types, begin, f',"tombstone":true{end}')
 
-    def rows(self, rows: Sequence[ResultRow]) -> str:
+    def head(self) -> bytes:
         """See `Output`."""
-        if self._is_pull:
-            return "".join([f',\n{{"row":{{{self._values(r)}}}}}' for r in rows])
-        return "".join([self._row(r) for r in rows])
+        return b"[" + orjson.dumps({"header": self._header()}) + (b"" if self._is_pull else b",\n")
+
+    def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
+        """See `Output`."""
+        row, tombstone = self._row, self._tombstone
+        return [(tombstone if r.tombstone else row)(r.values).encode(errors="replace") for r in rows]
 
     def _header(self) -> dict[str, str]:
         return {"queryId": self._query.id, "schema": schema_text(self._query)}
 
-    def _values(self, row: ResultRow) -> str:
-        return f'"columns":{self._write(row.values)}'
-
-    def _row(self, row: ResultRow) -> str:
-        tombstone = ',"tombstone":true' if row.tombstone else ""
-        return f'{{"row":{{{self._values(row)}{tombstone}}}}},\n'
-
-    def end(self, message: str | None, error: Error | None) -> str:
+    def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
         if error is not None:
-            element = orjson.dumps({"errorMessage": error}).decode()
-            return f",\n{element}]" if self._is_pull else f"{element}]"
+            return (b",\n" if self._is_pull else b"") + orjson.dumps({"errorMessage": error}) + b"]"
         if self._is_pull:
-            return "]"
-        return orjson.dumps({"finalMessage": message or "Query Completed"}).decode() + "]"
+            return b"]"
+        return orjson.dumps({"finalMessage": message or "Query Completed"}) + b"]"
+
+
+class LegacyOutput(RowObjectOutput):
+    """Row objects as ``/query`` wrote them before it was merged with ``/query-stream``.
+
+    An idle push query writes empty lines, by which both sides notice that the other is gone.
+    """
+
+    content_type = JSON
+
+    def __init__(self, query: TransientQuery) -> None:
+        super().__init__(query)
+        self.idle = b"" if self._is_pull else b"\n"
+
+    def end(self, message: str | None, error: Error | None) -> bytes:
+        """See `Output`."""
+        return (b"" if error is None else b"\n") + super().end(message, error) + b"\n"
 
 
 class ProtobufOutput(RowObjectOutput):
@@ -130,17 +156,20 @@ class ProtobufOutput(RowObjectOutput):
     def __init__(self, query: TransientQuery) -> None:
         from kalam_jupyter.ksql.formats.protobuf import row_messages
 
-        super().__init__(query)
         self._schema, self._encode = row_messages([(c.name, c.type) for c in query.columns])
+        super().__init__(query)
 
     def _header(self) -> dict[str, str]:
         return {**super()._header(), "protoSchema": self._schema}
 
-    def _values(self, row: ResultRow) -> str:
-        return f'"protobufBytes":"{base64.b64encode(self._encode(row.values)).decode()}"'
+    def _writers(self, begin: str, end: str) -> tuple[RowWriter, RowWriter]:
+        def write(values: Sequence[Any], end: str) -> str:
+            return f'{begin}"protobufBytes":"{base64.b64encode(self._encode(values)).decode()}"{end}'
+
+        return partial(write, end=end), partial(write, end=f',"tombstone":true{end}')
 
 
-class ArrowOutput:
+class ArrowOutput(Output):
     """Arrow IPC for our own client; see `kalam_server.frames`."""
 
     content_type = ARROW
@@ -164,12 +193,12 @@ class ArrowOutput:
         """See `Output`."""
         return self._frames.head()
 
-    def rows(self, rows: Sequence[ResultRow]) -> bytes:
+    def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
         """See `Output`."""
         from kalam_jupyter.changes import from_result_rows
 
         changes = from_result_rows(rows, self._types, self._schema, keyed=self._keyed)
-        return self._frames.batch(changes.batch, changes.kinds.tobytes())
+        return [self._frames.batch(changes.batch, changes.kinds.tobytes())]
 
     def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
@@ -211,15 +240,20 @@ OUTPUTS: dict[str, Callable[[TransientQuery], Output]] = {
 }
 
 
-def output_of(query: TransientQuery, media_type: str) -> Output:
+def output_of(query: TransientQuery, media_type: str, *, legacy: bool = False) -> Output:
     """Return the output that a client asked for; a query whose rows have no such form is closed.
+
+    Parameters
+    ----------
+    legacy : bool
+        Whether row objects are framed as ``/query`` once did.
 
     Raises
     ------
     KsqlError
     """
     try:
-        return OUTPUTS[media_type](query)
+        return (LegacyOutput if legacy and media_type == KSQL_JSON else OUTPUTS[media_type])(query)
     except BaseException:
         query.close()
         raise

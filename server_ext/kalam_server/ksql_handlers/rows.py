@@ -16,12 +16,13 @@ from kalam_jupyter.ksql.formats.json_writer import value_writer
 from kalam_jupyter.ksql.values.calendar import date_text, timestamp_text
 
 Writer = Callable[[Any], str]
+RowWriter = Callable[[Sequence[Any]], str]
 
 
-def row_writer(types: Sequence[t.DataType]) -> Callable[[Sequence[Any]], str]:
-    """Return the writer of a row of such columns as a JSON array, without spaces."""
+def row_writer(types: Sequence[t.DataType], begin: str = "", end: str = "") -> RowWriter:
+    """Return the writer of a row as a JSON array, without spaces, between `begin` and `end`."""
     if not types:
-        return lambda _: "[]"
+        return lambda _: f"{begin}[]{end}"
     names: dict[str, Any] = {}
     texts = []
     for i, type_ in enumerate(types):
@@ -29,11 +30,11 @@ def row_writer(types: Sequence[t.DataType]) -> Callable[[Sequence[Any]], str]:
         names[f"w{i}"] = writer
         text = f"v{i}" if writer is str else f"w{i}(v{i})"
         texts.append(f"'null' if v{i} is None else {text}")
-    template = f"[{','.join(['%s'] * len(types))}]"
+    template = f"{begin}[{','.join(['%s'] * len(types))}]{end}"
     unpack = ", ".join(f"v{i}" for i in range(len(types)))
     source = f"def write(row):\n    {unpack}, = row\n    return {template!r} % ({', '.join(texts)},)\n"
     exec(source, names)
-    write: Callable[[Sequence[Any]], str] = names["write"]
+    write: RowWriter = names["write"]
     return write
 
 

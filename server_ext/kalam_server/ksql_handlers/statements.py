@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kalam_server.ksql_handlers.base import KsqlRoute
+from kalam_server.ksql_handlers.gate import wait_for_command
 
 
 class KsqlHandler(KsqlRoute):
@@ -14,6 +15,7 @@ class KsqlHandler(KsqlRoute):
         """Run statements; answer with one entity for each that produces one."""
         body = self.body()
         text = self.text(body, "ksql")
+        await wait_for_command(self.context.service, body)
         properties, variables = self.mapping(body, "streamsProperties"), self.variables(body)
         entities: list[dict[str, Any]] = await self.context.service.run(
             lambda node: node.ksql.execute(text, properties=properties, variables=variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,15 +11,15 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from kalam_server.identity import LOCAL, Caller, same_secret
 from kalam_server.ksql_handlers.base import KsqlRoute
+from kalam_server.ksql_handlers.gate import TIMED_OUT, wait_for_command
 from kalam_server.ksql_handlers.streaming import BATCH, Feed
 from kalam_server.route import admitted_origin
 from kalam_server.service import ServiceClosedError
 
 if TYPE_CHECKING:
-    from kalam_jupyter.engine.types import DataType
     from kalam_jupyter.ksql import TransientQuery
 
-BAD_REQUEST, FAILED = 1003, 1011
+BAD_REQUEST, FAILED, TRY_LATER = 1003, 1011, 1013
 #: A close reason may be this long (RFC 6455, control frames).
 MAX_REASON = 123
 
@@ -59,9 +60,12 @@ class QuerySocket(KsqlRoute, WebSocketHandler):
                 self.log_exception(type(error), error, error.__traceback__)
                 self._fail("The server encountered an internal error", FAILED)
             else:
-                self._fail(getattr(error, "message", str(error)), BAD_REQUEST)
+                late = getattr(error, "error_code", 0) == TIMED_OUT
+                self._fail(getattr(error, "message", str(error)), TRY_LATER if late else BAD_REQUEST)
 
     async def _query(self) -> TransientQuery:
+        from kalam_jupyter.ksql import ParseError
+
         version = self.get_query_argument("version", "1")
         if version != "1":
             self.refuse(f"Received invalid api version: {version}", 40000)
@@ -76,26 +80,24 @@ class QuerySocket(KsqlRoute, WebSocketHandler):
             self.refuse("Error parsing request: expected an object", 40000)
         sql = self.text(body, "ksql")
         properties, variables = self.mapping(body, "streamsProperties"), self.variables(body)
-        return await self.context.service.run(
-            lambda node: node.ksql.query(sql, properties=properties, variables=variables)
-        )
+        await wait_for_command(self.context.service, body)
+        try:
+            return await self.context.service.run(
+                lambda node: node.ksql.query(sql, properties=properties, variables=variables)
+            )
+        except ParseError as error:
+            self.refuse(f"Error parsing query: {error.message}", error.error_code)
 
     async def _send(self, query: TransientQuery) -> None:
-        from kalam_server.ksql_handlers.rows import row_writer
-
         with Feed(self.context.service, query) as feed:
             self._feed = feed
-            if query.kind == "print":
-                while rows := await feed.rows(BATCH):
-                    for row in rows:
-                        await self.write_message(orjson.dumps(row.values[0]).decode())
-            else:
-                await self.write_message(orjson.dumps(_schema(query)).decode())
-                write = row_writer([c.type for c in query.columns])
-                while rows := await feed.rows(BATCH):
-                    for row in rows:
-                        if not row.tombstone:
-                            await self.write_message(f'{{"row":{{"columns":{write(row.values)}}}}}')
+            if query.kind != "print":
+                await self.write_message(orjson.dumps(_schema(query)))
+            frame = _frame_writer(query)
+            while rows := await feed.rows(BATCH):
+                for row in rows:
+                    if not row.tombstone:
+                        await self.write_message(frame(row.values))
             if query.error is not None:
                 self._fail(query.error.message, FAILED)
             elif not feed.gone:
@@ -116,31 +118,23 @@ class QuerySocket(KsqlRoute, WebSocketHandler):
             self._feed.abandon()
 
 
+def _frame_writer(query: TransientQuery) -> Callable[[Sequence[Any]], str | bytes]:
+    """Return what makes a frame of a row: an object, or for PRINT its text."""
+    from kalam_server.ksql_handlers.rows import row_writer
+
+    if query.kind == "print":
+        return lambda values: orjson.dumps(values[0])
+    return row_writer([c.type for c in query.columns], '{"row":{"columns":', "}}")
+
+
 def _schema(query: TransientQuery) -> list[dict[str, Any]]:
     """Return the columns as Field objects; keys are marked for pull queries only."""
+    from kalam_jupyter.ksql.statements.entities import schema_of
+
     fields = []
     for column in query.columns:
-        field = {"name": column.name, "schema": schema_object(column.type)}
+        field = {"name": column.name, "schema": schema_of(column.type)}
         if query.kind == "pull" and column.key:
             field["type"] = "KEY"
         fields.append(field)
     return fields
-
-
-def schema_object(type_: DataType) -> dict[str, Any]:
-    """Return a type as the API's schema object (HTTP contract section 5.8)."""
-    from kalam_jupyter.engine import types as t
-
-    found: dict[str, Any] = {"type": "", "fields": None, "memberSchema": None}
-    match t.storage_type(type_):
-        case t.Array(element):
-            return found | {"type": "ARRAY", "memberSchema": schema_object(element)}
-        case t.Map(_, value):
-            return found | {"type": "MAP", "memberSchema": schema_object(value)}
-        case t.Struct(fields):
-            inner = [{"name": name, "schema": schema_object(f)} for name, f in fields]
-            return found | {"type": "STRUCT", "fields": inner}
-        case t.Decimal(precision, scale):
-            return found | {"type": "DECIMAL", "parameters": {"precision": precision, "scale": scale}}
-        case scalar:
-            return found | {"type": str(scalar)}
