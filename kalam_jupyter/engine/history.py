@@ -181,6 +181,10 @@ class Subscription(Generic[T]):
                 raise
             return items
 
+    def skip_to(self, position: int) -> None:
+        """Take records as read, up to what another reader of the same history has come to."""
+        self._cursor = max(self._cursor, position)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until `poll` has something to say; False when `timeout` seconds passed first.
 

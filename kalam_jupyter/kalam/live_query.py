@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from kalam_jupyter.kalam.live import LiveQueries
 
 Row = tuple[Any, ...]
+#: Where a live query stands: its shape, the snapshot it began with (0 once that is past), its cursor.
+Stand = tuple[LiveShape, int, int]
 _UINT32 = 2**32
 
 
@@ -294,8 +296,7 @@ class LiveQuery:
         """Return the changes that arrived, without waiting; none while the snapshot is loading.
 
         When history moved past a slow reader, the difference between what it has seen and what is there
-        now is
-        delivered instead: nothing is lost and nothing is repeated.
+        now is delivered instead: nothing is lost and nothing is repeated.
         """
         with self._lock:
             if self.closed or self.loading:
@@ -306,15 +307,37 @@ class LiveQuery:
                     if changes.position > self._position:
                         self._follow_schema(changes)
                         found.extend(self._shape.changes(changes))
+                if not self._subscription.lag:
+                    self._position = 0  # what is yet to come is younger than the snapshot
             except OverrunError:
                 found.extend(self._resync())
             except NotFoundError:
                 self.close()
-            if found:
-                self._seen_seq = max(self._seen_seq, max(c.seq or 0 for c in found))
-                self.delivered += len(found)
-                self.last_update = self._registry.now_ms()
+            self._deliver(found)
             return found
+
+    def _deliver(self, found: Sequence[LiveChange]) -> None:
+        if found:
+            self._seen_seq = max(self._seen_seq, max(c.seq or 0 for c in found))
+            self.delivered += len(found)
+            self.last_update = self._registry.now_ms()
+
+    @property
+    def stand(self) -> Stand | None:
+        """Equal for live queries whose next `poll` returns the same; None if no other's can."""
+        if self._pending or self.closed or self.loading:
+            return None
+        return self._shape, self._position, self._subscription.position
+
+    def follow(self, before: Stand, after: Stand, found: Sequence[LiveChange]) -> bool:
+        """Take what a live query with the same stand polled; False if this one is elsewhere by now."""
+        with self._lock:
+            if self.stand != before:
+                return False
+            self._subscription.skip_to(after[2])
+            self._position = after[1]
+            self._deliver(found)
+            return True
 
     def _follow_schema(self, changes: ChangeSet) -> None:
         """Go over to the table's new definition with the first change made under it."""

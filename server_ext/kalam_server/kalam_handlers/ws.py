@@ -13,13 +13,13 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from kalam_server.kalam_handlers import ws_messages as m
 from kalam_server.kalam_handlers.base import KalamRoute
-from kalam_server.kalam_handlers.ws_feed import LiveFeed, Outlet
 from kalam_server.limits import RateLimiter
 from kalam_server.route import admitted_origin
 from kalam_server.service import ServiceClosedError
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamConfig, KalamError, Session
+    from kalam_server.kalam_handlers.ws_feed import LiveFeed
 
 POLICY, GOING_AWAY, MALFORMED, NORMAL = 1008, 1001, 1011, 1000
 MAX_REASON = 123
@@ -62,6 +62,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         """Start the connection's clock; authenticate if the upgrade carried a token."""
+        from kalam_server.kalam_handlers.ws_feed import Outlet
+
         self._encoder = m.FrameEncoder(compress=self.get_query_argument("compress", "").lower() != "false")
         self.set_nodelay(True)  # small frames that follow each other would wait for an acknowledgement
         assert isinstance(self.ws_connection, WebSocketProtocol) and self.ws_connection.stream is not None
@@ -246,6 +248,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
 
     async def _subscribe(self, wanted: m.Subscription) -> None:
         from kalam_jupyter.kalam import KalamError
+        from kalam_server.kalam_handlers.ws_feed import LiveFeed
 
         session = self._session
         if session is None:

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import IOStream, StreamClosedError
 
+from kalam_jupyter.kalam.errors import KalamError
+from kalam_jupyter.kalam.live_poll import Companions, Found
 from kalam_server.kalam_handlers.ws_frames import ChangeFrames, frame
 from kalam_server.kalam_handlers.ws_messages import FrameEncoder, Subscription
 from kalam_server.service import Service, ServiceClosedError
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import KalamError, LiveChange, LiveQuery, Session
+    from kalam_jupyter.kalam import LiveQuery, Session
     from kalam_jupyter.kalam.live_channel import Channel
 
 #: Changes polled at a time; the next are polled when the client has taken these.
 BATCH = 1000
 #: Feeds served before the event loop gets to do other things.
 SLICE = 200
-#: Up to so many unread changes of a table are worked out on the event loop, more in a worker thread.
-FEW = 32
 
 
 class Outlet:
@@ -41,9 +41,19 @@ class Outlet:
 
     def write(self, frames: bytes) -> None:
         """Send frames. Until the socket has taken them, the outlet is `blocked`."""
+        stream = self._stream
+        if not (stream.writing() or stream.closed()):
+            # What the socket takes at once, which is nearly always all, needs no future and no callback.
+            try:
+                sent = stream.write_to_fd(memoryview(frames))
+            except OSError:  # full, or broken: that is for the stream to find out
+                sent = 0
+            if sent == len(frames):
+                return
+            frames = frames[sent:]
         with contextlib.suppress(StreamClosedError):  # the connection's own handler notices
-            written = self._stream.write(frames)
-            if not self.blocked and self._stream.writing():
+            written = stream.write(frames)
+            if not self.blocked and stream.writing():
                 self.blocked = True
                 written.add_done_callback(self._flushed)
 
@@ -155,22 +165,8 @@ class LiveFeed:
             return False
         return True
 
-    def poll(self) -> Sequence[LiveChange] | KalamError:
-        """Return what there is to send, or why the query cannot go on."""
-        from kalam_jupyter.kalam import KalamError
-        from kalam_jupyter.kalam.errors import StatementError
-
-        try:
-            return self.query.poll(BATCH)
-        except KalamError as error:
-            return error
-        except StatementError as error:
-            return KalamError("SUBSCRIPTION_FAILED", error.message)
-
-    def send(self, found: Sequence[LiveChange] | KalamError) -> None:
+    def send(self, found: Found) -> None:
         """Send changes; end the feed when its query ended."""
-        from kalam_jupyter.kalam import KalamError
-
         if self._closed:
             return
         if isinstance(found, KalamError):
@@ -178,7 +174,7 @@ class LiveFeed:
             return
         if found:
             self._outlet.write(self._frames.of(found))
-            if self.query.lag:
+            if len(found) >= BATCH:
                 self.serve()
         if self.query.closed:
             self.on_end(self, None)
@@ -235,11 +231,11 @@ class _Round:
             self._task = None
 
     async def _serve(self, feeds: Sequence[LiveFeed]) -> None:
-        if all(feed.query.light and feed.query.lag <= FEW for feed in feeds):
-            for feed in feeds:
-                feed.send(feed.poll())
-            return
-        found = await self._service.run(lambda _: [feed.poll() for feed in feeds])
+        together = Companions([feed.query for feed in feeds])
+        if together.light:
+            found = together.poll(BATCH)
+        else:
+            found = await self._service.run(lambda _: together.poll(BATCH))
         for feed, changes in zip(feeds, found, strict=True):
             feed.send(changes)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kalam_jupyter.kalam.live_change import change_head
 from kalam_server.kalam_handlers.ws_messages import COMPRESS_FROM, GZIP_LEVEL, FrameEncoder
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ class ChangeFrames:
     """
 
     def __init__(self, encoder: FrameEncoder, subscription_id: str) -> None:
-        from kalam_jupyter.kalam.live_change import change_head
-
         self._compress = encoder.compress
         self._packed = encoder.protocol.serialization == "msgpack"
         if self._packed:
