@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kalam_jupyter.engine.batch import Decoded, DecodeError, Payload, Window
+from kalam_jupyter.engine.batch import Columns, Decoded, DecodeError, Payload, Window
 from kalam_jupyter.engine.types import Schema
 from kalam_jupyter.ksql.formats.base import Deserializer, FormatInfo, SerdeFormat, Serializer, Side
+from kalam_jupyter.ksql.formats.columns import COLUMN_ROWS, ColumnReader
 from kalam_jupyter.ksql.formats.registered import narrowed
 from kalam_jupyter.ksql.formats.schema_data import schema_from_data, schema_to_data
 from kalam_jupyter.ksql.formats.schema_registry import SchemaRegistry
@@ -109,6 +110,10 @@ class KsqlCodec:
 
     def decode(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Decoded:
         """Read records; a bad one becomes a `DecodeError` and is left out."""
+        if len(values) >= COLUMN_ROWS and self.window is None:
+            columns = self._columns(keys, values)
+            if columns is not None:
+                return Decoded(Payload.from_columns(self.schema, columns, len(values)))
         errors: dict[int, DecodeError] = {}
         bare, windows = self._split_windows(keys, errors)
         key_rows, key_errors = self._read_key(bare)
@@ -127,6 +132,17 @@ class KsqlCodec:
             None if windows is None else [windows[i] for i in kept],
         )
         return Decoded(payload, np.array(kept, dtype=np.int64), tuple(errors[i] for i in sorted(errors)))
+
+    def _columns(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Columns | None:
+        """Read records into columns; None where rows have to be read."""
+        key, value = self._read_key, self._read_value
+        if not isinstance(key, ColumnReader) or not isinstance(value, ColumnReader):
+            return None
+        read_value = value.columns(values)
+        read_key = None if read_value is None else key.columns(keys)
+        if read_key is None or read_value is None:
+            return None
+        return Columns(read_key[0], read_value[0], read_key[1], read_value[1])
 
     def descriptor(self) -> Mapping[str, Any]:
         """Return JSON from which `codec_from_descriptor` rebuilds this codec."""

@@ -17,6 +17,7 @@ from kalam_jupyter.ksql.formats.base import (
     find_type,
     register,
 )
+from kalam_jupyter.ksql.formats.columns import NoColumns
 from kalam_jupyter.ksql.formats.json_writer import row_writer
 
 
@@ -46,8 +47,8 @@ class JsonFormat:
 
     def deserializer(self, side: Side) -> Deserializer:
         if side.is_key and not side.columns:
-            return lambda data: ([None] * len(data), [])
-        return json_reader.reader(side.columns, unwrapped=side.unwrapped)
+            return NoColumns()
+        return json_reader.RowReader(side.columns, unwrapped=side.unwrapped)
 
     def lossless(self, side: Side) -> bool:
         """Only a bare null is lost: it is a null value. A null key is one key, written either way."""

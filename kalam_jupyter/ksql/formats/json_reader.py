@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.engine.batch import Row
-from kalam_jupyter.engine.types import Column, DataType
-from kalam_jupyter.ksql.formats.base import Deserializer
+from kalam_jupyter.engine.types import Column, DataType, to_arrow
+from kalam_jupyter.ksql.formats.columns import SideColumns, is_plain
 from kalam_jupyter.ksql.formats.json_exact import (
     REFUSALS,
     Converter,
@@ -27,6 +28,8 @@ from kalam_jupyter.ksql.formats.json_exact import (
     value_converter,
 )
 from kalam_jupyter.ksql.formats.text import INTEGER_BOUNDS
+
+T = TypeVar("T")
 
 #: So many fields that are no columns are learned by name; records with still others are read the exact way
 MAX_STRANGERS = 64
@@ -82,15 +85,20 @@ class _TypedWay:
     ) -> None:
         types = [Any if i in coerced else _typed(c.type) for i, c in enumerate(columns)]
         self._converters = [(i, value_converter(columns[i].type)) for i in sorted(coerced)]
+        self._types = [c.type for c in columns]
         self._getter: Callable[[Any], Row | None]
+        self._cells: Callable[[Sequence[Any]], tuple[Sequence[Any], ...]]
         if unwrapped:
             target: Any = types[0]
             self._getter = lambda v: None if v is None else (v,)
+            self._cells = lambda values: (values,)
         else:
             target = _struct(columns, types, names)
             astuple, width = msgspec.structs.astuple, len(columns)
             has_strangers = names is not None and None in names.values()
             self._getter = (lambda v: astuple(v)[:width]) if has_strangers else astuple
+            lists = "".join(f"[v.f{i} for v in values]," for i in range(width))
+            self._cells = eval(f"lambda values: ({lists})", {})
         decoder = msgspec.json.Decoder(target, float_hook=Decimal)
         self.decode, self.decode_lines = decoder.decode, decoder.decode_lines
 
@@ -106,6 +114,13 @@ class _TypedWay:
                             cells[i] = convert(cells[i])
                     rows[n] = tuple(cells)
         return rows
+
+    def columns(self, values: Sequence[Any]) -> tuple[pa.Array, ...]:
+        """Return what was decoded as columns."""
+        cells = list(self._cells(values))
+        for i, convert in self._converters:
+            cells[i] = [None if v is None else convert(v) for v in cells[i]]
+        return tuple(map(to_arrow, cells, self._types))
 
 
 def _struct(
@@ -145,6 +160,7 @@ class RowReader:
             if unwrapped
             else object_converter([(c.name, c.type) for c in columns])
         )
+        self._plain = bool(columns) and all(is_plain(c.type) for c in columns)
         self._by_name = {c.name: i for i, c in enumerate(columns)}
         # One JSON field may fill two columns where their names differ in case only.
         self._learns = not any(c.name != c.name.upper() in self._by_name for c in columns)
@@ -152,16 +168,26 @@ class RowReader:
         self._coerced = frozenset(i for i, c in enumerate(columns) if _typed(c.type) is None)
         self._ways = self._typed_ways()
 
-    def deserialize(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+    def __call__(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
         """Read a batch: see `base.Deserializer`."""
-        n = len(data)
-        if n > 1 and None not in data:
-            joined = b"\n".join(data)  # type: ignore[arg-type]
-            if joined.count(b"\n") == n - 1:
-                rows = self._decode_typed(lambda way: way.rows(way.decode_lines(joined)))
-                if rows is not None and len(rows) == n:
-                    return rows, []
+        lines = _lines(data) if len(data) > 1 else None
+        if lines is not None:
+            rows = self._decode_typed(lambda way: way.rows(way.decode_lines(lines)))
+            if rows is not None and len(rows) == len(data):
+                return rows, []
         return self._one_by_one(data)
+
+    def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
+        """Read a batch of records that all have values: see `ColumnReader`."""
+        lines = _lines(data) if self._plain else None
+        if lines is None:
+            return None
+        arrays = self._decode_typed(lambda way: way.columns(way.decode_lines(lines)))
+        if arrays is None or any(len(a) != len(data) for a in arrays):
+            return None
+        if self._unwrapped and arrays[0].null_count:
+            return None
+        return arrays, None
 
     def _one_by_one(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
         rows: list[Row | None] = []
@@ -180,17 +206,17 @@ class RowReader:
             rows.append(row)
         return rows, errors
 
-    def _decode_typed(self, decode: Callable[[_TypedWay], list[Row | None]]) -> list[Row | None] | None:
+    def _decode_typed(self, decode: Callable[[_TypedWay], T]) -> T | None:
         """Decode in the way that worked last, else in the others; None if no way will do."""
         ways = self._ways
         for way in ways:
             try:
-                rows = decode(way)
+                found = decode(way)
             except REFUSALS:
                 continue
             if way is not ways[0]:
                 self._ways = (way, *(w for w in ways if w is not way))
-            return rows
+            return found
         return None
 
     def read_exactly(self, data: bytes) -> Row | None:
@@ -252,6 +278,15 @@ class RowReader:
         return frozenset(found)
 
 
+def _lines(data: Sequence[bytes | None]) -> bytes | None:
+    """Return a batch as one text of lines; None where a record is missing or is no line."""
+    try:
+        joined = b"\n".join(data)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return joined if joined.count(b"\n") == len(data) - 1 else None
+
+
 def _comparable(value: Any) -> Any:
     """Return a parsed value with its exact decimals as floats, which is what they are to the typed way."""
     if isinstance(value, Decimal):
@@ -261,8 +296,3 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _comparable(v) for k, v in value.items()}
     return value
-
-
-def reader(columns: Sequence[Column], *, unwrapped: bool) -> Deserializer:
-    """Return the deserializer of a JSON side."""
-    return RowReader(columns, unwrapped=unwrapped).deserialize

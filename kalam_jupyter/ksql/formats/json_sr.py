@@ -62,7 +62,7 @@ class JsonSchemaFormat(JsonFormat):
     def deserializer(self, side: Side) -> Deserializer:
         if not side.columns:
             return super().deserializer(side)
-        read = json_reader.reader(side.columns, unwrapped=side.unwrapped)
+        read = json_reader.RowReader(side.columns, unwrapped=side.unwrapped)
 
         def deserialize(data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
             bodies: list[bytes | None] = []

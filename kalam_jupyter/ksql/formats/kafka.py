@@ -6,6 +6,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from kalam_jupyter.engine.batch import Row
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.errors import KsqlError
@@ -21,6 +24,7 @@ from kalam_jupyter.ksql.formats.base import (
     each,
     register,
 )
+from kalam_jupyter.ksql.formats.columns import NoColumns, SideColumns
 
 
 def _fixed(name: str, layout: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
@@ -53,6 +57,50 @@ _TYPES: dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
 }
 
 
+class _NumberReader:
+    """Reads numbers of one size."""
+
+    def __init__(self, one_by_one: Deserializer, layout: str) -> None:
+        self._one_by_one = one_by_one
+        self._layout = layout
+        self._dtype = np.dtype(layout)
+
+    def __call__(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        if None not in data and set(map(len, data)) == {self._dtype.itemsize}:  # type: ignore[arg-type]
+            joined = b"".join(data)  # type: ignore[arg-type]
+            return list(struct.iter_unpack(self._layout, joined)), []
+        return self._one_by_one(data)
+
+    def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
+        n = len(data)
+        packed = pa.array(data, pa.binary())
+        _, offsets, content = packed.buffers()
+        if not n or packed.null_count:
+            return None
+        if (np.diff(np.frombuffer(offsets, np.int32, n + 1)) != self._dtype.itemsize).any():
+            return None
+        numbers = np.frombuffer(content, self._dtype, n).astype(self._dtype.newbyteorder("="))
+        return (pa.array(numbers),), None
+
+
+class _TextReader:
+    """Reads texts and bytes."""
+
+    def __init__(self, one_by_one: Deserializer, type_: pa.DataType) -> None:
+        self._one_by_one = one_by_one
+        self._type = type_
+
+    def __call__(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        return self._one_by_one(data)
+
+    def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
+        try:
+            array = pa.array(data, pa.binary()).cast(self._type)
+        except pa.ArrowInvalid:  # no UTF-8
+            return None
+        return (array,), np.asarray(array.is_valid()) if array.null_count else None
+
+
 class KafkaFormat:
     """The formats of Kafka's primitive serializers."""
 
@@ -77,26 +125,17 @@ class KafkaFormat:
 
     def deserializer(self, side: Side) -> Deserializer:
         if not side.columns:
-            return lambda data: ([None] * len(data), [])
+            return NoColumns()
         name = base_name(side.columns[0].type)
         _, read = _TYPES[name]
 
         def read_row(data: bytes) -> Row:
             return (read(data),)
 
-        one_by_one = each(read_row)
         layout = _LAYOUTS.get(name)
         if layout is None:
-            return one_by_one
-        size = struct.calcsize(layout)
-
-        def deserialize(data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
-            if None not in data and set(map(len, data)) == {size}:  # type: ignore[arg-type]
-                joined = b"".join(data)  # type: ignore[arg-type]
-                return list(struct.iter_unpack(layout, joined)), []
-            return one_by_one(data)
-
-        return deserialize
+            return _TextReader(each(read_row), side.columns[0].type.arrow)
+        return _NumberReader(each(read_row), layout)
 
     def lossless(self, side: Side) -> bool:
         """A value whose one column is null is written as a null value."""

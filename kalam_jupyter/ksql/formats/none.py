@@ -15,6 +15,7 @@ from kalam_jupyter.ksql.formats.base import (
     columns_text,
     register,
 )
+from kalam_jupyter.ksql.formats.columns import NoColumns
 
 
 class NoneFormat:
@@ -37,7 +38,7 @@ class NoneFormat:
         return lambda rows: [None] * len(rows)
 
     def deserializer(self, side: Side) -> Deserializer:
-        return lambda data: ([None] * len(data), [])
+        return NoColumns()
 
     def lossless(self, side: Side) -> bool:
         """Every key without columns is null; a value without columns may be there or not."""

@@ -242,8 +242,40 @@ def test_the_typed_way_reads_what_the_exact_way_reads(objects: list[dict[str, ob
     assert repr(found) == repr(expected + expected)
 
 
+FLAT_COLUMNS = t.Schema.of([t.Column(n, type_) for n, type_ in FLAT.items()]).columns
+ALMOST_JSON = st.sampled_from(
+    [b"null", b"", b"{}", b"{} {}", b'{"A":\n1}', b'{"A":1}\x00', b'{"A":1', b"\xff", b"1"]
+)
+
+
+@given(
+    st.lists(st.dictionaries(SPELLINGS, CELLS, max_size=8), min_size=1, max_size=12), st.none() | ALMOST_JSON
+)
+def test_columns_hold_what_the_rows_hold(objects: list[dict[str, object]], odd: bytes | None) -> None:
+    reader = RowReader(FLAT_COLUMNS, unwrapped=False)
+    data = [json.dumps(o).encode() for o in objects] + ([] if odd is None else [odd])
+    before = reader.columns(data)
+    rows, errors = reader(data)
+    for found in (before, reader.columns(data)):  # before and after the rows have taught the reader
+        if found is not None:
+            arrays, valid = found
+            lists = [t.from_arrow(a, c.type) for a, c in zip(arrays, FLAT_COLUMNS, strict=True)]
+            assert valid is None and not errors
+            assert repr(list(zip(*lists, strict=True))) == repr(rows)
+
+
+def test_well_formed_records_are_read_as_columns_however_they_are_spelled() -> None:
+    columns = t.Schema.of([t.Column("V", t.DOUBLE), t.Column("N", t.BIGINT), t.Column("T", t.STRING)]).columns
+    for record in (b'{"V":1.5,"N":2,"T":"x"}', b'{"v":1.5,"n":2,"t":"x","stranger":[1]}'):
+        reader = RowReader(columns, unwrapped=False)
+        reader([record])
+        found = reader.columns([record] * 3)
+        assert found is not None
+        assert [a.to_pylist() for a in found[0]] == [[1.5] * 3, [2] * 3, ["x"] * 3]
+
+
 def _rows(reader: RowReader, data: list[bytes]) -> tuple[list[object], list[bool]]:
-    rows, errors = reader.deserialize(data)
+    rows, errors = reader(data)
     bad = {i for i, _ in errors}
     return list(rows), [i in bad for i in range(len(data))]
 
