@@ -33,11 +33,11 @@ def open_stepping(connection: Connection, statement: str, properties: Mapping[st
     from kalam_jupyter.client.inprocess import ksql_error
     from kalam_jupyter.ksql.stepping import Stepping
 
-    text = statement.strip().removesuffix(";").rstrip()
+    text = statement.rstrip().removesuffix(";").rstrip()  # what stands before it places errors
     try:
         if connection.node is not None:
             return Stepping(connection.node.ksql, text, properties=properties)
-        if _QUERY_ID.match(text):
+        if _QUERY_ID.match(text.strip()):
             (explained,) = connection.ksql(f"EXPLAIN {text};")
             text = (explained.entity or {})["queryDescription"]["statementText"].rstrip().removesuffix(";")
         return Stepping(_copy(connection, f"{text};"), text, properties=properties)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from kalam_jupyter.magics.errors import (
 )
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
+from kalam_jupyter.magics.scan import padded, split_cell
 from kalam_jupyter.magics.script import plan, results
 from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
 
@@ -74,21 +76,51 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         connection = connections.get(options.connection)
         shown: Any = None
         try:
-            for step, step_results in results(
-                plan(bound.text, dialect, options), connection, dialect, options, params, deadline
-            ):
-                for result in step_results:
-                    if result.stream is not None and options.once:
-                        result = _once(result, deadline)
-                    for value in self._values(result, step.target, options, connection):
-                        if shown is not None:
-                            display(shown)
-                        shown = value
+            if options.step:
+                values = self._steppers(bound.text, options, connection)
+            else:
+                values = self._results(bound.text, dialect, options, connection, params, deadline)
+            for value in values:
+                if shown is not None:
+                    display(shown)
+                shown = value
         except ClientError as error:
             if shown is not None:
                 display(shown)
             raise _sql_error(error, bound, connection, dialect) from None
         return shown
+
+    def _results(
+        self,
+        text: str,
+        dialect: Dialect,
+        options: Options,
+        connection: Connection,
+        params: list[Any],
+        deadline: Deadline,
+    ) -> Iterator[Any]:
+        """Run statements; yield what to show as it comes."""
+        steps = plan(text, dialect, options)
+        for step, step_results in results(steps, connection, dialect, options, params, deadline):
+            for result in step_results:
+                if result.stream is not None and options.once:
+                    result = _once(result, deadline)
+                yield from self._values(result, step.target, options, connection)
+
+    def _steppers(self, text: str, options: Options, connection: Connection) -> Iterator[Any]:
+        """Yield a stepper for each statement; with a target, it goes to that name, too."""
+        from kalam_jupyter.widgets import Stepper
+
+        records = () if options.records is None else self._evaluated("--records", options.records)
+        for statement in split_cell(text):
+            query = padded(text, statement.start, statement.text)
+            try:
+                stepper = Stepper(query, records, connection=connection)
+            except TypeError as error:  # records that are no records
+                raise UsageError(f"--records {options.records}: {error}") from None
+            if (target := statement.target or options.into) is not None:
+                self.shell.user_ns[target] = stepper
+            yield stepper
 
     def _values(
         self, result: Result, target: str | None, options: Options, connection: Connection
@@ -117,11 +149,14 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
     def _params(self, options: Options) -> list[Any]:
         if options.params is None:
             return []
-        try:
-            values = self.shell.ev(options.params)
-        except Exception as error:  # whatever the user's own expression raises
-            raise UsageError(f"--params {options.params}: {error}") from None
+        values = self._evaluated("--params", options.params)
         return list(values) if isinstance(values, (list, tuple)) else [values]
+
+    def _evaluated(self, option: str, expression: str) -> Any:
+        try:
+            return self.shell.ev(expression)
+        except Exception as error:  # whatever the user's own expression raises
+            raise UsageError(f"{option} {expression}: {error}") from None
 
     def _remember(self, table: Any) -> None:
         self._tables_of_cell.setdefault(_cell_id(self.shell), weakref.WeakSet()).add(table)

@@ -53,6 +53,10 @@ class Options:
     x : str or None
     y, by : tuple of str or None
         Columns of that chart.
+    step : bool
+        Step through the queries instead of running them.
+    records : str or None
+        Python expression: the records to step with.
     """
 
     live: bool = False
@@ -73,6 +77,8 @@ class Options:
     x: str | None = None
     y: tuple[str, ...] | None = None
     by: tuple[str, ...] | None = None
+    step: bool = False
+    records: str | None = None
 
 
 def _positive(text: str) -> int:
@@ -146,6 +152,8 @@ OPTIONS: dict[str, _Option] = {
     "--x": _Option("x", "column to the right of a plot", "COLUMN"),
     "--y": _Option("y", "columns upwards of a plot", "COLUMN,..", _names),
     "--by": _Option("by", "one series of a plot for each value of these", "COLUMN,..", _names),
+    "--step": _Option("step", "step through the query by hand; run none", dialects=("ksql",)),
+    "--records": _Option("records", "Python records to step with", "LIST", dialects=("ksql",)),
     "--connection": _Option("connection", "use this connection for the cell", "NAME"),
 }
 _SHORT = {"-l": "--limit", "-n": "--namespace", "-p": "--params", "-c": "--connection"}
@@ -190,6 +198,8 @@ def parse_options(line: str, dialect: Dialect) -> tuple[Options, str]:
         raise UsageError("--live follows a query and --once does not: give one of them")
     if options.plot is None and (options.x, options.y, options.by) != (None, None, None):
         raise UsageError("--x, --y and --by say what --plot draws: give --plot, too")
+    if options.records is not None and not options.step:
+        raise UsageError("--records are what --step steps with: give --step, too")
     return options, line[position:]
 
 

@@ -13,11 +13,15 @@ def _read(name: str) -> str:
     return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
 
 
-def esm(view: str) -> str:
-    """Return the module `view`.js with the Arrow decoder and what all views share in front of it."""
-    return _read("flechette.js") + _PADDING.sub("", _read("live.js") + _read(f"{view}.js"))
+def esm(*names: str) -> str:
+    """Return the modules of these names, one behind the other; flechette.js is small already."""
+    return "".join(_read(f"{n}.js") if n == "flechette" else _packed(f"{n}.js") for n in names)
 
 
-def css(view: str) -> str:
-    """Return the style sheet `view`.css, with what all views share in front of it."""
-    return _read("live.css") + _read(f"{view}.css")
+def _packed(name: str) -> str:
+    return _PADDING.sub("", _read(name))
+
+
+def css(*names: str) -> str:
+    """Return the style sheets of these names, one behind the other."""
+    return "".join(_read(f"{name}.css") for name in names)

@@ -54,8 +54,8 @@ class LiveChart(LiveWidget):
         If a column is not there or cannot be drawn, or `kind` is unknown.
     """
 
-    _esm: ClassVar[str] = _assets.esm("live_chart")
-    _css: ClassVar[str] = _assets.css("live_chart")
+    _esm: ClassVar[str] = _assets.esm("flechette", "common", "live", "live_chart")
+    _css: ClassVar[str] = _assets.css("common", "live_chart")
 
     kind = t.Unicode().tag(sync=True)
     x = t.Unicode().tag(sync=True)

@@ -41,8 +41,8 @@ class LiveTable(LiveWidget):
         If there is no column to sort by.
     """
 
-    _esm: ClassVar[str] = _assets.esm("live_table")
-    _css: ClassVar[str] = _assets.css("live_table")
+    _esm: ClassVar[str] = _assets.esm("flechette", "common", "live", "live_table")
+    _css: ClassVar[str] = _assets.css("common", "live_table")
 
     sort = t.List(t.Unicode(), allow_none=True, default_value=None).tag(sync=True)
 

@@ -26,7 +26,7 @@ from kalam_jupyter.engine.types import (
     to_arrow,
 )
 from kalam_jupyter.ksql.errors import KsqlError
-from kalam_jupyter.ksql.inserts import column_name
+from kalam_jupyter.ksql.inserts import column_name, folded
 from kalam_jupyter.ksql.metastore import ROWTIME, Source
 
 _PLAIN = (BOOLEAN, INTEGER, BIGINT, DOUBLE, STRING)
@@ -121,7 +121,7 @@ def listed(records: Any, timestamp: str | None = None) -> list[tuple[str | None,
 
 
 def _moment_of(values: Mapping[str, Any]) -> int:
-    given = next((v for name, v in values.items() if column_name(name) == ROWTIME), None)
+    given = next((v for name, v in values.items() if _name(name) == ROWTIME), None)
     if given is None:
         raise KsqlError(
             f"Records of several sources are merged by event time: give them a ROWTIME: {values!r}"
@@ -145,7 +145,7 @@ def source_record(source: Source, values: Mapping[str, Any], rowtime: int) -> So
     KsqlError
         If a column is not there, or a value does not fit.
     """
-    members = {column_name(name): value for name, value in values.items()}
+    members = {_name(name): value for name, value in values.items()}
     given = members.pop(ROWTIME, None)
     stored = source.stored_schema
     unknown = [n for n in members if n not in stored.index]
@@ -159,6 +159,11 @@ def source_record(source: Source, values: Mapping[str, Any], rowtime: int) -> So
     return SourceRecord(
         source.name, None if no_key else key, value, rowtime if given is None else moment(given)
     )
+
+
+def _name(name: str) -> str:
+    """Return a column's name: as it stands in backquotes, else folded."""
+    return folded(name) if name.startswith("`") else column_name(name)
 
 
 def moment(value: Any) -> int:
@@ -211,7 +216,7 @@ def _shaped(value: Any, type_: DataType) -> Any:
         case Map(_, inner) if isinstance(value, Mapping):
             return [(k, _shaped(v, inner)) for k, v in value.items()]
         case Struct(fields) if isinstance(value, Mapping):
-            members = {column_name(k): v for k, v in value.items()}
+            members = {_name(k): v for k, v in value.items()}
             unknown = [name for name in members if name not in type_.index]
             if unknown:
                 raise ValueError(f"no field {unknown[0]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from kalam_jupyter.engine.batch import Batch, Payload, StoredBatch
+from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.dialect import Ksql
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
@@ -29,7 +30,7 @@ from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 from kalam_jupyter.ksql.statements.definitions import timestamp_name
 from kalam_jupyter.ksql.statements.run import Run, Session
 from kalam_jupyter.ksql.stepping.notes import note
-from kalam_jupyter.ksql.stepping.records import RecordView, SourceRecord, listed, source_record
+from kalam_jupyter.ksql.stepping.records import RecordView, SourceRecord, listed, shown, source_record
 from kalam_jupyter.ksql.stepping.views import Names, StateView, hidden_names, state_view
 
 #: Event time between two records that say nothing of it.
@@ -68,6 +69,8 @@ class Step:
     number : int
         From 1.
     record : SourceRecord
+    given : RecordView
+        The record with names; the event time may yet be that of another column.
     operators : tuple of OperatorStep
         Those that the record reached, in the order of the nodes.
     outputs : tuple of RecordView
@@ -78,6 +81,7 @@ class Step:
 
     number: int
     record: SourceRecord
+    given: RecordView
     operators: tuple[OperatorStep, ...]
     outputs: tuple[RecordView, ...]
     reports: tuple[str, ...]
@@ -119,11 +123,12 @@ class Stepping:
     def __init__(self, ksql: Ksql, statement: str, *, properties: Mapping[str, Any] = {}) -> None:
         self._ksql = ksql
         run = Run(ksql, ksql.state.copy(), Session(dict(properties)), dry=True)
-        text = statement.strip().removesuffix(";").rstrip()
-        info = run.state.find_query(text)
-        self.statement = f"{text};" if info is None else info.text
+        text = statement.rstrip().removesuffix(";").rstrip()
+        info = run.state.find_query(text.strip())
+        text = f"{text};" if info is None else info.text
+        self.statement = text.strip()
         self._context = EvaluationContext()
-        self._plan = _plan(run, self.statement, self._context)
+        self._plan = _plan(run, text, self._context)
         self._fatal = run.config.flag("ksql.timestamp.throw.on.invalid")
         self.nodes: list[TopologyNode]
         self.nodes, self.edges = plan_graph(self._plan.root)
@@ -151,6 +156,11 @@ class Stepping:
         codec = self._ksql.codec(source)
         parse = timestamp_parser(source)
         return SourceReader(source, codec, self._reporter, parse, fatal_timestamps=self._fatal)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether what it emits is a changelog."""
+        return self._plan.is_table
 
     def record(self, source: str | None, values: Mapping[str, Any]) -> SourceRecord:
         """Return a record for a source, its event time a second after the one before unless it says another.
@@ -199,7 +209,7 @@ class Stepping:
         self.steps.append(made)
         return made
 
-    def feed(self, records: Any, *, timestamp: str | None = None) -> list[Step]:
+    def feed(self, records: Any, *, timestamp: str | None = None, limit: int | None = None) -> list[Step]:
         """Feed many records.
 
         Parameters
@@ -209,13 +219,19 @@ class Stepping:
             or a mapping of source to any of these, which are then merged by event time.
         timestamp : str, optional
             Column that gives the event time; frames are sorted by it.
+        limit : int, optional
+            Most steps in all.
 
         Raises
         ------
         KsqlError
-            If a record does not fit. Those before it were fed.
+            If a record does not fit; those before it were fed. If there are too many; none was fed.
         """
-        return [self.step(self.record(source, values)) for source, values in listed(records, timestamp)]
+        given = listed(records, timestamp)
+        if limit is not None and len(self.steps) + len(given) > limit:
+            many = len(self.steps) + len(given)
+            raise KsqlError(f"{many:,} records are too many to step through: at most {limit:,}")
+        return [self.step(self.record(source, values)) for source, values in given]
 
     def reset(self) -> None:
         """Go back to the beginning."""
@@ -238,6 +254,7 @@ class Stepping:
         return Step(
             number,
             record,
+            _named(source, record),
             tuple(self._operator_step(node, trace) for node in sorted(trace.inputs)),
             tuple(self._names(self._plan.root).record(r) for r in out),
             () if reports is None else tuple(map(_report_text, reports.encoded()[1])),
@@ -338,6 +355,16 @@ def _owners(numbered: list[steps.Step], operators: list[Any]) -> list[tuple[int,
             if step.materialize:
                 found[-1] = (node, next(remaining))
     return found
+
+
+def _named(source: Source, record: SourceRecord) -> RecordView:
+    def named(columns: Sequence[Column], values: tuple[Any, ...] | None) -> dict[str, Any] | None:
+        if values is None:
+            return None
+        return {c.name: shown(v, c.type) for c, v in zip(columns, values, strict=True)}
+
+    stored = source.stored_schema
+    return RecordView(named(stored.key, record.key), named(stored.value, record.value), record.rowtime)
 
 
 def _report_text(value: bytes | None) -> str:

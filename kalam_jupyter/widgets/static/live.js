@@ -1,5 +1,5 @@
-// What the views of live tables and live charts share. `flechette` (Arrow IPC decoder) stands in front of this
-// file, the view's own file behind it.
+// What the views of live tables and live charts share. `flechette` (Arrow IPC decoder) and common.js stand in
+// front of this file, the view's own file behind it.
 //
 // One model per widget holds the rows; its views only paint them. Frames
 // come as custom messages {type: "frame", seq, reset, deletes, stats} with one Arrow IPC buffer; the
@@ -9,18 +9,8 @@ const ACK_EVERY = 5;
 const ACK_AFTER_MS = 500;
 const EPOCH_COLUMNS = new Set(["WINDOWSTART", "WINDOWEND", "ROWTIME"]);
 const ARROW_OPTIONS = { useBigInt: true, useDecimalInt: true };
-const count = new Intl.NumberFormat("en-US");
 
 /* ---- values as text ---- */
-
-const pad = (n, width = 2) => String(n).padStart(width, "0");
-
-function formatMoment(ms) {
-  const date = new Date(ms);
-  if (Number.isNaN(date.getTime())) return String(ms);
-  const text = date.toISOString().replace("T", " ");
-  return text.slice(0, text.endsWith(".000Z") ? -5 : -1);
-}
 
 function formatClock(value, unit) {
   const ms = Number(value) / [1e-3, 1, 1e3, 1e6][unit];
@@ -244,13 +234,6 @@ class Live {
 
 /* ---- views ---- */
 
-function element(tag, className, attributes = {}) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
-}
-
 const STATUS_TEXT = {
   running: "live",
   paused: "paused",
@@ -285,19 +268,12 @@ class LiveView {
     this.badge = element("span", "klt-badge", { role: "status" });
     const title = element("code", "klt-title", { title: this.model.get("title") });
     title.textContent = this.model.get("title").replace(/\s+/g, " ");
-    this.pause = this.makeButton("Pause", () =>
+    this.pause = makeButton("Pause", () =>
       this.ask(this.model.get("status") === "paused" ? "resume" : "pause"),
     );
-    this.stop = this.makeButton("Stop", () => this.ask("stop"));
+    this.stop = makeButton("Stop", () => this.ask("stop"));
     header.append(this.badge, title, this.makeTool(), this.pause, this.stop);
     return header;
-  }
-
-  makeButton(text, action) {
-    const button = element("button", "klt-button", { type: "button" });
-    button.textContent = text;
-    button.addEventListener("click", action);
-    return button;
   }
 
   makeFooter() {

@@ -1,8 +1,6 @@
 // The view of kalam_jupyter.widgets.LiveChart: draws the retained rows on a canvas, at most once a frame.
 
 const MAX_SERIES = 10; // as in chart_svg.py
-const LIGHT = ["#1f6fd6", "#d9730d", "#128a66", "#c2357a", "#7450d0", "#0b86a0", "#a27700", "#c0392f", "#55822a", "#5b6775"];
-const DARK = ["#6aa9ff", "#ff9f4a", "#45d0a0", "#ff7eb8", "#b79aff", "#4fcfe6", "#f0c64a", "#ff8a80", "#a5d46a", "#aeb9c6"];
 const KINDS = ["line", "bar", "area", "points"];
 const PAD = { left: 12, right: 16, top: 24, bottom: 38 };
 const DAY = 86_400_000;
@@ -394,7 +392,7 @@ class ChartView extends LiveView {
 
   makeSwitch(series) {
     const { off } = this.live;
-    const button = this.makeButton(series.name, () => {
+    const button = makeButton(series.name, () => {
       if (!off.delete(series.name)) off.add(series.name);
       this.live.changed();
     });
@@ -435,12 +433,6 @@ class ChartView extends LiveView {
     super.dispose();
   }
 }
-
-// Whether a text of this colour is meant for a light background; "" before the view is in the page.
-const isDark = (colour) => {
-  const parts = (colour.match(/[\d.]+/g) ?? [0, 0, 0]).slice(0, 3).map(Number);
-  return parts.reduce((a, b) => a + b, 0) < (colour.startsWith("color(") ? 1.5 : 382);
-};
 
 // What a series reads at a place; a line also says what it was last, before the place.
 function valueAt({ points }, x, line) {

@@ -74,7 +74,7 @@ class TableView extends LiveView {
 
   makeFooter() {
     const footer = super.makeFooter();
-    this.latest = this.makeButton("Latest ↓", () => {
+    this.latest = makeButton("Latest ↓", () => {
       this.following = true;
       this.live.scroll = null;
       this.schedule();
