@@ -155,12 +155,28 @@ class LiveQuery:
         self._seen_seq = newest
         if not options.initial:
             return
-        if options.from_seq is None and options.last_rows is not None:
+        if options.from_seq is not None:
+            self._rows, self._pending = self._since(rows, gone)
+            return
+        if options.last_rows is not None:
             rows = rows[len(rows) - min(options.last_rows, len(rows)) :]
-        if options.batch_size == 0 and options.from_seq is None:
-            rows = []
-        self._rows = self._shaped(rows)
-        self._pending = gone
+        self._rows = self._shaped(rows if options.batch_size else [])
+
+    def _since(self, rows: list[Row], gone: list[LiveChange]) -> tuple[list[Row], list[LiveChange]]:
+        """Split what a resumed query missed into initial rows and the changes behind them.
+
+        Both in the order of `_seq`, over all: a client resumes from the greatest it has seen, wherever
+        the connection broke. So rows younger than the first delete come as changes, like it.
+        """
+        if not gone:
+            return rows, []
+        seq = self._shape.seq
+        first = bisect_right(rows, gone[0].seq or 0, key=lambda row: seq(row) or 0)
+        return rows[:first], self._in_order(rows[first:], gone)
+
+    def _in_order(self, rows: list[Row], gone: list[LiveChange]) -> list[LiveChange]:
+        found = [*(self._shape.caught_up(row) for row in rows), *gone]
+        return sorted(found, key=lambda change: change.seq or 0)
 
     def _shaped(self, rows: list[Row]) -> list[Row]:
         """Apply a written ORDER BY and LIMIT to the initial rows."""
@@ -353,7 +369,7 @@ class LiveQuery:
         self._subscription = self._shape.subscribe(None)
         self._position, rows, gone, newest = self._shape.snapshot(self._seen_seq, read=True)
         self._seen_seq = newest
-        return [*(self._shape.caught_up(row) for row in rows), *gone]
+        return self._in_order(rows, gone)
 
     @property
     def lag(self) -> int:

@@ -213,7 +213,8 @@ class TableShape:
         changes = [c for c in changes if len(c.new or c.old or ()) == width]
         was, now = self._matching([c.old for c in changes]), self._matching([c.new for c in changes])
         made = (self._one(c, a, b) for c, a, b in zip(changes, was, now, strict=True))
-        return [m for m in made if m is not None]
+        # A transaction's changes come by key, and a client that loses the connection resumes by `_seq`.
+        return sorted((m for m in made if m is not None), key=lambda m: m.seq or 0)
 
     def _matching(self, rows: Sequence[Row | None]) -> list[bool]:
         """Which of the rows are visible: there, not deleted, and within the filter."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -32,6 +34,8 @@ writes = st.one_of(
     st.tuples(st.just("delete"), values),
     st.tuples(st.just("batch"), st.lists(values, min_size=1, max_size=4)),
     st.tuples(st.just("poll"), st.none()),
+    # the connection breaks after so many frames of what is waiting, and of what the resumed query sends
+    st.tuples(st.just("break"), st.tuples(st.integers(0, 3), st.integers(0, 4))),
     st.tuples(st.just("reconnect"), st.none()),
 )
 
@@ -77,15 +81,21 @@ class Replica:
         self.seq = max(self.seq or 0, int(row["_seq"]))
 
 
-def follow(live: LiveQuery, replica: Replica) -> None:
-    """Fetch all initial rows, and what a resumed query says about rows that are gone: it comes right
-    behind them."""
+def frames(live: LiveQuery) -> Iterator[dict[str, Any]]:
+    """All initial rows, and what a resumed query says about rows that are gone: it comes right behind
+    them."""
     message = live.initial()
     while message is not None:
-        replica.apply(message)
+        yield message
         message = live.next_batch() if message["batch_control"]["has_more"] else None
     for change in live.poll():
-        replica.apply(change.message("s"))
+        yield change.message("s")
+
+
+def follow(live: LiveQuery, replica: Replica, count: int | None = None) -> None:
+    """Apply what is there, or its first frames."""
+    for message in islice(frames(live), count):
+        replica.apply(message)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -106,11 +116,14 @@ def test_initial_rows_plus_changes_equal_a_fresh_select(steps: Any, where: str |
             if op == "poll":
                 for change in live.poll():
                     replica.apply(change.message("s"))
-            elif op == "reconnect":
-                live.close()
-                options = {"batch_size": 2} if replica.seq is None else {"batch_size": 2, "from": replica.seq}
-                live = kalam.subscribe(client.session, sql, options)
-                follow(live, replica)
+            elif op in ("reconnect", "break"):
+                for change in islice(live.poll(), value[0] if op == "break" else 0):
+                    replica.apply(change.message("s"))
+                for count in (value[1], None) if op == "break" else (None,):
+                    live.close()
+                    options = {"batch_size": 2, **({} if replica.seq is None else {"from": replica.seq})}
+                    live = kalam.subscribe(client.session, sql, options)
+                    follow(live, replica, count)
             else:
                 write(client, op, value)
         for change in live.poll():
@@ -119,6 +132,40 @@ def test_initial_rows_plus_changes_equal_a_fresh_select(steps: Any, where: str |
         found = {int(k): (v["n"], v["s"]) for k, v in replica.rows.items()}
         assert found == {i: (n, s) for i, n, s in fresh}
         kalam.close()
+
+
+@pytest.mark.parametrize("received", range(5))
+def test_a_resumed_query_may_break_after_any_frame(todo: Client, received: int) -> None:
+    sql = "SELECT id, title, done FROM app.todo WHERE done = false"
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', false), (2, 'b', false), (3, 'c', false)")
+    rows, seq = {}, 0
+
+    def apply(message: dict[str, Any]) -> None:
+        nonlocal seq
+        for row in message.get("rows", []):
+            rows[row["id"]] = {**rows.get(row["id"], {}), **row}
+        for row in message["old_values"] if message.get("change_type") == "delete" else ():
+            rows.pop(row["id"], None)
+        for row in [*message.get("rows", []), *message.get("old_values", [])]:
+            seq = max(seq, int(row["_seq"]))
+
+    for message in frames(todo.kalam.subscribe(todo.session, sql, {})):
+        apply(message)
+    for statement in (
+        "INSERT INTO app.todo VALUES (4, 'd', false)",
+        "DELETE FROM app.todo WHERE id = 1",
+        "UPDATE app.todo SET title = 'bb' WHERE id = 2",
+        "UPDATE app.todo SET done = true WHERE id = 3",
+        "INSERT INTO app.todo VALUES (5, 'e', false)",
+    ):
+        todo.run(statement)
+    sent = []
+    for count in (received, None):
+        for message in islice(frames(todo.kalam.subscribe(todo.session, sql, {"from": seq})), count):
+            sent += [int(r["_seq"]) for r in message.get("rows", message.get("old_values"))]
+            apply(message)
+    assert {i: row["title"] for i, row in rows.items()} == {"2": "bb", "4": "d", "5": "e"}
+    assert sent == sorted(set(sent)), "nothing twice, and in the order of _seq"
 
 
 @pytest.fixture
