@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from kalam_jupyter.engine.topic import Topic
     from kalam_jupyter.node import Node
 
-#: Bytes of a key or a value that `peek` shows.
-PEEK_BYTES = 400
+#: Characters of a key or a value that `peek` shows.
+PEEK_LENGTH = 400
 
 
 def overview(node: Node) -> dict[str, Any]:
@@ -103,19 +103,23 @@ def _live(node: Node) -> list[dict[str, Any]]:
 
 
 def peek(node: Node, topic_name: str, limit: int = 20) -> dict[str, Any]:
-    """Return the last records of a topic, newest first, keys and values as text.
+    """Return the last records of a topic, newest first, keys and values as PRINT shows them.
 
     Raises
     ------
     NotFoundError
         If there is no such topic.
     """
+    from kalam_jupyter.ksql.formats.guess import FormatGuess
+
     topic = node.engine.topic(topic_name)
     records = []
     for partition in range(topic.partitions):
         start, end = topic.partition_bounds(partition)
         records += topic.read_partition(partition, max(start, end - limit), limit)
     records.sort(key=lambda r: (r.timestamp, r.offset), reverse=True)
+    registry = node.ksql.schema_registry
+    keys, values = FormatGuess(registry, is_key=True), FormatGuess(registry, is_key=False)
     return {
         "topic": topic_name,
         "records": [
@@ -123,23 +127,16 @@ def peek(node: Node, topic_name: str, limit: int = 20) -> dict[str, Any]:
                 "partition": r.partition,
                 "offset": r.offset,
                 "timestamp": r.timestamp,
-                "key": _text(r.key),
-                "value": _text(r.value),
+                "key": _short(keys.show(r.key)),
+                "value": _short(values.show(r.value)),
             }
             for r in records[:limit]
         ],
     }
 
 
-def _text(data: bytes | None) -> str | None:
-    if data is None:
-        return None
-    shown = data[:PEEK_BYTES]
-    try:
-        text = shown.decode()
-    except UnicodeDecodeError:
-        text = shown.hex(" ")
-    return text + ("…" if len(data) > PEEK_BYTES else "")
+def _short(text: str) -> str:
+    return text if len(text) <= PEEK_LENGTH else text[:PEEK_LENGTH] + "…"
 
 
 def stop_query(node: Node, query_id: str) -> bool:

@@ -1,9 +1,10 @@
 /** The Streams panel: what there is, what runs, and buttons to look at it or stop it. */
 
-import { LabIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-components';
+import { addIcon, closeIcon, inspectorIcon, LabIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-components';
+import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
-import { ILiveQuery, INamespace, IOverview, IQuery, IRelation, ITopic, overview, peek, stopQuery } from './request';
-import { Rates, selectCell, short } from './rates';
+import { IEngine, ILiveQuery, INamespace, IOverview, IQuery, IRelation, ITopic, serverEngine } from './request';
+import { counted, Rates, selectCell, short } from './rates';
 
 const STREAMS_SVG = `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
 <g class="jp-icon3" fill="none" stroke="#616161" stroke-width="2" stroke-linecap="round">
@@ -14,6 +15,15 @@ export const streamsIcon = new LabIcon({ name: 'kalam-jupyter:streams', svgstr: 
 /** What the panel asks the rest of JupyterLab to do. */
 export interface IPanelActions {
   insertCell(source: string): void;
+  /** Whether the reader really means it. */
+  confirm(question: string, action: string): Promise<boolean>;
+}
+
+/** What the settings say. */
+export interface IPanelOptions {
+  /** Milliseconds between two looks. */
+  interval: number;
+  confirmStop: boolean;
 }
 
 type Child = Node | string;
@@ -25,16 +35,12 @@ function element(tag: string, className: string, ...children: Child[]): HTMLElem
   return made;
 }
 
-function button(label: string, icon: LabIcon | string, onClick: () => void): HTMLButtonElement {
+function button(label: string, icon: LabIcon, onClick: () => void): HTMLButtonElement {
   const made = document.createElement('button');
   made.className = 'kj-button';
   made.title = label;
   made.setAttribute('aria-label', label);
-  if (typeof icon === 'string') {
-    made.textContent = icon;
-  } else {
-    icon.element({ container: made, tag: 'span' });
-  }
+  icon.element({ container: made, tag: 'span', elementPosition: 'center', height: '14px', width: '14px' });
   made.onclick = event => {
     event.preventDefault();
     event.stopPropagation();
@@ -48,14 +54,17 @@ export class StreamsPanel extends Widget {
   private rates = new Rates();
   private timer: number | null = null;
   private open = new Set<string>(['section:relations', 'section:queries']);
+  private choice = element('select', 'kj-engine') as HTMLSelectElement;
   private body = element('div', 'kj-body');
   private status = element('div', 'kj-status');
   private peeked: HTMLElement | null = null;
+  private engines: IEngine[] = [serverEngine];
+  private engine: IEngine = serverEngine;
   private shown = '';
 
   constructor(
     private actions: IPanelActions,
-    private interval = 2000
+    private options: IPanelOptions
   ) {
     super();
     this.id = 'kalam-jupyter-streams';
@@ -65,36 +74,95 @@ export class StreamsPanel extends Widget {
     const header = element('div', 'kj-header', element('h2', '', 'Streams'));
     header.append(button('Refresh', refreshIcon, () => void this.refresh()));
     this.status.setAttribute('role', 'status');
-    this.node.append(header, this.status, this.body);
+    this.choice.setAttribute('aria-label', 'Engine');
+    this.choice.onchange = () => this.turnTo(this.engines[this.choice.selectedIndex]);
+    this.node.append(header, this.choice, this.status, this.body);
+    this.offer([serverEngine], serverEngine);
+  }
+
+  /** Called when the panel comes into view. */
+  onOpened: () => void = () => undefined;
+
+  /** Offer these engines in the header, and show one of them. */
+  offer(engines: IEngine[], chosen: IEngine): void {
+    this.engines = engines;
+    this.choice.replaceChildren(...engines.map(e => element('option', '', e.label)));
+    this.choice.hidden = engines.length < 2;
+    this.choice.selectedIndex = engines.indexOf(chosen);
+    this.turnTo(chosen);
+  }
+
+  /** Take over new settings. */
+  configure(options: IPanelOptions): void {
+    this.options = options;
+    if (this.timer !== null) {
+      this.stopTimer();
+      this.startTimer();
+    }
   }
 
   /** Read everything again and show it. */
   async refresh(): Promise<void> {
+    const engine = this.engine;
     try {
-      const found = await overview();
-      this.status.textContent = '';
-      this.paint(found, Date.now());
+      const found = await engine.overview();
+      if (engine === this.engine) {
+        this.status.textContent = found ? '' : 'Waiting for the kernel …';
+        this.paint(found ?? { namespaces: [], topics: [], queries: [], live: [], at: 0 });
+      }
     } catch (error) {
       this.status.textContent = (error as Error).message;
     }
   }
 
-  protected onAfterShow(): void {
-    void this.refresh();
-    this.timer ??= window.setInterval(() => {
-      if (document.visibilityState === 'visible') {
-        void this.refresh();
-      }
-    }, this.interval);
+  /** End every query that runs, after asking. */
+  async stopAll(): Promise<void> {
+    const found = await this.engine.overview().catch(error => {
+      this.status.textContent = error.message;
+      return null;
+    });
+    const queries = found?.queries ?? [];
+    if (!queries.length || !(await this.agreed(`Stop ${queries.length} running queries?`, 'Stop all'))) {
+      return;
+    }
+    for (const query of queries) {
+      await this.engine.stop(query.id).catch(error => (this.status.textContent = error.message));
+    }
+    await this.refresh();
   }
 
-  protected onBeforeHide(): void {
+  protected onAfterShow(_message: Message): void {
+    this.onOpened();
+    void this.refresh();
+    this.startTimer();
+  }
+
+  protected onBeforeHide(_message: Message): void {
     this.stopTimer();
   }
 
   dispose(): void {
     this.stopTimer();
     super.dispose();
+  }
+
+  private turnTo(engine: IEngine): void {
+    if (engine !== this.engine) {
+      this.engine = engine;
+      this.rates.keep([]);
+      this.closePeek();
+    }
+    if (this.isVisible) {
+      void this.refresh();
+    }
+  }
+
+  private startTimer(): void {
+    this.timer ??= window.setInterval(() => {
+      if (document.visibilityState === 'visible') {
+        void this.refresh();
+      }
+    }, this.options.interval);
   }
 
   private stopTimer(): void {
@@ -104,8 +172,12 @@ export class StreamsPanel extends Widget {
     }
   }
 
-  private paint(found: IOverview, now: number): void {
-    const text = JSON.stringify(found);
+  private async agreed(question: string, action: string): Promise<boolean> {
+    return !this.options.confirmStop || (await this.actions.confirm(question, action));
+  }
+
+  private paint(found: IOverview): void {
+    const text = JSON.stringify({ ...found, at: 0 });
     const idle = text === this.shown && found.queries.length === 0;
     this.shown = text;
     if (idle) {
@@ -115,7 +187,7 @@ export class StreamsPanel extends Widget {
     const focused = document.activeElement?.getAttribute('data-kj') ?? null;
     this.body.replaceChildren(
       this.section('relations', 'Streams and tables', found.namespaces.map(n => this.namespace(n))),
-      this.section('queries', 'Queries', found.queries.map(q => this.query(q, now))),
+      this.section('queries', 'Queries', found.queries.map(q => this.query(q, found.at))),
       this.section('live', 'Live queries', found.live.map(q => this.live(q))),
       this.section('topics', 'Topics', found.topics.map(t => this.topic(t)))
     );
@@ -149,7 +221,7 @@ export class StreamsPanel extends Widget {
   }
 
   private relation(namespace: string, relation: IRelation): HTMLElement {
-    const insert = button('Insert a SELECT into the notebook', '+', () =>
+    const insert = button('Insert a SELECT into the notebook', addIcon, () =>
       this.actions.insertCell(selectCell(relation.dialect, namespace, relation.name, relation.kind))
     );
     const columns = relation.columns.map(c =>
@@ -161,7 +233,7 @@ export class StreamsPanel extends Widget {
 
   private query(query: IQuery, now: number): HTMLElement {
     const rate = this.rates.update(query.id, query.records, now);
-    const figures = [`${short(query.records)} records`];
+    const figures = [counted(query.records, 'record')];
     if (rate !== null) {
       figures.push(`${short(rate)}/s`);
     }
@@ -169,8 +241,11 @@ export class StreamsPanel extends Widget {
       figures.push(`${short(query.lag)} behind`);
     }
     const stop = button(`Stop query ${query.id}`, stopIcon, async () => {
+      if (!(await this.agreed(`Stop ${query.id}? It ends for good; what it has written stays.`, 'Stop'))) {
+        return;
+      }
       stop.disabled = true;
-      await stopQuery(query.id).catch(error => (this.status.textContent = error.message));
+      await this.engine.stop(query.id).catch(error => (this.status.textContent = error.message));
       await this.refresh();
     });
     stop.dataset.kj = `stop:${query.id}`;
@@ -182,27 +257,25 @@ export class StreamsPanel extends Widget {
   }
 
   private live(query: ILiveQuery): HTMLElement {
-    const figures = element('div', 'kj-figures', `${query.user} · ${short(query.changes)} changes`);
+    const figures = element('div', 'kj-figures', `${query.user} · ${counted(query.changes, 'change')}`);
     return element('div', 'kj-query', element('code', 'kj-sql', query.sql), figures);
   }
 
   private topic(topic: ITopic): HTMLElement {
-    const look = button(`Peek at ${topic.name}`, '👁', () => void this.peek(topic.name));
-    const count = element('span', 'kj-kind', `${short(topic.records)} in ${topic.partitions}`);
+    const look = button(`Peek at ${topic.name}`, inspectorIcon, () => void this.peek(topic.name));
+    const spread = topic.partitions > 1 ? ` in ${topic.partitions} partitions` : '';
+    const count = element('span', 'kj-kind', counted(topic.records, 'record') + spread);
     return element('div', 'kj-row', element('span', 'kj-name', topic.name), count, look);
   }
 
   private async peek(topic: string): Promise<void> {
     try {
-      const found = await peek(topic);
+      const found = await this.engine.peek(topic);
       const rows = found.records.map(r =>
         element('div', 'kj-record', element('span', 'kj-kind', String(r.offset)), element('code', '', `${r.key ?? ''} ${r.value}`))
       );
-      const close = button('Close', '×', () => {
-        this.peeked?.remove();
-        this.peeked = null;
-      });
-      this.peeked?.remove();
+      const close = button('Close', closeIcon, () => this.closePeek());
+      this.closePeek();
       this.peeked = element('div', 'kj-peek', element('div', 'kj-row', element('b', 'kj-name', `Last of ${topic}`), close));
       this.peeked.append(...(rows.length ? rows : [element('div', 'kj-empty', 'no records')]));
       this.body.append(this.peeked);
@@ -210,5 +283,10 @@ export class StreamsPanel extends Widget {
     } catch (error) {
       this.status.textContent = (error as Error).message;
     }
+  }
+
+  private closePeek(): void {
+    this.peeked?.remove();
+    this.peeked = null;
   }
 }

@@ -2,16 +2,18 @@
 
 /** Turns ever-growing counters into records a second. */
 export class Rates {
-  private seen = new Map<string, { at: number; count: number }>();
+  private seen = new Map<string, { at: number; count: number; rate: number | null }>();
 
-  /** Note the counter of `id` at `now` (ms); return records a second since the last call, or null. */
+  /** Note the counter of `id` at `now` (ms); return records a second since the last moment, or null. */
   update(id: string, count: number, now: number): number | null {
     const last = this.seen.get(id);
-    this.seen.set(id, { at: now, count });
-    if (!last || now <= last.at || count < last.count) {
-      return null;
+    if (last && now === last.at) {
+      return last.rate;
     }
-    return ((count - last.count) * 1000) / (now - last.at);
+    const grown = last !== undefined && now > last.at && count >= last.count;
+    const rate = grown ? ((count - last.count) * 1000) / (now - last.at) : null;
+    this.seen.set(id, { at: now, count, rate });
+    return rate;
   }
 
   /** Forget every id that is not in `ids`. */
@@ -39,6 +41,11 @@ export function short(value: number): string {
     }
   }
   return `${value < 10 && value % 1 ? value.toFixed(1) : Math.round(value)}`;
+}
+
+/** Print a count of things: 1 record, 34k records. */
+export function counted(value: number, thing: string): string {
+  return `${short(value)} ${thing}${value === 1 ? '' : 's'}`;
 }
 
 /** Write the cell that shows a relation's rows. */

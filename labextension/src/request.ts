@@ -50,6 +50,8 @@ export interface IOverview {
   topics: ITopic[];
   queries: IQuery[];
   live: ILiveQuery[];
+  /** When this was so (ms). */
+  at: number;
 }
 
 export interface IPeek {
@@ -76,9 +78,22 @@ async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
   return body as T;
 }
 
-export const overview = (): Promise<IOverview> => request('overview');
+/** An engine that the panel can show: the server's, or one in a notebook's kernel. */
+export interface IEngine {
+  /** What the reader calls it. */
+  readonly label: string;
+  /** Everything there is; null as long as nothing is known. */
+  overview(): Promise<IOverview | null>;
+  /** The last records of a topic. */
+  peek(topic: string): Promise<IPeek>;
+  /** End a running query. */
+  stop(query: string): Promise<void>;
+}
 
-export const peek = (topic: string): Promise<IPeek> => request(`topics/${encodeURIComponent(topic)}`);
-
-export const stopQuery = (id: string): Promise<void> =>
-  request(`queries/${encodeURIComponent(id)}`, { method: 'DELETE' });
+/** The engine of the Jupyter server, which all notebooks share. */
+export const serverEngine: IEngine = {
+  label: 'Jupyter server',
+  overview: async () => ({ ...(await request<IOverview>('overview')), at: Date.now() }),
+  peek: topic => request<IPeek>(`topics/${encodeURIComponent(topic)}`),
+  stop: query => request<void>(`queries/${encodeURIComponent(query)}`, { method: 'DELETE' })
+};

@@ -1,10 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { Rates, selectCell, short } from '../src/rates';
+import { counted, Rates, selectCell, short } from '../src/rates';
 
 describe('Rates', () => {
   it('needs two looks, then gives records a second', () => {
     const rates = new Rates();
     expect(rates.update('q', 100, 1000)).toBeNull();
+    expect(rates.update('q', 400, 3000)).toBe(150);
+  });
+
+  it('says the same of the same moment', () => {
+    const rates = new Rates();
+    rates.update('q', 100, 1000);
+    rates.update('q', 400, 3000);
     expect(rates.update('q', 400, 3000)).toBe(150);
   });
 
@@ -26,6 +33,12 @@ describe('Rates', () => {
 describe('short', () => {
   it('prints at most five characters', () => {
     expect([0, 0.5, 9, 950, 1234, 34567, 5.1e6, 7e9].map(short)).toEqual(['0', '0.5', '9', '950', '1.2k', '35k', '5.1M', '7.0G']);
+  });
+});
+
+describe('counted', () => {
+  it('takes the plural for everything but one', () => {
+    expect([0, 1, 2000].map(n => counted(n, 'record'))).toEqual(['0 records', '1 record', '2.0k records']);
   });
 });
 
