@@ -46,11 +46,12 @@ from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
 from kalam_jupyter.ksql.runtime.topology import Topology
-from kalam_jupyter.ksql.runtime.transient import TransientQuery
+from kalam_jupyter.ksql.runtime.transient import PullQuery, TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
 from kalam_jupyter.ksql.statements.entities import Entity, terminating
 from kalam_jupyter.ksql.statements.explain import topology_data
 from kalam_jupyter.ksql.statements.insert import insertable
+from kalam_jupyter.ksql.statements.prepared import PreparedPulls
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 from kalam_jupyter.ksql.terminate import terminate, topic_patterns
@@ -58,6 +59,8 @@ from kalam_jupyter.ksql.terminate import terminate, topic_patterns
 ServerState = Literal["READY", "TERMINATING", "TERMINATED"]
 #: Seconds that a pull query waits for the queries that feed its source.
 SETTLE_SECONDS = 60.0
+#: What `Ksql.quick_pull` answers: up to so many keys, with so many records to catch up with.
+QUICK_KEYS, QUICK_LAG = 100, 256
 _NOT_HERE = (
     "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
     "PRINT\n\t* SELECT"
@@ -89,6 +92,7 @@ class Ksql:
         #: Called, from the thread that executes, after each command.
         self.on_command: set[Callable[[], None]] = set()
         self._transient: dict[str, TransientQuery] = {}
+        self._prepared = PreparedPulls()
         self._materializations: dict[str, tuple[Source, Materialization]] = {}
         self._restored: dict[str, PersistentQuery] = {}
         self._ids = itertools.count(1)
@@ -310,23 +314,45 @@ class Ksql:
         ------
         KsqlError
         """
+        plan = self._prepared.find(text, properties, self.next_sequence)
+        if plan is not None:
+            self.settle(plan.source)
+            return plan.run(self, text)
         statements = parse_script(text)
         if len(statements) != 1:
             raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
         session = _session(properties, variables)
         with self._lock:
-            run = Run(self, self.state, session, dry=False)
+            run, version = Run(self, self.state, session, dry=False), self.next_sequence
         parsed = run.prepared(statements[0])
         try:
             query = start_transient(run, parsed.ast, parsed.text)
         except KsqlError as error:
             raise about_statement(error, parsed.shown_text) from error.__cause__
+        if isinstance(query, PullQuery) and isinstance(parsed.ast, ast.Query):
+            self._prepared.keep(text, properties, version, parsed.ast, query.plan)
         if not query.finished and query.kind != "pull":
             self._transient[query.id] = query
             query.on_close = self._closed
             if query.finished:
                 self._transient.pop(query.id, None)
         return query
+
+    def quick_pull(self, text: str, *, properties: Mapping[str, Any] = {}) -> PullQuery | None:
+        """Answer a pull query by key, if that takes no waiting and next to no work.
+
+        The query's like was asked before, nothing feeds its table right now, and no lock is waited for.
+        None otherwise: `query` then answers it.
+        """
+        plan = self._prepared.find(text, properties, self.next_sequence)
+        if plan is None or plan.keys is None or len(plan.keys) > QUICK_KEYS:
+            return None
+        found = self._materializations.get(plan.source.name)
+        if found is None or found[0] is not plan.source or found[1].lag > QUICK_LAG:
+            return None
+        if not self.engine.catch_up(self._upstream(plan.source), 0.0):
+            return None
+        return plan.run(self, text)
 
     def _closed(self, query: TransientQuery) -> None:
         self._transient.pop(query.id, None)
@@ -474,9 +500,11 @@ class Ksql:
 
     def materialization(self, source: Source) -> Materialization:
         """Return the current rows of a table, up to date with what its query has emitted."""
+        found, topic = self._materializations.get(source.name), self.engine.topic(source.topic)
+        if found is not None and found[0] is source and found[1].topic is topic:
+            return found[1]
         with self._lock:
             found = self._materializations.get(source.name)
-            topic = self.engine.topic(source.topic)
             if found is None or found[0] is not source or found[1].topic is not topic:
                 retention = self._retention(source)
                 found = (source, Materialization(source, self.codec(source), topic, retention))
@@ -498,6 +526,15 @@ class Ksql:
         StatementError
             If it takes longer than `timeout` seconds: an answer without the rest would be wrong.
         """
+        order = self._upstream(source)
+        if order and not self.engine.catch_up(order, timeout):
+            raise StatementError(
+                f"`{source.name}` is still being computed: its queries did not catch up within "
+                f"{timeout:.0f} s. Ask again later."
+            )
+
+    def _upstream(self, source: Source) -> list[str]:
+        """Return the queries that feed a source, upstream first."""
         order: list[str] = []
 
         def visit(name: str, above: tuple[str, ...]) -> None:
@@ -509,11 +546,7 @@ class Ksql:
                 order.append(info.id)
 
         visit(source.name, ())
-        if order and not self.engine.catch_up(order, timeout):
-            raise StatementError(
-                f"`{source.name}` is still being computed: its queries did not catch up within "
-                f"{timeout:.0f} s. Ask again later."
-            )
+        return order
 
     def schema_deleted(self, source: Source) -> None:
         """Remove a dropped topic's schemas from the registry."""

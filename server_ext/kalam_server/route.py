@@ -15,7 +15,6 @@ from tornado import web
 from tornado.httputil import HTTPServerRequest
 
 from kalam_server.context import Context
-from kalam_server.http2 import H2Stream
 from kalam_server.identity import ANONYMOUS, Caller, client_ip
 
 JSON_TYPE = "application/json"
@@ -101,8 +100,9 @@ class Route(web.RequestHandler):
         The answer's head has been flushed, and nothing was written since.
         """
         connection: Any = self.request.connection
-        if isinstance(connection, H2Stream):
-            await connection.write_pieces(pieces)
+        write_pieces = getattr(connection, "write_pieces", None)  # ours have it
+        if write_pieces is not None:
+            await write_pieces(pieces)
         elif self.request.version == "HTTP/1.1":
             await connection.stream.write(b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces if p]))
         else:

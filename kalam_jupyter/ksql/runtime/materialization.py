@@ -64,6 +64,11 @@ class Materialization:
         self._rows: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
+    @property
+    def lag(self) -> int:
+        """How many records there are that it has not taken in."""
+        return self.topic.end_sequence - self._next
+
     def rows(self) -> list[Entry]:
         """Return all current rows, in no particular order."""
         with self._lock:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.runtime.topology import Topology
+
+if TYPE_CHECKING:
+    from kalam_jupyter.ksql.statements.pull import PullPlan
 
 Kind = Literal["push", "pull", "stream_pull", "print"]
 LIMIT_REACHED = "Limit Reached"
@@ -170,7 +173,13 @@ class TransientQuery:
 
 
 class PullQuery(TransientQuery):
-    """A finished result: a pull query of a table."""
+    """A finished result: a pull query of a table.
+
+    Attributes
+    ----------
+    plan : PullPlan
+        How it was answered.
+    """
 
     def __init__(
         self,
@@ -179,8 +188,11 @@ class PullQuery(TransientQuery):
         text: str,
         rows: Sequence[tuple[Any, ...]],
         limit: int | None,
+        *,
+        plan: PullPlan,
     ) -> None:
         super().__init__(query_id, "pull", columns, text, None)
+        self.plan = plan
         chosen = rows if limit is None else rows[:limit]
         self._rows.extend(map(ResultRow, chosen))
         self._done = True

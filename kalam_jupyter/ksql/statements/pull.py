@@ -6,7 +6,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.types import Column, Struct
 from kalam_jupyter.ksql.analysis.layout import source_layout
@@ -24,6 +25,9 @@ from kalam_jupyter.ksql.runtime.transient import PullQuery, ResultColumn
 from kalam_jupyter.ksql.statements.pull_keys import check_key_literals, check_lookups
 from kalam_jupyter.ksql.statements.run import Run
 
+if TYPE_CHECKING:
+    from kalam_jupyter.ksql.dialect import Ksql
+
 _SUFFIX = (
     " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
 )
@@ -35,8 +39,57 @@ _COMPUTABLE = (b.Constant, b.ArithmeticOp, b.Negation, b.Conversion)
 MAX_LOOKUPS = 10_000
 
 
+@dataclass(frozen=True)
+class PullPlan:
+    """How a pull query of a table is answered.
+
+    Attributes
+    ----------
+    source : Source
+    columns : tuple of ResultColumn
+    project : callable
+        From a source's row, as the layout has it, to the result's.
+    predicate : callable or None
+        Which of the looked up rows match.
+    keys : tuple of tuple, or None
+        The keys to look up; None scans the table.
+    limit : int or None
+    """
+
+    source: Source
+    columns: tuple[ResultColumn, ...]
+    project: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    predicate: Callable[[tuple[Any, ...]], bool] | None
+    keys: tuple[tuple[Any, ...], ...] | None
+    limit: int | None
+
+    def run(self, ksql: Ksql, text: str) -> PullQuery:
+        """Answer the query; the queries that feed the table have caught up."""
+        rows = _rows(self._entries(ksql.materialization(self.source)), self.predicate, self.project)
+        query_id = f"query_{time.time_ns() // 1_000_000}"
+        return PullQuery(query_id, self.columns, text, rows, self.limit, plan=self)
+
+    def _entries(self, materialization: Materialization) -> Iterable[Entry]:
+        """Return the rows that can match: those of the keys, or all."""
+        if self.keys is None:
+            return materialization.sorted_rows()
+        return [e for key in self.keys for e in materialization.get(key)]
+
+
 def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     """Run a pull query of a table."""
+    plan = plan_pull(run, query)
+    run.ksql.settle(plan.source)
+    return plan.run(run.ksql, text)
+
+
+def plan_pull(run: Run, query: ast.Query) -> PullPlan:
+    """Plan a pull query of a table.
+
+    Raises
+    ------
+    StatementError
+    """
     scope = Scope.of(query, run.metastore)
     source = scope.sources[0].source
     check_pseudo_columns(query)
@@ -44,46 +97,45 @@ def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     binder = run.planner().binder(layout)
     items = _items(scope, query, binder)
     select = [binder.bind(scope.internal(i.expression)) for i in items]
-    for e in select:
-        if e.type is None:
-            raise StatementError(
-                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
-                "AS VARCHAR)."
-            )
-    key_names = {c.name for c in source.schema.key} | (
-        {c.name for c in WINDOW_BOUNDS} if source.window is not None else set()
-    )
-    columns = [
-        Column(i.name, e.type, isinstance(i.expression, ast.ColumnRef) and i.expression.name in key_names)  # type: ignore[arg-type]
-        for i, e in zip(items, select, strict=True)
-    ]
-    check_columns([c for c in columns if c.key], [c for c in columns if not c.key])
+    columns = _result_columns(source, items, select)
     check_queryable(source)
-    predicate, where = None, None
+    predicate, keys = None, None
     condition = None if query.where is None else scope.internal(scope.qualify(query.where, "WHERE"))
     if condition is not None:
         where = _bind_where(binder, condition)
         predicate = compile_predicate(where)
+        keys = _key_lookups(where, [layout.index[c.name] for c in source.schema.key])
     try:
         check_key_literals(condition, source)
         check_lookups(condition, source, run.config)
     except StatementError as error:
         raise StatementError(error.message + _SUFFIX) from None
-    run.ksql.settle(source)
-    materialization = run.ksql.materialization(source)
-    entries = _entries(materialization, where, layout.index, source)
-    rows = _rows(entries, source, predicate, compile_projection(select))
+    return PullPlan(source, columns, compile_projection(select), predicate, keys, query.limit)
+
+
+def _result_columns(
+    source: Source, items: Sequence[NamedItem], select: Sequence[b.Bound]
+) -> tuple[ResultColumn, ...]:
+    key_names = {c.name for c in source.schema.key}
+    if source.window is not None:
+        key_names |= {c.name for c in WINDOW_BOUNDS}
     header_marks = _header_marks(source)
-    results = [
-        ResultColumn(
-            c.name,
-            c.type,
-            c.key,
-            header_marks.get(i.expression.name, "") if isinstance(i.expression, ast.ColumnRef) else "",
+    columns = []
+    for item, e in zip(items, select, strict=True):
+        if e.type is None:
+            raise StatementError(
+                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
+                "AS VARCHAR)."
+            )
+        origin = item.expression.name if isinstance(item.expression, ast.ColumnRef) else None
+        columns.append(
+            ResultColumn(item.name, e.type, origin in key_names, header_marks.get(origin or "", ""))
         )
-        for c, i in zip(columns, items, strict=True)
-    ]
-    return PullQuery(f"query_{time.time_ns() // 1_000_000}", results, text, rows, query.limit)
+    check_columns(
+        [Column(c.name, c.type, True) for c in columns if c.key],
+        [Column(c.name, c.type) for c in columns if not c.key],
+    )
+    return tuple(columns)
 
 
 def _header_marks(source: Source) -> dict[str, str]:
@@ -140,17 +192,7 @@ def _bind_where(binder: Binder, condition: ast.Expression) -> b.Bound:
         ) from None
 
 
-def _entries(
-    materialization: Materialization, where: b.Bound | None, index: dict[str, int], source: Source
-) -> Iterable[Entry]:
-    """Return the rows that can match: those of the keys that WHERE names, or all."""
-    keys = None if where is None else _key_lookups(where, [index[c.name] for c in source.schema.key])
-    if keys is None:
-        return materialization.sorted_rows()
-    return [e for key in dict.fromkeys(keys) for e in materialization.get(key)]
-
-
-def _key_lookups(where: b.Bound, positions: Sequence[int]) -> list[tuple[Any, ...]] | None:
+def _key_lookups(where: b.Bound, positions: Sequence[int]) -> tuple[tuple[Any, ...], ...] | None:
     """Return the keys that a conjunction pins down by ``=`` or IN; None if it does not, or to too many."""
     found: dict[int, list[Any]] = {}
     for e in _conjuncts(where):
@@ -169,7 +211,8 @@ def _key_lookups(where: b.Bound, positions: Sequence[int]) -> list[tuple[Any, ..
         return None
     if math.prod(len(found[p]) for p in positions) > MAX_LOOKUPS:
         return None
-    return [key for key in itertools.product(*(found[p] for p in positions)) if None not in key]
+    keys = itertools.product(*(found[p] for p in positions))
+    return tuple(dict.fromkeys(key for key in keys if None not in key))
 
 
 def _constants(expressions: Sequence[b.Bound]) -> list[Any] | None:
@@ -189,7 +232,6 @@ def _conjuncts(e: b.Bound) -> Iterable[b.Bound]:
 
 def _rows(
     entries: Iterable[Entry],
-    source: Source,
     predicate: Callable[[tuple[Any, ...]], bool] | None,
     project: Callable[[tuple[Any, ...]], tuple[Any, ...]],
 ) -> list[tuple[Any, ...]]:

@@ -34,8 +34,12 @@ class QueryRoute(StreamingRoute):
 
     async def start(self, sql: str, properties: Mapping[str, Any], body: Mapping[str, Any]) -> TransientQuery:
         """Plan and start the statement of a request."""
-        variables = self.variables(body)
-        return await self.context.service.run(
+        variables, service = self.variables(body), self.context.service
+        if service.opened:
+            found = service.node().ksql.quick_pull(sql, properties=properties)
+            if found is not None:
+                return found
+        return await service.run(
             lambda node: node.ksql.query(sql, properties=properties, variables=variables)
         )
 
