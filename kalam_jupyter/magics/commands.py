@@ -146,6 +146,23 @@ def _query_row(id_: str, kind: str, sql: str, table: Any) -> dict[str, Any]:
     return {"Query": id_, "Type": kind, "State": status, "Rows/s": rate, "Statement": sql}
 
 
+def _topology(connections: Connections, words: list[str]) -> Any:
+    from kalam_jupyter.widgets import Topology
+
+    connection = connections.current
+    (listed,) = connection.ksql("LIST QUERIES;")
+    known = [query["id"] for query in (listed.entity or {}).get("queries", ())]
+    if not words and len(known) != 1:
+        which = f"; there are {', '.join(known)}" if known else ", and none runs"
+        raise UsageError(f"Usage: {COMMANDS['topology'].usage}{which}. A statement's is shown by EXPLAIN")
+    if len(words) > 1:
+        raise UsageError("topology takes the id of a query; a statement's topology is shown by EXPLAIN")
+    wanted = words[0].removesuffix(";") if words else known[0]
+    if wanted.upper() not in (name.upper() for name in known):
+        raise UsageError(f"There is no query '{wanted}'. {UsageError.near(wanted, known)}".rstrip())
+    return Topology(wanted, connection=connection)
+
+
 def _stop(_: Connections, words: list[str]) -> Note:
     from kalam_jupyter.widgets import live_tables
 
@@ -217,6 +234,9 @@ COMMANDS: dict[str, Command] = {
     "use": Command(_use, "use NAME", "make a connection current"),
     "status": Command(_status, "status", "where the engine is and what it holds"),
     "queries": Command(_queries, "queries", "list what runs: persistent, push and live queries"),
+    "topology": Command(
+        _topology, "topology [QUERY]", "a query's operators as a picture, with record counts"
+    ),
     "stop": Command(_stop, "stop [all | QUERY ..]", "stop live tables"),
     "clock": Command(
         _clock, "clock [set TIME | advance 10s | real]", "show or set the engine's processing time"

@@ -31,6 +31,7 @@ from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection, Result
+    from kalam_jupyter.widgets import Topology
 
 _TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
 
@@ -41,7 +42,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
-        self._tables_of_cell: dict[str, weakref.WeakSet[Any]] = {}
+        self._widgets_of_cell: dict[str, tuple[str, weakref.WeakSet[Any]]] = {}
 
     @line_cell_magic  # type: ignore[untyped-decorator]
     def ksql(self, line: str, cell: str | None = None) -> Any:
@@ -60,7 +61,11 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         try:
             command = find_command(rest) if cell is None else None
             if command is not None:
-                return command[0].run(connections, command[1])
+                shown = command[0].run(connections, command[1])
+                if hasattr(shown, "stop"):
+                    self._stop_widgets_of_earlier_run()
+                    self._remember(shown)
+                return shown
             return self._run(dialect, options, rest if cell is None else f"{rest}\n{cell}")
         except KeyboardInterrupt:
             raise InterruptedCellError("Interrupted.") from None
@@ -69,7 +74,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
 
     def _run(self, dialect: Dialect, options: Options, text: str) -> Any:
         """Run a cell's text; return the last thing to show, display the others as they come."""
-        self._stop_tables_of_this_cell()
+        self._stop_widgets_of_earlier_run()
         bound = bind(text, self.shell.user_ns, dialect)
         params = self._params(options)
         deadline = Deadline(options.timeout)
@@ -129,6 +134,10 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         if target is not None and "." in target:
             return [_into_table(result, target, connection)]
         values = to_display(result, options)
+        picture = _picture(result, connection)
+        if picture is not None:
+            self._remember(picture)
+            values.insert(0, picture)
         if result.stream is not None:
             self._remember(values[-1])
             if options.timeout is not None:
@@ -158,15 +167,18 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         except Exception as error:  # whatever the user's own expression raises
             raise UsageError(f"{option} {expression}: {error}") from None
 
-    def _remember(self, table: Any) -> None:
-        self._tables_of_cell.setdefault(_cell_id(self.shell), weakref.WeakSet()).add(table)
+    def _remember(self, widget: Any) -> None:
+        cell, run = _cell_and_run(self.shell)
+        self._widgets_of_cell.setdefault(cell, (run, weakref.WeakSet()))[1].add(widget)
 
-    def _stop_tables_of_this_cell(self) -> None:
-        """A cell that runs again replaces its live tables; the old queries would go on unseen."""
-        cell = _cell_id(self.shell)
-        if cell:
-            for table in self._tables_of_cell.pop(cell, ()):
-                table.stop()
+    def _stop_widgets_of_earlier_run(self) -> None:
+        """A cell that runs again replaces its live widgets; the old queries would go on unseen."""
+        cell, run = _cell_and_run(self.shell)
+        earlier, widgets = self._widgets_of_cell.get(cell, (run, weakref.WeakSet()))
+        if cell and earlier != run:
+            del self._widgets_of_cell[cell]
+            for widget in widgets:
+                widget.stop()
 
 
 def _once(result: Result, deadline: Deadline) -> Result:
@@ -176,6 +188,19 @@ def _once(result: Result, deadline: Deadline) -> Result:
     return replace(
         result, kind="rows", stream=None, table=table, row_count=table.num_rows, key=result.stream.key
     )
+
+
+def _picture(result: Result, connection: Connection) -> Topology | None:
+    """Return the topology of what EXPLAIN explained."""
+    if (result.entity or {}).get("@type") != "queryDescription":
+        return None
+    from kalam_jupyter.widgets import Topology
+
+    described = (result.entity or {})["queryDescription"]
+    try:
+        return Topology(described.get("id") or f"{described['statementText']};", connection=connection)
+    except ClientError:  # it ended meanwhile, or the server draws none: there is its text
+        return None
 
 
 def _into_table(result: Result, target: str, connection: Connection) -> Note:
@@ -191,12 +216,13 @@ def _into_table(result: Result, target: str, connection: Connection) -> Note:
     return Note(f"{target}: {written:,} rows")
 
 
-def _cell_id(shell: Any) -> str:
-    """The front end's name of the cell that runs, "" where it gives none."""
+def _cell_and_run(shell: Any) -> tuple[str, str]:
+    """The front end's name of the cell that runs, and of this run of it; "" where it gives none."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
-        return ""
-    return str(kernel.get_parent().get("metadata", {}).get("cellId", ""))
+        return "", ""
+    parent = kernel.get_parent()
+    return str(parent.get("metadata", {}).get("cellId", "")), str(parent.get("header", {}).get("msg_id", ""))
 
 
 def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect: Dialect) -> MagicError:

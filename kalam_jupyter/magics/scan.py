@@ -15,11 +15,6 @@ _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)\s*<<")
 _FIRST_WORD = re.compile(r"[A-Za-z]+")
 
 
-def opaque_spans(text: str) -> list[tuple[int, int]]:
-    """Return the (start, end) of every quoted piece and comment in `text`."""
-    return [match.span() for match in _OPAQUE.finditer(text)]
-
-
 def blanked(text: str) -> str:
     """Return `text` with quoted pieces and comments replaced by spaces, every position kept."""
     return _OPAQUE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)

@@ -4,8 +4,9 @@ from kalam_jupyter.widgets.live_chart import LiveChart
 from kalam_jupyter.widgets.live_table import LiveTable
 from kalam_jupyter.widgets.live_widget import live_widgets
 from kalam_jupyter.widgets.stepper import Stepper
+from kalam_jupyter.widgets.topology import Topology
 
 #: The name the magics know.
 live_tables = live_widgets
 
-__all__ = ["LiveChart", "LiveTable", "Stepper", "live_tables", "live_widgets"]
+__all__ = ["LiveChart", "LiveTable", "Stepper", "Topology", "live_tables", "live_widgets"]

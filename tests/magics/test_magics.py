@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -85,13 +87,30 @@ def test_a_push_query_is_a_live_table_that_keeps_filling(run):
     assert table.status == "stopped"
 
 
-def test_a_cell_that_runs_again_replaces_its_live_table(run, shell, monkeypatch):
+@pytest.fixture
+def cell(shell, monkeypatch):
+    """Call it when the cell runs, again."""
+    parent: dict[str, Any] = {"metadata": {"cellId": "cell-1"}, "header": {"msg_id": "0"}}
+    monkeypatch.setattr(shell, "kernel", SimpleNamespace(get_parent=lambda: parent), raising=False)
+    runs = itertools.count(1)
+    return lambda: parent["header"].update(msg_id=str(next(runs)))
+
+
+def test_a_cell_that_runs_again_replaces_its_live_table(run, cell):
     run(ORDERS)
-    kernel = SimpleNamespace(get_parent=lambda: {"metadata": {"cellId": "cell-1"}})
-    monkeypatch.setattr(shell, "kernel", kernel, raising=False)
+    cell()
     first = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
+    cell()
     second = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
     assert first.status == "stopped" and live_tables() == [second]
+
+
+def test_two_lines_of_one_cell_show_two_live_tables(run, cell):
+    run(ORDERS)
+    cell()
+    run("%ksql SELECT * FROM orders EMIT CHANGES;\n%ksql SELECT * FROM orders EMIT CHANGES;")
+    run("%ksql SELECT * FROM orders EMIT CHANGES;")
+    assert len(live_tables()) == 3
 
 
 def test_rows_of_a_stream_with_equal_keys_do_not_replace_each_other(run):
