@@ -158,17 +158,6 @@ class Topic(History[StoredBatch]):
             found.extend(_records(batch, partition, offset, limit - len(found)))
         return found
 
-    def sequence_at(self, timestamp_ms: int) -> int:
-        """Return the sequence of the first record not older than `timestamp_ms`, or the end."""
-        with self._lock:
-            items = list(zip(self.starts, self.items, strict=True))
-            end = self.end
-        for start, stored in items:
-            late = np.flatnonzero(stored.batch.timestamp_array() >= timestamp_ms)
-            if len(late):
-                return start + int(late[0])
-        return end
-
     def committed(self, group: str, partition: int) -> int | None:
         """Return the next offset that `group` reads in `partition`; None if it never committed."""
         with self._lock:

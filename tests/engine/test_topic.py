@@ -137,11 +137,6 @@ def test_groups_only_move_forward(engine: Engine) -> None:
         engine.transact(lambda tx: tx.commit_offset("t", "g", 7, 1))
 
 
-def test_sequence_at_a_time(engine: Engine) -> None:
-    engine.transact(lambda tx: tx.append("t", Batch([10, 30, 20], raw=([None] * 3, [None] * 3))))
-    assert [engine.topic("t").sequence_at(t) for t in (0, 10, 15, 30, 31)] == [0, 0, 1, 1, 3]
-
-
 def test_readers_of_a_dropped_topic_are_told(engine: Engine) -> None:
     subscription = engine.topic("t").subscribe()
     engine.transact(lambda tx: tx.drop_topic("t"))

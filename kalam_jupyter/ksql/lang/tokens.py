@@ -143,11 +143,6 @@ def readable(text: str) -> tuple[list[Token], int]:
     return tokens, end
 
 
-def directives(text: str) -> list[Token]:
-    """Return the ``--@`` directives; `value` is the text after ``--@``, stripped."""
-    return [t for t in scan(text) if t.kind == "directive"]
-
-
 def scan(text: str) -> Iterator[Token]:
     """Yield every token of `text`, white space and comments included."""
     position, line, line_start = 0, 1, 0

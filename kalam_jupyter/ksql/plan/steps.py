@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from kalam_jupyter.engine.types import Column, Schema
+from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.expressions.bound import Bound
-from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.functions.registry import Aggregation
-from kalam_jupyter.ksql.metastore import Source, TimestampColumn, WindowInfo
+from kalam_jupyter.ksql.metastore import Source, WindowInfo
 
 JoinType = Literal["STREAM_STREAM", "STREAM_TABLE", "TABLE_TABLE", "FOREIGN_KEY"]
 
@@ -167,16 +166,3 @@ class ProjectStep(Unary):
     select: tuple[tuple[str, Bound], ...]
     text: tuple[str, ...]
     key_positions: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SinkStep(Unary):
-    """Writes to a topic."""
-
-    name: str
-    topic: str
-    schema: Schema
-    key_format: SerdeFormat
-    value_format: SerdeFormat
-    window: WindowInfo | None
-    timestamp: TimestampColumn | None = None
