@@ -1,4 +1,4 @@
-"""``python -m tests.conformance PATH.. [--json] [--case TEXT] [--failed]``: ksqlDB's cases against ours."""
+"""``python -m tests.conformance PATH.. [options]``: the cases of the ksqlDB project against ours."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=runner.WORKERS, help="processes (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=int, help="most input records appended together")
+    parser.add_argument("--columns", action="store_true", help="let every batch take the column form")
     options = parser.parse_args(arguments)
     chosen = runner.cases(options.paths, options.case)
-    outcomes = list(runner.run_all(chosen, options.workers, options.batch_size))
+    outcomes = list(runner.run_all(chosen, options.workers, options.batch_size, columns=options.columns))
     if options.json:
         print(report.as_json(outcomes))
     else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from kalam_jupyter.ksql.runtime import reader, topology
 from tests.conformance.execution import Outcome, run
 from tests.conformance.loader import Case, find_files, load
 from tests.conformance.rest_execution import run_rest
@@ -23,10 +25,21 @@ def cases(paths: Sequence[Path], containing: str = "") -> list[Case]:
 
 
 def run_all(
-    chosen: Sequence[Case], workers: int = WORKERS, batch_size: int | None = None
+    chosen: Sequence[Case], workers: int = WORKERS, batch_size: int | None = None, *, columns: bool = False
 ) -> Iterator[Outcome]:
-    """Yield the outcomes in the order of the cases."""
-    one = partial(_run_one, batch_size=batch_size)
+    """Yield the outcomes in the order of the cases.
+
+    Parameters
+    ----------
+    chosen : sequence of Case
+    workers : int
+        Processes.
+    batch_size : int, optional
+        Most input records that are appended together.
+    columns : bool
+        Whether even the smallest batch takes the column form, where there is one.
+    """
+    one = partial(_run_one, batch_size=batch_size, columns=columns)
     if workers <= 1 or len(chosen) < 20:
         _quiet()
         yield from map(one, chosen)
@@ -35,8 +48,20 @@ def run_all(
         yield from pool.imap(one, chosen, chunksize=16)
 
 
-def _run_one(case: Case, batch_size: int | None) -> Outcome:
-    return run(case, batch_size) if case.rest is None else run_rest(case)
+def _run_one(case: Case, batch_size: int | None, *, columns: bool) -> Outcome:
+    with column_form() if columns else nullcontext():
+        return run(case, batch_size) if case.rest is None else run_rest(case)
+
+
+@contextmanager
+def column_form() -> Iterator[None]:
+    """Let batches of one row take the column form."""
+    before = topology.COLUMN_ROWS, reader.CONVERT_ROWS
+    topology.COLUMN_ROWS = reader.CONVERT_ROWS = 1
+    try:
+        yield
+    finally:
+        topology.COLUMN_ROWS, reader.CONVERT_ROWS = before
 
 
 def _quiet() -> None:

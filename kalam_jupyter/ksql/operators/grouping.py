@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.ksql.operators.record import hashable
 
 #: Groups from which on a step takes a row of each.
 FEW_GROUPS = 16
@@ -170,6 +171,11 @@ def _order(numbers: Int64s, bound: int) -> Int64s:
 
 
 def _codes(array: pa.Array) -> tuple[Int64s, int]:
+    if pa.types.is_nested(array.type):
+        # Arrow encodes no structs and lists
+        seen: dict[Any, int] = {}
+        codes = [seen.setdefault(hashable(value), len(seen)) for value in array.to_pylist()]
+        return np.array(codes, dtype=np.int64), len(seen)
     encoded = array.dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
 

@@ -202,7 +202,7 @@ class AggregationPlanner:
                 "GROUP BY requires aggregate functions in either the SELECT or HAVING clause."
             )
         known = {self._scope.internal(g) for g in groups} | set(calls)
-        windowed = query.window is not None or self._windowed_source
+        windowed = query.window is not None
         wrong = [e for e in select if not _covered(e, known, windowed)]
         if wrong:
             listed = ", ".join(map(str, wrong))
