@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kalam_jupyter.engine.batch import Int64s
-from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_jupyter.engine.types import DataType
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
-from kalam_jupyter.ksql.operators.grouping import Grouping
+from kalam_jupyter.ksql.operators.lookup import LookupTable
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
 
 JoinKind = Literal["INNER", "LEFT", "RIGHT", "FULL"]
@@ -231,63 +230,43 @@ class StreamTableJoin:
     def __init__(self, shape: JoinShape, types: Sequence[DataType]) -> None:
         self._shape = shape
         self._types = types
-        self._rows: dict[Any, Row] = {}
+        self._table = LookupTable(types[shape.left_width : shape.left_width + shape.right_width])
 
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
         """As `process`, for stream records."""
         if batch.windows is not None:
             raise NotColumnarError
-        codes, matches = self._look_up(batch)
-        if self._shape.kind == "INNER":
-            found = np.array([m is not None for m in matches], dtype=np.bool_)
-            if not found.all():
-                kept = np.flatnonzero(found[codes])
-                batch, codes = batch.take(kept), codes[kept]
-        left, indices = self._shape.left_width, pa.array(codes)
+        matches, at = self._table.match(batch)
+        missing = at < 0
+        if self._shape.kind == "INNER" and missing.any():
+            kept = np.flatnonzero(~missing)
+            batch, at, missing = batch.take(kept), at.take(kept), missing.take(kept)
+        indices = pa.array(at, mask=missing)
 
         def of_table(position: int) -> Callable[[], pa.Array]:
-            type_ = self._types[left + position]
-            return lambda: to_arrow([None if m is None else m[position] for m in matches], type_).take(
-                indices
-            )
+            return lambda: matches.column(position, indices)
 
         columns = [
-            *(_of(batch, i) for i in range(left)),
+            *(_of(batch, i) for i in range(self._shape.left_width)),
             *(of_table(i) for i in range(self._shape.right_width)),
             *(_key_of(batch, i) for i in range(len(batch.key))),
             lambda: pa.array(batch.ts),
         ]
         return batch.replace(columns, self._types)
 
-    def _look_up(self, batch: ColumnBatch) -> tuple[Int64s, list[Row | None]]:
-        """Return each record's position in a list of the table's rows, and that list."""
-        rows = self._rows
-        if batch.key_valid is not None or any(a.null_count for a in batch.key):
-            keys = batch.keys()
-            return np.arange(batch.num_rows), [None if k is None else rows.get(store_key(k)) for k in keys]
-        grouping = Grouping.of(batch.key)
-        distinct = batch.take(grouping.first).key_rows()
-        return grouping.codes, [rows.get(store_key(k)) for k in distinct]
-
     def process(self, side: int, records: list[Record]) -> list[Record]:
         """Join stream records (left), or take in changes of the table (right)."""
-        rows = self._rows
         if side == RIGHT:
             for r in records:
-                if r.key is None:
-                    continue
-                key = self._shape.at(r)
-                if r.row is None:
-                    rows.pop(key, None)
-                else:
-                    rows[key] = r.row
+                if r.key is not None:
+                    self._table.put(self._shape.at(r), r.row)
             return []
         out = []
-        inner, shape = self._shape.kind == "INNER", self._shape
+        rows, inner, shape = self._table.rows, self._shape.kind == "INNER", self._shape
         for r in records:
             if r.row is None:
                 continue
-            match = None if r.key is None else rows.get(self._shape.at(r))
+            match = None if r.key is None else rows.get(shape.at(r))
             if match is None and inner:
                 continue
             r.row = shape.row(r.row, match, r.key, r.ts)
@@ -296,11 +275,11 @@ class StreamTableJoin:
 
     def checkpoint(self) -> Any:
         """The table's rows."""
-        return self._rows
+        return self._table.rows
 
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
-        self._rows = state
+        self._table.restore(state)
 
 
 def _of(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:
