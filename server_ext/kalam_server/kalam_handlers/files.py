@@ -104,6 +104,9 @@ class DownloadRoute(SqlRoute):
             self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
             self.set_header("X-Content-Type-Options", "nosniff")
             self.stream_plainly()
+            if self.request.method == "HEAD":
+                self.finish()
+                return
             await run(lambda _: source.seek(start))
             with suppress(StreamClosedError):
                 while start < end:
@@ -136,6 +139,8 @@ class FileHandler(DownloadRoute):
         mime, _ = mimetypes.guess_type(name)
         await self.send_file(source, mime or "application/octet-stream", "inline", name)
 
+    head = get
+
 
 class ExportHandler(DownloadRoute):
     """``GET /v1/exports/{user_id}/{export_id}``."""
@@ -146,3 +151,5 @@ class ExportHandler(DownloadRoute):
             self.caller, lambda node, session: node.kalam.exports.open(session, user_id, export_id).open("rb")
         )
         await self.send_file(source, "application/zip", "attachment", f"{export_id}.zip")
+
+    head = get

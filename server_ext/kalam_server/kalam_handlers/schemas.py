@@ -231,6 +231,17 @@ def _setup_body() -> Fragment:
 _LOGGED_IN = {**content("Tokens.", json=ref("LoginResponse")), "headers": _LOGIN_COOKIES}
 _NEAR = content("Only from the server's own machine.", json=record({"error": TEXT}))
 
+
+def _download(summary: str, *parameters: Fragment) -> dict[str, Fragment]:
+    """GET, and HEAD that answers the same without a body."""
+    bare = {
+        status: {name: value for name, value in answer.items() if name != "content"}
+        for status, answer in _DOWNLOAD.items()
+    }
+    given = {"summary": summary, "parameters": list(parameters)}
+    return {"get": {**given, "responses": _DOWNLOAD}, "head": {**given, "responses": bare}}
+
+
 OPERATIONS: dict[type[Route], dict[str, Fragment]] = {
     sql.SqlHandler: {
         "post": {
@@ -395,16 +406,10 @@ OPERATIONS: dict[type[Route], dict[str, Fragment]] = {
             "responses": {"200": content("Its state.", json=ref("ClusterHealth")), "403": _NEAR, **GUARD},
         }
     },
-    files.FileHandler: {
-        "get": {
-            "summary": "Download a stored file",
-            "parameters": [{"name": "user_id", "in": "query", "schema": TEXT}, _RANGE],
-            "responses": _DOWNLOAD,
-        }
-    },
-    files.ExportHandler: {
-        "get": {"summary": "Download an export", "parameters": [_RANGE], "responses": _DOWNLOAD}
-    },
+    files.FileHandler: _download(
+        "Download a stored file", {"name": "user_id", "in": "query", "schema": TEXT}, _RANGE
+    ),
+    files.ExportHandler: _download("Download an export", _RANGE),
     ws.LiveSocket: {
         "get": {
             "summary": "Live queries over a WebSocket",

@@ -257,8 +257,6 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         if not wanted.id.strip():
             self._error("invalid_subscription", "INVALID_SUBSCRIPTION_ID", "Subscription ID cannot be empty")
             return
-        if old := self._feeds.get(wanted.id):
-            self._drop(old)
         try:
             feed, frames = await LiveFeed.start(
                 self.context.live, session, wanted, self._connection_id, self._outlet, self._encoder
@@ -269,6 +267,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         if self.ws_connection is None:
             feed.close()
             return
+        if old := self._feeds.get(wanted.id):
+            self._drop(old)  # only now: a refused subscription leaves the one before it alone
         self._feeds[wanted.id] = feed
         feed.on_end = self._ended
         feed.begin(frames)
