@@ -20,6 +20,7 @@ import hmac
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -116,6 +117,7 @@ class Gate:
         return Caller("anonymous", scheme=authorization.scheme)
 
 
+@lru_cache(256)
 def is_loopback(address: str) -> bool:
     """Whether an IP address, or the name ``localhost``, means this machine."""
     address = address.strip("[]").partition("%")[0]
@@ -129,6 +131,7 @@ def is_loopback(address: str) -> bool:
     return (mapped or parsed).is_loopback
 
 
+@lru_cache(256)
 def host_of(header: str) -> str:
     """Return the host of a ``Host`` header or of an origin, without port and brackets, lower case."""
     url = header if "://" in header else f"//{header}"

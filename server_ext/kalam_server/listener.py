@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from kalam_server.identity import Gate, is_loopback
 from kalam_server.route import Entry, NotFound, PlainBase, bind
 from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
 
+#: A pattern that one path matches, or one and the same with a slash behind it.
+_FIXED_PATH = re.compile(r"(/[\w/-]*)(/\?)?")
 _ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 #: Bodies are limited by the APIs' own rules; this only bounds memory.
 MAX_BODY_BYTES = 100 * 1024 * 1024
@@ -26,12 +29,26 @@ class OpenAddressError(ValueError):
 
 
 class PlainApplication(web.Application):
-    """Routes absolute-form targets (``POST http://host/ksql``) like origin-form ones."""
+    """Routes absolute-form targets (``POST http://host/ksql``) like origin-form ones.
+
+    Paths without parameters, which most requests have, are found in a dictionary.
+    """
+
+    def __init__(self, table: Sequence[tuple[str, type[web.RequestHandler], dict[str, Any]]]) -> None:
+        super().__init__(list(table), log_function=_log_nothing)
+        self._fixed: dict[str, tuple[type[web.RequestHandler], dict[str, Any]]] = {}
+        for pattern, handler, arguments in table:
+            if found := _FIXED_PATH.fullmatch(pattern):
+                for path in (found[1], found[1] + "/") if found[2] else (found[1],):
+                    self._fixed.setdefault(path, (handler, arguments))
 
     def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
         """See `tornado.web.Application`."""
         if not request.path.startswith("/") and (found := _ABSOLUTE.match(request.path)):
             request.path = request.path[found.end() :] or "/"
+        fixed = self._fixed.get(request.path)
+        if fixed is not None:
+            return self.get_handler_delegate(request, *fixed, path_args=[], path_kwargs={})
         return super().find_handler(request, **kwargs)
 
 
@@ -80,7 +97,7 @@ class Listener:
             bind(KSQL_ROUTES + (KSQL_ROOT if context.root == "ksql" else []), PlainBase, ksql_context),
         )
         fallback = bind([Entry(r".*", FALLBACKS[context.root or "ksql"])], PlainBase, context)
-        application = PlainApplication(kalam + ksql + fallback, log_function=_log_nothing)
+        application = PlainApplication(kalam + ksql + fallback)
         server = HTTPServer(
             application,
             ssl_options=self._tls,

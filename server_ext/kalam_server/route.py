@@ -94,6 +94,12 @@ class Route(web.RequestHandler):
         self.clear_header("Content-Type")
         self.finish()
 
+    def cork(self) -> None:
+        """Have the whole answer leave in one write, where the connection can; it is small."""
+        hold_back = getattr(self.request.connection, "cork", None)
+        if hold_back is not None:
+            hold_back()
+
     async def send_pieces(self, pieces: Sequence[bytes]) -> None:
         """Send pieces of a streamed body, each as a chunk or DATA frame of its own, all in one write.
 

@@ -101,6 +101,11 @@ class TransientQuery:
         """Whether no more rows will come after those polled so far."""
         return self._done and not self._rows
 
+    @property
+    def ready_rows(self) -> int | None:
+        """How many rows there still are, once they all have been computed."""
+        return len(self._rows) if self._done else None
+
     def poll(self, max_rows: int = 1000) -> list[ResultRow]:
         """Return the next rows, at most `max_rows`; an empty list if there are none now."""
         with self._lock:

@@ -8,6 +8,7 @@ keeps its scale, 64-bit integers are never quoted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -21,6 +22,11 @@ RowWriter = Callable[[Sequence[Any]], str]
 
 def row_writer(types: Sequence[t.DataType], begin: str = "", end: str = "") -> RowWriter:
     """Return the writer of a row as a JSON array, without spaces, between `begin` and `end`."""
+    return _row_writer(tuple(types), begin, end)
+
+
+@lru_cache(1024)
+def _row_writer(types: tuple[t.DataType, ...], begin: str, end: str) -> RowWriter:
     if not types:
         return lambda _: f"{begin}[]{end}"
     names: dict[str, Any] = {}

@@ -147,6 +147,8 @@ class StreamingRoute(KsqlRoute):
             self.stream_plainly()
             self.set_header("Content-Type", output.content_type)
             with contextlib.suppress(StreamClosedError):
+                if query.ready_rows is not None and query.ready_rows <= BATCH:
+                    self.cork()
                 self.write(output.head())
                 await self.flush()
                 error = await self._send_rows(feed, output)
@@ -164,6 +166,8 @@ class StreamingRoute(KsqlRoute):
                 rows := await feed.rows(ARROW_BATCH if output.content_type == ARROW else BATCH, patience)
             ) != []:
                 await send(output.rows(rows) if rows else [output.idle])
+                if query.finished:
+                    break
         except ServiceClosedError:
             return generic_error("The server is shutting down", 50303)
         if query.error is not None:
