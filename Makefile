@@ -33,6 +33,7 @@ CASES ?= ../shared/conformance/qtt ../shared/conformance/rqtt
 
 docs: $(INSTALLED)  ## regenerate the pages made from code
 	$(BIN)/python -m kalam_jupyter.ksql.functions.docs
+	$(BIN)/python -m kalam_jupyter.ksql.property_docs
 
 $(INSTALLED): pyproject.toml server_ext/jupyter-config/kalam_server.json
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,61 +1,34 @@
-"""Properties: names, defaults, aliases, and which of them a statement may override."""
+"""Layers of properties, and which of them a client may override."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kalam_jupyter.ksql.errors import KsqlError
-from kalam_jupyter.ksql.kafka_properties import is_kafka_property
+from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
+from kalam_jupyter.ksql.properties import PROPERTIES, canonical, find, is_known
 
-#: Prefixes under which one property may be written.
-PREFIXES = ("ksql.streams.consumer.", "ksql.streams.producer.", "ksql.streams.")
-
-DEFAULTS: dict[str, str | None] = {
-    "ksql.service.id": "default_",
-    "ksql.streams.auto.offset.reset": "latest",
-    "ksql.persistence.default.format.key": "KAFKA",
-    "ksql.persistence.default.format.value": None,
-    "ksql.persistence.wrap.single.values": None,
-    "ksql.output.topic.name.prefix": "",
-    "ksql.query.pull.enable.standby.reads": "false",
-    "ksql.query.pull.table.scan.enabled": "true",
-    "ksql.query.pull.range.scan.enabled": "true",
-    "ksql.query.pull.limit.clause.enabled": "true",
-    "ksql.query.pull.stream.enabled": "true",
-    "ksql.pull.queries.enable": "true",
-    "ksql.query.push.v2.enabled": "false",
-    "ksql.query.persistent.active.limit": "2147483647",
-    "ksql.max.push.queries": "100",
-    "ksql.variable.substitution.enable": "true",
-    "ksql.timestamp.throw.on.invalid": "false",
-    "ksql.schema.registry.url": "",
-    "ksql.connect.url": "http://localhost:8083",
-    "ksql.logging.processing.topic.name": None,
-    "ksql.logging.processing.stream.name": "KSQL_PROCESSING_LOG",
-    "ksql.insert.into.values.enabled": "true",
-    "ksql.extension.dir": "ext",
-    "ksql.source.table.materialization.enabled": "true",
-    "ksql.nested.error.set.null": "true",
-    "ksql.functions.collect_list.limit": "1000",
-    "ksql.functions.collect_set.limit": "1000",
-}
+_DEFAULTS = {name: p.default for name, p in PROPERTIES.items()}
+_LOCKED = frozenset({"ksql.service.id"})
 
 
 class Config(Mapping[str, Any]):
-    """Layers of properties: defaults, the server's, and those of a session or request on top."""
+    """Layers of properties: defaults, the server's, and those of a session or request on top.
+
+    Any spelling of a name finds its property.
+    """
 
     def __init__(self, *layers: Mapping[str, Any]) -> None:
-        merged: dict[str, Any] = dict(DEFAULTS)
-        for layer in layers:
-            for name, value in layer.items():
-                merged[canonical(name)] = value
-        self._values = merged
+        maps = [{canonical(name): value for name, value in layer.items()} for layer in reversed(layers)]
+        self._values: ChainMap[str, Any] = ChainMap(*maps, _DEFAULTS)
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[canonical(name)]
+        found = self._values.get(name, self)
+        return self._values[canonical(name)] if found is self else found
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
     def __len__(self) -> int:
@@ -69,47 +42,92 @@ class Config(Mapping[str, Any]):
         """Return a boolean property, None where it is not set."""
         return None if self.get(name) is None else self.flag(name)
 
+    def names(self, name: str) -> frozenset[str]:
+        """Return a property that is a comma list."""
+        return frozenset(part.strip() for part in str(self.get(name) or "").split(",") if part.strip())
+
+    def matches(self, name: str, text: str) -> bool:
+        """Whether one of a property's comma list of regular expressions matches the whole of `text`."""
+        return any(re.fullmatch(pattern, text) for pattern in self.names(name))
+
     def with_layer(self, layer: Mapping[str, Any]) -> Config:
-        """Return these properties with `layer` on top."""
-        return Config(self._values, layer)
+        """Return these properties with a session's on top; what only the server may say stays."""
+        if not layer:
+            return self
+        made = Config()
+        own = {canonical(n): v for n, v in layer.items() if not find(n).server}
+        made._values = self._values.new_child(own)
+        return made
 
 
-#: What may be set though it has no default: families of properties, by prefix.
-_OPEN_FAMILIES = (
-    "ksql.functions.",
-    "ksql.properties.",
-    "ksql.new.query.planner",
-    "ksql.sink.",
-)
-#: What clients may not override.
-DENIED = frozenset({"ksql.service.id"})
+def check_overrides(config: Config, overrides: Mapping[str, Any]) -> None:
+    """Refuse overrides of a request that nothing knows, that are not allowed, or whose value cannot be.
+
+    Raises
+    ------
+    RequestError
+        40000, with the texts of section 3.3 of the HTTP contract.
+    """
+    for name, value in overrides.items():
+        check_override(config, name)
+        if find(name).fault(value) is not None:
+            raise RequestError(
+                f"Failed to coerce type of value '{value}' for key '{name}': {find(name).fault(value)}"
+            )
 
 
-def is_known(name: str) -> bool:
-    """Whether a property, by its canonical name, is one of ksqlDB's or Kafka's."""
-    if name in DEFAULTS or name.startswith(_OPEN_FAMILIES):
-        return True
-    return name.startswith(PREFIXES[2]) and is_kafka_property(name.removeprefix(PREFIXES[2]))
-
-
-def check_known(name: str) -> None:
-    """Refuse a property that nothing knows (KsqlError)."""
+def check_override(config: Config, name: str) -> None:
+    """Refuse a property that nothing knows, or that clients may not override (RequestError)."""
     known = canonical(name)
-    if known in DENIED:
-        raise KsqlError(
-            "One or more properties overrides set locally are prohibited by the KSQL server denylist (use "
-            "UNSET to "
-            f"reset their default value): [{name}]"
-        )
     if not is_known(known):
-        raise KsqlError(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'")
+        raise RequestError(f"Not recognizable as ksql, streams, consumer, or producer property: '{name}'")
+    denied = _LOCKED | {canonical(n) for n in config.names("ksql.properties.overrides.denylist")}
+    if known in denied:
+        raise RequestError(
+            "One or more properties overrides set locally are prohibited by the KSQL server denylist (use "
+            f"UNSET to reset their default value): [{name}]"
+        )
+    allowed = {canonical(n) for n in config.names("ksql.properties.overrides.allowlist")}
+    if config["ksql.properties.overrides.validation.mode"] == "allowlist" and known not in allowed:
+        raise RequestError(
+            "One or more property overrides set locally are not permitted by the KSQL server allowlist (use "
+            f"UNSET to reset their default value): [{name}]"
+        )
 
 
-def canonical(name: str) -> str:
-    """Return the one name of a property: ``auto.offset.reset`` is ``ksql.streams.auto.offset.reset``."""
-    for prefix in PREFIXES[:2]:
-        if name.startswith(prefix):
-            name = "ksql.streams." + name[len(prefix) :]
-    if not name.startswith("ksql.") and name != "ssl." and "." in name:
-        return "ksql.streams." + name
-    return name
+def check_set(config: Config, name: str, value: str) -> None:
+    """Refuse a SET of a property that nothing knows, that is not allowed, or to what it cannot be.
+
+    Raises
+    ------
+    KsqlError
+    """
+    check_named(name)
+    check_override(config, name)
+    fault = find(name).fault(value)
+    if fault is not None:
+        raise StatementError(f"Invalid value {value} for configuration {name}: {fault}")
+
+
+def check_named(name: str) -> None:
+    """Refuse a name that is no property's (StatementError)."""
+    if not is_known(canonical(name)):
+        raise StatementError(f"Unknown property: {name}")
+
+
+def check_server(config: Mapping[str, Any]) -> None:
+    """Refuse a server's property whose value cannot be (KsqlError)."""
+    for name, value in config.items():
+        fault = None if value is None else find(name).fault(value)
+        if fault is not None:
+            raise KsqlError(f"Invalid value {value} for configuration {name}: {fault}")
+        if name in ("ksql.hidden.topics", "ksql.readonly.topics"):
+            _check_patterns(name, str(value))
+
+
+def _check_patterns(name: str, value: str) -> None:
+    for pattern in value.split(","):
+        try:
+            re.compile(pattern.strip())
+        except re.error as error:
+            raise KsqlError(f"Invalid value {value} for configuration {name}: {error}") from None

@@ -15,7 +15,7 @@ from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.bridge import KsqlSources
-from kalam_jupyter.ksql.config import Config, canonical, check_known
+from kalam_jupyter.ksql.config import Config, check_override, check_overrides, check_server
 from kalam_jupyter.ksql.errors import KsqlError, StatementError, about_statement
 from kalam_jupyter.ksql.formats import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
 from kalam_jupyter.ksql.formats.schema_registry import (
@@ -39,6 +39,7 @@ from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.graph import TopologyData
 from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.properties import canonical
 from kalam_jupyter.ksql.runtime.materialization import Materialization
 from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError, SinkWriter
 from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
@@ -52,8 +53,11 @@ from kalam_jupyter.ksql.statements.entities import Entity, terminating
 from kalam_jupyter.ksql.statements.explain import topology_data
 from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.prepared import PreparedPulls
+from kalam_jupyter.ksql.statements.pull import PullPlan
+from kalam_jupyter.ksql.statements.pull_limits import PullLimits
 from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
+from kalam_jupyter.ksql.statements.switches import check_switched_on
 from kalam_jupyter.ksql.terminate import terminate, topic_patterns
 
 ServerState = Literal["READY", "TERMINATING", "TERMINATED"]
@@ -80,9 +84,11 @@ class Ksql:
 
     def __init__(self, engine: Engine, config: Mapping[str, Any] = {}) -> None:
         self.engine = engine
-        self.config = Config(config)
+        check_server(config)
         self.server_properties = {canonical(k): v for k, v in config.items()}
-        self.functions = FunctionRegistry.builtin()
+        self.load_config()
+        self.functions = FunctionRegistry.builtin(users=self.config.flag("ksql.udfs.enabled"))
+        self.pull_limits = PullLimits(self.config)
         url = self.config.get("ksql.schema.registry.url")
         self.schema_registry: SchemaRegistry = RemoteRegistry(url) if url else EmbeddedRegistry(engine)
         self.state = State()
@@ -149,7 +155,7 @@ class Ksql:
         *,
         dry: bool,
     ) -> list[Entity]:
-        session = _session(properties, variables)
+        session = self._session(properties, variables)
         run = Run(self, state, session, dry=dry)
         entities = []
         for parsed in statements:
@@ -168,9 +174,17 @@ class Ksql:
             handler = HANDLERS.get(type(tree))
             if handler is None:
                 raise StatementError(f"Statement type `{type(tree).__name__}` is not supported here.")
+            check_switched_on(run, tree)
             return handler(run, tree, parsed.text)
         except KsqlError as error:
             raise about_statement(error, parsed.shown_text) from error.__cause__
+
+    def _session(self, properties: Mapping[str, Any], variables: Mapping[str, Any]) -> Session:
+        """Return the session of a request; RequestError if it overrides what it may not."""
+        check_overrides(self.config, properties)
+        return Session(
+            {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
+        )
 
     def let_others_run(self, seconds: float) -> None:
         """Give way to other threads' statements; for the thread that executes some."""
@@ -200,13 +214,17 @@ class Ksql:
         ------
         KsqlError
         """
-        session = _session(properties, variables)
+        session = self._session(properties, variables)
         with self._lock:
             return topology_data(Run(self, self.state, session, dry=True), query)
 
     def check_property(self, name: str) -> None:
-        """Refuse a property that nothing knows, or that clients may not override; KsqlError."""
-        check_known(name)
+        """Refuse a property that nothing knows, or that clients may not override; RequestError."""
+        check_override(self.config, name)
+
+    def load_config(self) -> None:
+        """Take the server's properties, and what ALTER SYSTEM made of them since."""
+        self.config = Config(self.server_properties, dict(self.engine.catalogue.items("ksql.system")))
 
     def terminate_cluster(self, delete_topics: Sequence[str] = ()) -> Entity:
         """End all queries and forget all definitions, as ``POST /ksql/terminate`` does.
@@ -316,12 +334,11 @@ class Ksql:
         """
         plan = self._prepared.find(text, properties, self.next_sequence)
         if plan is not None:
-            self.settle(plan.source)
-            return plan.run(self, text)
+            return self.pull_limits.answer(self, functools.partial(self._answered, plan, text))
         statements = parse_script(text)
         if len(statements) != 1:
             raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
-        session = _session(properties, variables)
+        session = self._session(properties, variables)
         with self._lock:
             run, version = Run(self, self.state, session, dry=False), self.next_sequence
         parsed = run.prepared(statements[0])
@@ -338,6 +355,10 @@ class Ksql:
                 self._transient.pop(query.id, None)
         return query
 
+    def _answered(self, plan: PullPlan, text: str) -> PullQuery:
+        self.settle(plan.source)
+        return plan.run(self, text)
+
     def quick_pull(self, text: str, *, properties: Mapping[str, Any] = {}) -> PullQuery | None:
         """Answer a pull query by key, if that takes no waiting and next to no work.
 
@@ -345,7 +366,7 @@ class Ksql:
         None otherwise: `query` then answers it.
         """
         plan = self._prepared.find(text, properties, self.next_sequence)
-        if plan is None or plan.keys is None or len(plan.keys) > QUICK_KEYS:
+        if self.pull_limits.active or plan is None or plan.keys is None or len(plan.keys) > QUICK_KEYS:
             return None
         found = self._materializations.get(plan.source.name)
         if found is None or found[0] is not plan.source or found[1].lag > QUICK_LAG:
@@ -447,11 +468,17 @@ class Ksql:
     ) -> Topology:
         """Return the operators of a plan."""
         fatal = config.flag("ksql.timestamp.throw.on.invalid")
+        fatal_records = config.flag("ksql.fail.on.deserialization.error")
 
         def reader(step: steps.SourceStep, reporter: Reporter) -> SourceReader:
             source = step.source
             return SourceReader(
-                source, self.codec(source), reporter, timestamp_parser(source), fatal_timestamps=fatal
+                source,
+                self.codec(source),
+                reporter,
+                timestamp_parser(source),
+                fatal_timestamps=fatal,
+                fatal_records=fatal_records,
             )
 
         return Topology(plan.root, context, reporter, reader)
@@ -509,8 +536,14 @@ class Ksql:
                 retention = self._retention(source)
                 found = (source, Materialization(source, self.codec(source), topic, retention))
                 self._materializations[source.name] = found
-            found[1].until = self.engine.catalogue.get("ksql.paused", source.query_id or "")
+                self.hold_or_follow(source)
         return found[1]
+
+    def hold_or_follow(self, source: Source) -> None:
+        """Let the rows of a SOURCE TABLE stand still while its query is paused."""
+        found = self._materializations.get(source.name)
+        if found is not None:
+            found[1].until = self.engine.catalogue.get("ksql.paused", source.query_id or "")
 
     def _retention(self, source: Source) -> int | None:
         query = self.running.get(source.query_id or "")
@@ -586,9 +619,3 @@ class Ksql:
             self.engine.add_processor(query)
             self.running[query.id] = query
         self._restored = {}
-
-
-def _session(properties: Mapping[str, Any], variables: Mapping[str, Any]) -> Session:
-    return Session(
-        {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
-    )

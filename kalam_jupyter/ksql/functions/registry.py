@@ -454,13 +454,13 @@ class FunctionRegistry:
             self.add(library)
 
     @classmethod
-    def builtin(cls) -> FunctionRegistry:
-        """Return a new registry of all built-in functions, in which users' Python functions show up by
+    def builtin(cls, *, users: bool = True) -> FunctionRegistry:
+        """Return a new registry of all built-in functions, in which `users`' Python functions show up by
         themselves."""
         from kalam_jupyter.ksql.functions.builtin import LIBRARIES
         from kalam_jupyter.ksql.functions.python import USER
 
-        return cls(LIBRARIES, USER)
+        return cls(LIBRARIES, USER if users else None)
 
     def add(self, library: Library, *, replace: bool = False) -> None:
         """Add a library's functions.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine.batch import Codec, Headers, StoredBatch
+from kalam_jupyter.engine.batch import Codec, Headers, Payload, StoredBatch
 from kalam_jupyter.engine.types import BIGINT, TIMESTAMP
 from kalam_jupyter.ksql.analysis.layout import source_layout
 from kalam_jupyter.ksql.errors import KsqlError
@@ -47,6 +48,7 @@ class SourceReader:
         parse_timestamp: Callable[[str], int] | None = None,
         *,
         fatal_timestamps: bool = False,
+        fatal_records: bool = False,
     ) -> None:
         self.source = source
         self._codec = codec
@@ -54,18 +56,25 @@ class SourceReader:
         self._extract = _timestamp_extractor(source, parse_timestamp)
         self._time_column = _time_column(source)
         self._fatal = fatal_timestamps
+        self._fatal_records = fatal_records
         self._no_key = (None,) * len(source.schema.key)
         self._types = [type_ for _, type_ in source_layout(source).columns]
         self._headers = [_header_reader(key) for _, key in source.headers]
+        #: Whether records are no more than what was stored, without windows and headers of their own.
+        self._plain = self._extract is None and not self._headers and source.window is None
 
     def read(self, stored: StoredBatch) -> list[Record]:
         """Return the records of a batch; those that cannot be read are reported and left out."""
         batch = stored.batch
         decoded = batch.typed(self._codec)
         for error in decoded.errors:
+            if self._fatal_records:
+                raise RuntimeError(f"Deserialization exception in topic {self.source.topic}: {error.message}")
             self._reporter.deserialization(stored, self.source.topic, error)
         payload = decoded.payload
         timestamps = batch.timestamp_list()
+        if self._plain and decoded.kept is None and batch.headers is None:
+            return self._read_plain(stored, payload, timestamps)
         first = stored.offsets
         offsets = list(range(first, first + len(timestamps))) if isinstance(first, int) else first.tolist()
         partitions = batch.partitions
@@ -78,8 +87,6 @@ class SourceReader:
             parts = [parts[i] for i in kept]
             headers = None if headers is None else [headers[i] for i in kept]
         windows = payload.windows
-        if windows is None and headers is None and self._extract is None and not self._headers:
-            return self._plain(payload.keys, payload.values, timestamps, parts, offsets)
         return self._full(payload.keys, payload.values, timestamps, parts, offsets, windows, headers)
 
     def read_columns(self, stored: StoredBatch) -> ColumnBatch | None:
@@ -123,11 +130,13 @@ class SourceReader:
             columns.key_valid,
         )
 
-    def _plain(self, keys: Any, values: Any, timestamps: Any, parts: Any, offsets: Any) -> list[Record]:
-        no_key = self._no_key
+    def _read_plain(self, stored: StoredBatch, payload: Payload, timestamps: list[int]) -> list[Record]:
+        no_key, offsets, partitions = self._no_key, stored.offsets, stored.batch.partitions
+        parts = repeat(partitions) if isinstance(partitions, int) else partitions.tolist()
+        places = count(offsets) if isinstance(offsets, int) else offsets.tolist()
         return [
             Record(k, None if v is None else (*v, *(no_key if k is None else k), ts, p, o), ts)
-            for k, v, ts, p, o in zip(keys, values, timestamps, parts, offsets, strict=True)
+            for k, v, ts, p, o in zip(payload.keys, payload.values, timestamps, parts, places, strict=False)
         ]
 
     def _full(

@@ -90,6 +90,7 @@ class TransientQuery:
         self.error: KsqlError | None = None
         self.on_wake: Callable[[], None] | None = None
         self.on_close: Callable[[TransientQuery], None] | None = None
+        self._measure: Callable[[Sequence[ResultRow]], None] | None = None
         self._limit = limit
         self._rows: deque[ResultRow] = deque()
         self._done = False
@@ -141,6 +142,11 @@ class TransientQuery:
             self._finish(None)
         self._wake()
 
+    def measure(self, note: Callable[[Sequence[ResultRow]], None]) -> None:
+        """Call `note` with all rows: those that are there, and others as they come."""
+        self._measure = note
+        note(tuple(self._rows))
+
     # For subclasses
 
     def _advance(self, max_rows: int) -> None:
@@ -164,6 +170,8 @@ class TransientQuery:
             rows = rows[: self._limit]
             self._limit -= len(rows)
         self._rows.extend(rows)
+        if self._measure is not None:
+            self._measure(rows)
         if self._limit == 0:
             self._finish(LIMIT_REACHED)
 

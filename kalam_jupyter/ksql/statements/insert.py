@@ -62,11 +62,16 @@ def insertable(run: Run, name: str) -> Source:
         )
     if source.read_only:
         raise KsqlError(f"Cannot insert values into read-only {source.kind.lower()}: {name}")
-    if source.topic == run.ksql.processing_log_topic:
-        raise KsqlError(f"Cannot insert values into read-only topic: {source.topic}")
+    check_writable(run, source.topic, "insert values into")
     if source.window is not None:
         raise StatementError("Cannot insert values into windowed stream/table!")
     return source
+
+
+def check_writable(run: Run, topic: str, verb: str) -> None:
+    """Refuse to write to the processing log, or to a topic of ``ksql.readonly.topics``."""
+    if topic == run.ksql.processing_log_topic or run.config.matches("ksql.readonly.topics", topic):
+        raise KsqlError(f"Cannot {verb} read-only topic: {topic}")
 
 
 def _columns(source: Source, names: Sequence[str], values: int) -> list[Column]:

@@ -28,6 +28,7 @@ from kalam_jupyter.ksql.statements.ddl import (
 )
 from kalam_jupyter.ksql.statements.definitions import sink_definition, timestamp_name
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
+from kalam_jupyter.ksql.statements.insert import check_writable
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 from kalam_jupyter.ksql.statements.schemas import checked_against_schema, taken, with_schemas
 
@@ -60,6 +61,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         analysed = replace(s, query=analysed_query(s.query, run.metastore, plan.items))
         error.detail = f"{error.message}\nStatement: {analysed}"
         raise
+    if run.restored is None:
+        check_writable(run, definition.source.topic, "write the result of a query to")
     checked_against_schema(run, definition.source, definition.properties)
     definition = replace(definition, source=with_schemas(run, definition.source))
     replaced = None
@@ -146,6 +149,8 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
         raise StatementError(f"INSERT INTO can only be used to insert into a stream. {s.target} is a table.")
     if sink.read_only:
         raise KsqlError(f"Cannot insert into read-only stream: {s.target}")
+    if run.restored is None:
+        check_writable(run, sink.topic, "insert into")
     if sink.headers:
         raise KsqlError(f"Cannot insert into {s.target} because it has header columns")
     if s.query.limit is not None:
@@ -253,4 +258,7 @@ def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) 
                 run.ksql.engine.resume_processor(each.id)
 
     run.change(change)
+    for each in chosen:
+        if each.maintains and not run.dry:
+            run.ksql.hold_or_follow(run.metastore.sources[each.sink])
     return command(text, f"{verb}/{query_id or 'ALL'}/execute", message, sequence)

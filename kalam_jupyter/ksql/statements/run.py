@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.ksql.config import Config, canonical
-from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.config import Config
 from kalam_jupyter.ksql.formats.schema_registry import DryRegistry, SchemaRegistry
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang.parser import ParsedStatement
 from kalam_jupyter.ksql.lang.variables import prepare
 from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.plan.planner import QueryPlan, QueryPlanner
+from kalam_jupyter.ksql.properties import canonical
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql.dialect import Ksql
@@ -203,9 +203,3 @@ class Run:
     def source(self, name: str) -> Source | None:
         """Return a source by its name."""
         return self.metastore.get(name)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise a `StatementError` unless `condition` holds."""
-    if not condition:
-        raise StatementError(message)

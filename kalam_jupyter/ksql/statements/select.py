@@ -15,6 +15,7 @@ from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery,
 from kalam_jupyter.ksql.statements.print_topic import print_query
 from kalam_jupyter.ksql.statements.pull import check_pseudo_columns, pull_query
 from kalam_jupyter.ksql.statements.run import Run
+from kalam_jupyter.ksql.statements.switches import check_switched_on
 
 PULL_SUFFIX = (
     " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
@@ -33,9 +34,10 @@ def start_transient(run: Run, statement: ast.Statement, text: str) -> TransientQ
         return print_query(run, statement, text)
     if not isinstance(statement, ast.Query):
         raise NotAQueryError(type(statement).__name__)
+    check_switched_on(run, statement)
     if statement.emit is not None:
         return _push(run, statement, text)
-    return _pull(run, statement, text)
+    return run.ksql.pull_limits.answer(run.ksql, lambda: _pull(run, statement, text))
 
 
 def _push(run: Run, query: ast.Query, text: str) -> TransientQuery:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kalam_jupyter.ksql.config import DEFAULTS
 from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import Source
+from kalam_jupyter.ksql.properties import QUERY_LEVEL, find
 from kalam_jupyter.ksql.statements.entities import (
     Entity,
     entity,
@@ -20,10 +20,6 @@ from kalam_jupyter.ksql.statements.entities import (
 )
 from kalam_jupyter.ksql.statements.explain import group_id, query_description
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
-
-_HIDDEN_TOPICS = re.compile(
-    r"_confluent.*|__confluent.*|_schemas|__consumer_offsets|__transaction_state|connect-(configs|offsets|statuses)"
-)
 
 
 def show(run: Run, s: ast.Show, text: str) -> Entity:
@@ -45,7 +41,7 @@ def _topics(run: Run, s: ast.Show, text: str) -> Entity:
     topics = []
     engine = run.ksql.engine
     for name in engine.topics():
-        if not s.all and _HIDDEN_TOPICS.fullmatch(name):
+        if not s.all and run.config.matches("ksql.hidden.topics", name):
             continue
         topic = engine.topic(name)
         info: Entity = {
@@ -90,29 +86,38 @@ def _state(run: Run, info: QueryInfo) -> str:
 
 
 def _properties(run: Run, s: ast.Show, text: str) -> Entity:
-    config = run.config
+    config, session = run.config, run.session.properties
+    given = {*run.ksql.server_properties, *session, *run.ksql.engine.catalogue.names("ksql.system")}
     listed, overwritten, defaults = [], [], []
     for name in sorted(config):
-        value = config.get(name)
-        shown = None if value is None else str(value)
-        if any(word in name for word in ("password", "secret", "credential")):
-            shown = "[hidden]"
+        known, value = find(name), config.get(name)
+        if not known.listed and (name not in given or not name.startswith("ksql.")):
+            continue
+        if name in session:
+            overwritten.append(name)
+        elif _shown(known.default) == _shown(value):
+            defaults.append(name)
         listed.append(
             {
                 "name": name,
                 "scope": "KSQL",
-                "value": shown,
-                "editable": name not in ("ksql.service.id", "ksql.schema.registry.url", "ksql.connect.url"),
-                "level": "QUERY" if name.startswith("ksql.query.") else "SERVER",
+                "value": "[hidden]" if value is not None and _SECRET.search(name) else _shown(value),
+                "editable": known.editable,
+                "level": "QUERY" if name in QUERY_LEVEL else "SERVER",
             }
         )
-        if name in run.session.properties:
-            overwritten.append(name)
-        elif DEFAULTS.get(name) == value:
-            defaults.append(name)
     return entity(
         "properties", text, properties=listed, overwrittenProperties=overwritten, defaultProperties=defaults
     )
+
+
+_SECRET = re.compile(r"password|secret|credential|user\.info|jaas|tokens?$", re.IGNORECASE)
+
+
+def _shown(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _types(run: Run, s: ast.Show, text: str) -> Entity:
