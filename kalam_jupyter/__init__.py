@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kalam_jupyter.client import Connection, Replay, connect
+    from kalam_jupyter.client import AsyncConnection, Connection, Replay, connect, connect_async
     from kalam_jupyter.ksql.functions.python import udaf, udf, udtf
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncConnection",
     "Connection",
     "connect",
+    "connect_async",
     "frame",
     "generate",
     "load_ipython_extension",
@@ -104,7 +106,7 @@ def unload_ipython_extension(shell: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Connection", "connect"):
+    if name in ("AsyncConnection", "Connection", "connect", "connect_async"):
         from kalam_jupyter import client
 
         return getattr(client, name)

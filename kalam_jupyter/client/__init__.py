@@ -9,6 +9,7 @@ for changes in stream: ...                   # Arrow batches with the kind of ea
 ```
 """
 
+from kalam_jupyter.client.async_connection import AsyncConnection, AsyncStream, connect_async
 from kalam_jupyter.client.connection import Connection
 from kalam_jupyter.client.discovery import connect
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
@@ -23,6 +24,8 @@ __all__ = [
     "INSERT",
     "KIND_NAMES",
     "UPDATE",
+    "AsyncConnection",
+    "AsyncStream",
     "Changes",
     "ClientError",
     "Connection",
@@ -33,4 +36,5 @@ __all__ = [
     "Session",
     "Stream",
     "connect",
+    "connect_async",
 ]
