@@ -143,14 +143,14 @@ def _missing(key: ResultKey, missing: Sequence[KeyPart], sink: str) -> Statement
 def _repeated(key: ResultKey, found: Sequence[NamedItem]) -> StatementError:
     if key.role == "grouping expression":
         names = _and([f"`{i.name}`" for i in found])
-        return StatementError(f"The projection contains a key column more than once: {names}.")
-    name = key.name_of(found[0].expression)
-    names = _and(sorted(i.name for i in found))
+        what = f"The projection contains a key column more than once: {names}."
+    else:
+        name = key.name_of(found[0].expression)
+        names = _and(sorted(i.name for i in found))
+        what = f"The projection contains a key column (`{name}`) more than once, aliased as: {names}."
     return StatementError(
-        f"The projection contains a key column (`{name}`) more than once, aliased as: {names}.\n"
-        "Each key column must only be in the projection once. If you intended to copy the key into the "
-        "value, then "
-        "consider using the AS_VALUE function to indicate which key reference should be copied."
+        f"{what}\nEach key column must only be in the projection once. If you intended to copy the key into "
+        "the value, then consider using the AS_VALUE function to indicate which key reference should be copied."
     )
 
 

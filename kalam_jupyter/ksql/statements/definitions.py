@@ -60,6 +60,7 @@ def create_definition(
     window = _window(properties)
     if window is not None and not schema.key:
         raise StatementError("Windowed sources require a key column.")
+    _check_retention(statement.kind, window, properties)
     source = Source(
         name=statement.name,
         kind=statement.kind,
@@ -80,7 +81,9 @@ def create_definition(
 def _columns(
     statement: ast.CreateSource, metastore: Metastore
 ) -> tuple[list[Column], tuple[tuple[str, str | None], ...]]:
-    keys, values, headers = [], [], []
+    keys: list[Column] = []
+    values: list[Column] = []
+    headers: list[tuple[str, str | None]] = []
     table = statement.kind == "TABLE"
     seen: set[str] = set()
     for e in statement.elements:
@@ -98,7 +101,7 @@ def _columns(
             keys.append(Column(e.name, type_, key=True))
             continue
         if e.constraint in ("HEADERS", "HEADER"):
-            _check_header(e, type_)
+            _check_header(e, type_, [header for _, header in headers])
             headers.append((e.name, e.header if e.constraint == "HEADER" else None))
         values.append(Column(e.name, type_))
     if table and statement.elements and not keys:
@@ -113,11 +116,24 @@ def _wrong_key(e: ast.TableElement, table: bool) -> StatementError:
     )
 
 
-def _check_header(e: ast.TableElement, type_: DataType) -> None:
+def _check_header(e: ast.TableElement, type_: DataType, earlier: Sequence[str | None]) -> None:
+    """Refuse a header column of the wrong type, and one whose headers an earlier column has already."""
     if e.constraint == "HEADERS" and type_ != HEADERS_TYPE:
         raise KsqlError(f"Invalid type for HEADERS column: expected {HEADERS_TYPE}, got {type_}")
     if e.constraint == "HEADER" and type_ != BYTES:
         raise KsqlError(f"Invalid type for HEADER('{e.header}') column: expected BYTES, got {type_}")
+    clashes = [h for h in earlier if h is None or e.constraint == "HEADERS" or h == e.header]
+    if clashes:
+        name = "HEADERS" if clashes[0] is None else f"HEADER('{clashes[0]}')"
+        raise KsqlError(f"Schema already contains a {name} column.")
+
+
+def _check_retention(kind: str, window: WindowInfo | None, properties: Mapping[str, Any]) -> None:
+    if kind == "TABLE" and window is None and "RETENTION_MS" in properties:
+        raise StatementError(
+            "Invalid config variable in the WITH clause: RETENTION_MS. Non-windowed tables do not support "
+            "retention."
+        )
 
 
 def format_names(properties: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -264,11 +280,7 @@ def sink_definition(
         key = FormatInfo.of(config["ksql.persistence.default.format.key"])
     prefix = config["ksql.output.topic.name.prefix"] or ""
     topic = properties.get("KAFKA_TOPIC") or f"{prefix}{name}"
-    if kind == "TABLE" and plan.window is None and "RETENTION_MS" in properties:
-        raise StatementError(
-            "Invalid config variable in the WITH clause: RETENTION_MS. Non-windowed tables do not support "
-            "retention."
-        )
+    _check_retention(kind, plan.window, properties)
     key_serde, value_serde = _serdes(key, value, plan.schema.key, plan.schema.value, properties, config)
     source = Source(
         name=name,
