@@ -1,26 +1,53 @@
-"""BACKUP and RESTORE DATABASE: definitions as JSON, rows as Parquet, in one directory."""
+"""BACKUP and RESTORE DATABASE: definitions, rows, messages and files in one directory.
+
+``backup.json``
+    Definitions, and what lies beside it.
+``rows/``
+    Row sets of tables, one for each owner.
+``topics/``
+    Messages of topics, in the order they arrived, and where their consumer groups are.
+``files/``
+    Uploaded files, below the row set they belong to.
+
+What is ksqlDB's is not part of it.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.kalam.catalog import NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER, TableDef
+from kalam_jupyter.kalam.backup_topics import TopicBackup, restore_topic
+from kalam_jupyter.kalam.catalog import (
+    FILES,
+    MANIFEST,
+    NAMESPACE,
+    STORAGE,
+    TABLE,
+    TABLE_HISTORY,
+    TOPIC,
+    USER,
+    TableDef,
+)
 from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.files import is_file_folder
 from kalam_jupyter.kalam.jobs import Job
-from kalam_jupyter.kalam.storage import path_part
+from kalam_jupyter.kalam.storage import LOCAL, path_part
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
 KINDS = (NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER)
 _MANIFEST = "backup.json"
-_FORMAT = 1
+_FORMAT = 2
+_COUNT = "count:"
 
 
 class Backups:
@@ -55,71 +82,177 @@ class Backups:
             tx, "RS", "restore", {"path": path}, lambda job: self._restore(job, source)
         )
 
+    # ---- backup
+
     def _backup(self, job: Job, target: Path) -> str:
         """Write everything into a directory beside the target, then put it in place.
 
-        Definitions and snapshots are taken at one log position; snapshots are immutable, so writing
-        holds nobody up.
+        Definitions, snapshots and the ends of topics are taken at one log position; what they hold does
+        not change, so writing holds nobody up. Files never change, and are there before their rows.
         """
         kalam = self._kalam
         with kalam.engine.lock:
             definitions = {kind: dict(kalam.engine.catalogue.items(kind)) for kind in KINDS}
+            counts = {n: v for n, v in kalam.engine.catalogue.items(FILES) if n.startswith(_COUNT)}
             snapshots = [
-                (table, owner, kalam.relation(table).snapshot(owner))
-                for table in kalam.tables()
-                for owner in (kalam.relation(table).owners() if table.owned else [""])
+                (table, owner, kalam.relation(table).snapshot(owner)) for table, owner in self._row_sets()
             ]
+            topics = [TopicBackup(kalam.engine.topic(name)) for name in definitions[TOPIC]]
             position = kalam.engine.position
         partial = target.with_name(target.name + ".part")
         if partial.exists():
             shutil.rmtree(partial)
-        partial.mkdir(parents=True, mode=0o700)
+        for part in ("rows", "topics"):
+            (partial / part).mkdir(parents=True, mode=0o700)
         entries: list[dict[str, Any]] = []
+        files = 0
         for n, (table, owner, snapshot) in enumerate(snapshots):
             job.progress(f"Backing up {n} of {len(snapshots)} row sets")
-            name = f"{table.qualified}-{path_part(owner)}.parquet"
-            pq.write_table(snapshot.table(), partial / name)
-            entries.append(
-                {"table": table.qualified, "owner": owner, "file": name, "rows": snapshot.num_rows}
-            )
-        content = {"format": _FORMAT, "position": position, "definitions": definitions, "rows": entries}
+            name = f"{table.qualified}-{path_part(owner)}"
+            pq.write_table(snapshot.table(), partial / "rows" / f"{name}.parquet")
+            stored = self._copy_out(table, owner, partial / "files" / name)
+            files += len(stored)
+            entries.append({"table": table.qualified, "owner": owner, "name": name, "files": stored})
+        said = []
+        for n, topic in enumerate(topics):
+            job.progress(f"Backing up {n} of {len(topics)} topics")
+            said.append(topic.write(partial / "topics" / f"{n}.parquet"))
+        content = {
+            "format": _FORMAT,
+            "position": position,
+            "definitions": definitions,
+            "counts": counts,
+            "rows": entries,
+            "topics": said,
+        }
         (partial / _MANIFEST).write_bytes(orjson.dumps(content))
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
-        return f"Backup completed: {len(snapshots)} row set(s)"
+        return f"Backup completed: {len(snapshots)} row set(s), {len(topics)} topic(s), {files} file(s)"
+
+    def _row_sets(self) -> Iterator[tuple[TableDef, str]]:
+        for table in self._kalam.tables():
+            for owner in self._kalam.relation(table).owners() if table.owned else [""]:
+                yield table, owner
+
+    def _copy_out(self, table: TableDef, owner: str, target: Path) -> list[str]:
+        """Copy a row set's files; return their paths in its directory."""
+        if self._kalam.engine.catalogue.get(FILES, f"{_COUNT}{table.qualified}") is None:
+            return []
+        storages = self._kalam.storages
+        files, directory = storages.of_table(table), storages.table_path(table, owner)
+        found = list(_stored_files(files, directory))
+        for path in found:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            with files.open_input_stream(f"{directory}/{path}") as source, (target / path).open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+        return found
+
+    # ---- restore
 
     def _restore(self, job: Job, source: Path) -> str:
-        """Put the backup's state in place of the present one, in one transaction."""
+        """Put the backup's state in place of the present one, in one transaction.
+
+        Files that are missing are there before it, noted like uploads so that a crash leaves none
+        behind; what no row names any more goes after it.
+        """
         kalam = self._kalam
         content = orjson.loads((source / _MANIFEST).read_bytes())
         if content["format"] != _FORMAT:
             raise ValueError(f"backup format {content['format']} is not supported")
-        tables = {name: TableDef.from_json(value) for name, value in content["definitions"][TABLE].items()}
-        rows = [(e, pq.read_table(source / e["file"])) for e in content["rows"]]
+        definitions = content["definitions"]
+        tables = {name: TableDef.from_json(value) for name, value in definitions[TABLE].items()}
+        rows = [(e, pq.read_table(source / "rows" / f"{e['name']}.parquet")) for e in content["rows"]]
+        messages = [(t, pq.read_table(source / "topics" / t["file"])) for t in content["topics"]]
+        before = self._stored_now()
+        copied = self._copy_in(job, source, content["rows"], tables, definitions[STORAGE])
         job.check()
 
         def apply(tx: Transaction) -> None:
             for table in kalam.tables():
                 tx.drop_relation(table.relation)
                 tx.on_commit(lambda t=table: kalam.forget_table(t))  # type: ignore[misc]
-            for kind in KINDS:
+            for name in kalam.engine.catalogue.names(TOPIC):
+                tx.drop_topic(name)
+                tx.on_commit(lambda n=name: kalam.topics.forget(n))  # type: ignore[misc]
+            for kind in (*KINDS, MANIFEST):
                 for name in kalam.engine.catalogue.names(kind):
                     tx.remove(kind, name)
-                for name, value in content["definitions"][kind].items():
+            for kind in KINDS:
+                for name, value in definitions[kind].items():
                     tx.put(kind, name, value)
+            for name, count in content["counts"].items():
+                tx.put(FILES, name, max(count, tx.get(FILES, name) or 0))
+            for path in copied:
+                tx.remove(FILES, path)
             for table in tables.values():
                 tx.create_relation(table.relation, table.schema, owned=table.owned)
             for entry, data in rows:
                 table = tables[entry["table"]]
                 tx.insert(table.relation, data.cast(table.schema.arrow), owner=entry["owner"])
-            for name, definition in content["definitions"][TOPIC].items():
-                if kalam.engine.find_topic(name) is None:
-                    retention = {
-                        "retention_ms": definition["retention_seconds"] * 1000,
-                        "retention_bytes": definition["retention_max_bytes"],
-                    }
-                    tx.create_topic(name, definition["partitions"], retention)
+            for said, data in messages:
+                restore_topic(tx, definitions[TOPIC][said["name"]], said, data)
 
         kalam.engine.transact(apply)
-        return f"Restore completed: {len(tables)} table(s)"
+        wanted = {(e["table"], e["owner"], p) for e in content["rows"] for p in e["files"]}
+        for where, (files, path) in before.items():
+            if where not in wanted:
+                files.delete_file(path)
+        return f"Restore completed: {len(tables)} table(s), {len(messages)} topic(s)"
+
+    def _stored_now(self) -> dict[tuple[str, str, str], tuple[fs.FileSystem, str]]:
+        """Segments and files of all tables: where each is, by table, owner and path in its directory."""
+        storages = self._kalam.storages
+        found: dict[tuple[str, str, str], tuple[fs.FileSystem, str]] = {}
+        for table, owner in self._row_sets():
+            if not storages.may_hold(table):
+                continue
+            files, directory = storages.of_table(table), storages.table_path(table, owner)
+            for path in _stored_files(files, directory):
+                found[table.qualified, owner, path] = files, f"{directory}/{path}"
+            for segment in storages.manifest(table, owner)["segments"]:
+                found[table.qualified, owner, segment["path"]] = files, segment["path"]
+        return found
+
+    def _copy_in(
+        self,
+        job: Job,
+        source: Path,
+        entries: list[dict[str, Any]],
+        tables: Mapping[str, TableDef],
+        records: Mapping[str, dict[str, Any]],
+    ) -> list[str]:
+        """Copy files into their storages that are not there; return their paths."""
+        storages, engine = self._kalam.storages, self._kalam.engine
+        copied: list[str] = []
+        for entry in entries:
+            if not entry["files"]:
+                continue
+            job.progress(f"Restoring files of {entry['table']}")
+            table = tables[entry["table"]]
+            record = records[str(table.options.get("storage_id", LOCAL))]
+            files = storages.open(record)
+            directory = storages.path_in(record, table, entry["owner"])
+            for path in entry["files"]:
+                target = f"{directory}/{path}"
+                if files.get_file_info(target).type == fs.FileType.File:
+                    continue
+                note = {"storage_id": record["storage_id"]}
+                engine.transact(lambda tx, t=target, n=note: tx.put(FILES, t, n))  # type: ignore[misc]
+                files.create_dir(target.rpartition("/")[0], recursive=True)
+                with (
+                    (source / "files" / entry["name"] / path).open("rb") as given,
+                    files.open_output_stream(target) as out,
+                ):
+                    shutil.copyfileobj(given, out, 1 << 20)
+                copied.append(target)
+        return copied
+
+
+def _stored_files(files: fs.FileSystem, directory: str) -> Iterator[str]:
+    """Paths of uploaded files below a row set's directory."""
+    for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True, recursive=True)):
+        path = info.path.removeprefix(f"{directory}/")
+        if info.type == fs.FileType.File and path.count("/") == 1 and is_file_folder(path.split("/")[0]):
+            yield path

@@ -215,11 +215,13 @@ def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> str:
     if not stored:
         return kalam.jobs.finished(tx, "CL", "cleanup", parameters, "Cleanup completed")
 
+    born = kalam.generators.functions["SNOWFLAKE_ID"]()
+
     def clean(job: Job) -> str:
         files = storages.of_table(table)
         for directory in directories:
             job.check()
-            delete_tree(files, directory)
+            delete_tree(files, directory, born)
         return "Cleanup completed"
 
     return kalam.jobs.start(tx, "CL", "cleanup", parameters, clean)

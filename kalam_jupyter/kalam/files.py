@@ -140,6 +140,11 @@ def stored_name(identifier: str, name: str) -> str:
     return f"{identifier}-{readable}.{extension(name)}" if readable else f"{identifier}.{extension(name)}"
 
 
+def is_file_folder(name: str) -> bool:
+    """Whether a directory of a table holds uploaded files."""
+    return _FOLDER.match(name) is not None
+
+
 def find_placeholders(sql: str) -> list[tuple[int, int, str]]:
     """Return (start, end, name) of every ``FILE("name")`` or ``FILE('name')`` in a statement."""
     tokens = tokenize(sql)
@@ -376,7 +381,7 @@ class Files:
             text = "File storage is not supported for stream or system tables"
             raise KalamError("INVALID_INPUT", text)
         owner = self._reader(session, table, user_id)
-        if not _FOLDER.match(folder) or ".." in file_id or set("/\\\0") & set(file_id):
+        if not is_file_folder(folder) or ".." in file_id or set("/\\\0") & set(file_id):
             raise KalamError("INVALID_INPUT", "Invalid file path")
         files = self._kalam.storages.of_table(table)
         directory = f"{self._kalam.storages.table_path(table, owner)}/{folder}"

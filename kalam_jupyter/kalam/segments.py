@@ -10,6 +10,7 @@ latest version of each row, and takes old tombstones out of the table.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -248,7 +249,19 @@ def _conformed(data: pa.Table, table: TableDef) -> pa.Table:
     )
 
 
-def delete_tree(files: fs.FileSystem, directory: str) -> None:
-    """Remove a directory if it is there."""
-    if files.get_file_info(directory).type == fs.FileType.Directory:
+def delete_tree(files: fs.FileSystem, directory: str, born: int) -> None:
+    """Remove a dropped table's directory if it is there.
+
+    Files with an id from `born` on stay: they were uploaded into a new table of the same name.
+    """
+    younger = False
+    for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True, recursive=True)):
+        if info.type != fs.FileType.File:
+            continue
+        identifier = re.split("[-.]", info.base_name, maxsplit=1)[0]
+        if identifier.isdigit() and int(identifier) >= born:
+            younger = True
+        else:
+            files.delete_file(info.path)
+    if not younger and files.get_file_info(directory).type == fs.FileType.Directory:
         files.delete_dir(directory)

@@ -98,7 +98,11 @@ class Storages:
 
     def table_path(self, table: TableDef, owner: str) -> str:
         """Return the directory of a table (of one owner) inside its storage."""
-        storage = self.get(str(table.options.get("storage_id", LOCAL)))
+        return self.path_in(self.get(str(table.options.get("storage_id", LOCAL))), table, owner)
+
+    @staticmethod
+    def path_in(storage: dict[str, Any], table: TableDef, owner: str) -> str:
+        """Return the directory of a table (of one owner) inside a storage."""
         template = storage["user_tables_template" if table.owned else "shared_tables_template"]
         values = {
             "{namespace}": path_part(table.namespace),

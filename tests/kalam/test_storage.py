@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
@@ -155,6 +157,73 @@ def test_backup_and_restore(root: Client, tmp_path: Path) -> None:
     assert root.rows("SELECT * FROM app.b") == before
     assert "later" not in str(root.rows("SHOW NAMESPACES"))
     assert "not found" in root.error("RESTORE DATABASE FROM '/nowhere'").message
+
+
+def test_a_backup_holds_messages_offsets_and_files(
+    root: Client, store: Path, user: Callable[..., Client], tmp_path: Path
+) -> None:
+    ann = user("ann")
+    root.run("CREATE USER TABLE app.docs (id INT PRIMARY KEY, f FILE) WITH (STORAGE_ID = 'disk')")
+    root.run("CREATE TOPIC app.ev PARTITIONS 3; ALTER TOPIC app.ev ADD SOURCE app.docs ON INSERT")
+    root.run("INSERT INTO app.docs (id) VALUES (1), (2), (3), (4); CLEAR TOPIC app.ev")
+    for who in (root, ann):
+        root.kalam.execute_upload(
+            who.session, "INSERT INTO app.docs VALUES (9, FILE('x'))", files={"x": Given("a.txt", b"first")}
+        )
+    root.run("INSERT INTO app.docs (id) VALUES (5), (6), (7)")
+    topics = root.kalam.topics
+
+    def consume(group: str, start: str = "earliest") -> list[Any]:
+        found = [topics.consume("app.ev", group, start=start, partition=p) for p in range(3)]
+        return [m for c in found for m in c.messages]
+
+    messages = consume("reader")
+    assert len(messages) == 5 and any(m.offset > 0 for m in messages)
+    topics.acknowledge("app.ev", "done", messages[0].partition, messages[0].offset)
+    rows = ann.rows("SELECT * FROM app.docs")
+    root.run(f"STORAGE FLUSH TABLE app.docs; BACKUP DATABASE TO '{tmp_path / 'bk'}'")
+    assert finish_jobs(root)[-1][:2] == ("backup", "completed")
+
+    first = next(store.rglob("*-a.txt"))
+    first.unlink()
+    root.kalam.execute_upload(
+        ann.session, "INSERT INTO app.docs VALUES (8, FILE('x'))", files={"x": Given("later.txt", b"later")}
+    )
+    root.run("DROP TOPIC app.ev; CREATE TOPIC app.other; DELETE FROM app.docs WHERE id = 5")
+    root.run(f"RESTORE DATABASE FROM '{tmp_path / 'bk'}'")
+    assert finish_jobs(root)[-1][:2] == ("restore", "completed")
+
+    assert ann.rows("SELECT * FROM app.docs") == rows
+    assert consume("again") == messages, "with their offsets, keys, times and headers"
+    assert messages[0] not in consume("done")
+    assert "does not exist" in root.error("CONSUME FROM app.other").message
+    for who in (root, ann):
+        ref = orjson.loads(who.rows("SELECT f FROM app.docs WHERE id = 9")[0][0])
+        given = root.kalam.read_file(who.session, "app", "docs", ref["sub"], ref["id"])
+        assert given == (f"{ref['id']}-a.txt", b"first")
+    assert list(store.rglob("*later*")) == list(store.rglob("batch-*")) == []
+    root.run("INSERT INTO app.docs (id) VALUES (10); STORAGE FLUSH TABLE app.docs")
+    assert finish_jobs(root)[-1][:2] == ("flush", "completed")
+    assert sum(pq.read_metadata(p).num_rows for p in store.rglob("batch-*")) == 10
+    assert next(m.key for m in reversed(consume("again"))) == "10"
+
+
+def test_a_new_table_keeps_files_of_its_own_while_the_old_one_is_cleaned(root: Client, store: Path) -> None:
+    table = "CREATE USER TABLE app.docs (id INT PRIMARY KEY, f FILE) WITH (STORAGE_ID = 'disk')"
+
+    def upload(name: str) -> None:
+        sql = "INSERT INTO app.docs VALUES (1, FILE('x'))"
+        root.kalam.execute_upload(root.session, sql, files={"x": Given(name, b"1")})
+
+    held = threading.Event()
+    root.run(table)
+    upload("old.txt")
+    root.kalam.jobs._pool.submit(held.wait)  # the cleaning waits behind this
+    root.run(f"DROP TABLE app.docs; {table}")
+    upload("new.txt")
+    held.set()
+    root.kalam.jobs.drain()
+    assert [p.name.partition("-")[2] for p in store.rglob("*.txt")] == ["new.txt"]
 
 
 def test_export_holds_own_rows_only(root: Client, store: Path, user: Callable[..., Client]) -> None:
