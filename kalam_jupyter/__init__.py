@@ -78,7 +78,7 @@ def generate(
     ClientError
         If the rows do not fit a stream that is there.
     """
-    from kalam_jupyter.generators import GENERATORS, make_frame
+    from kalam_jupyter.generators import GENERATORS, TIME, make_frame
 
     made = make_frame(name, rows, seed)
     if rate is None and stream is None:
@@ -88,7 +88,7 @@ def generate(
 
         connection = connections.current
     key = GENERATORS[name][1]
-    return connection.stream_frame(made, stream or name, key=key, timestamp="at", rate=rate)
+    return connection.stream_frame(made, stream or name, key=key, timestamp=TIME, rate=rate)
 
 
 def load_ipython_extension(shell: Any) -> None:

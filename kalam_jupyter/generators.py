@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The column of event times. (`at` would be a reserved word of ksqlDB.)
+TIME = "event_time"
 #: First event time, UTC.
 START = "2024-01-01T00:00:00"
 _REGIONS = ("Region_1", "Region_2", "Region_3", "Region_4", "Region_5")
@@ -90,7 +92,7 @@ GENERATORS: dict[str, tuple[Callable[[np.random.Generator, int], Columns], str]]
 
 
 def make_frame(name: str, rows: int = 1_000, seed: int = 0) -> pd.DataFrame:
-    """Return seeded example rows; the last column, ``at``, is their event time (UTC, ascending).
+    """Return seeded example rows; the last column, ``event_time``, is their event time (UTC, ascending).
 
     Parameters
     ----------
@@ -112,5 +114,5 @@ def make_frame(name: str, rows: int = 1_000, seed: int = 0) -> pd.DataFrame:
     random = np.random.default_rng([seed, list(GENERATORS).index(name)])
     columns = GENERATORS[name][0](random, rows)
     gaps = np.ceil(random.exponential(_MEAN_GAP_MS, rows)).astype("int64")
-    columns["at"] = np.datetime64(START, "ms") + np.cumsum(gaps).astype("timedelta64[ms]")
+    columns[TIME] = np.datetime64(START, "ms") + np.cumsum(gaps).astype("timedelta64[ms]")
     return pd.DataFrame(columns)

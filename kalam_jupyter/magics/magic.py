@@ -239,7 +239,7 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
         error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
     )
     said = error.message.lower()
-    if "did you mean" not in said and "unknown statement" not in said:
+    if not any(words in said for words in ("did you mean", "unknown statement", "reserved word")):
         shown.hint = _suggestion(shown.token, connection, dialect)
     return shown
 

@@ -18,7 +18,7 @@ def test_a_seed_gives_the_same_rows_in_event_time(name, rows, seed):
     frame = kalam_jupyter.generate(name, rows=rows, seed=seed)
     pd.testing.assert_frame_equal(frame, kalam_jupyter.generate(name, rows=rows, seed=seed))
     assert len(frame) == rows
-    assert frame["at"].is_monotonic_increasing and not frame.isna().any().any()
+    assert frame["event_time"].is_monotonic_increasing and not frame.isna().any().any()
     assert GENERATORS[name][1] in frame.columns
 
 
