@@ -42,8 +42,9 @@ class GroupIndex:
         self._direct = len(key) == 1 and key[0].type in (INTEGER, BIGINT)
         self._ids: dict[Any, int] = {}
         self._next_id = 0
-        self._numbers: Int64s = np.zeros(states.capacity, dtype=np.int64)
-        self._starts: Int64s = np.full(states.capacity, _DEAD)
+        self._numbers: Int64s = np.zeros(0, dtype=np.int64)
+        self._starts: Int64s = np.zeros(0, dtype=np.int64)
+        self._resize(states.capacity)
         self._build(1)
 
     def slot(self, key: Key, start: int, timestamp: int) -> int:
@@ -51,16 +52,14 @@ class GroupIndex:
         number: int = key[0] if self._direct else self._number(store_key(key))
         h = (number * _BY_NUMBER & _MASK) ^ (start * _BY_START & _MASK)
         h = (h ^ h >> 32) * _MIX & _MASK
-        at, last = h >> self._shift, len(self._table) - 1
-        while True:
-            slot: int = self._table.item(at)
-            if slot == _EMPTY:
-                break
-            if self._numbers.item(slot) == number and self._starts.item(slot) == start:
+        at, table, numbers, starts = h >> self._shift, self._table_view, self._numbers_view, self._starts_view
+        while (slot := table[at]) != _EMPTY:
+            if numbers[slot] == number and starts[slot] == start:
                 return slot
-            at = at + 1 & last
-        slot = self._new(1, timestamp).item(0)
-        self._table[at], self._numbers[slot], self._starts[slot] = slot, number, start
+            at = at + 1 & self._last
+        slot = self._states.new_one(timestamp)
+        self._grow()
+        table[at], self._numbers_view[slot], self._starts_view[slot] = slot, number, start
         self._used += 1
         if FULL * self._used > len(self._table):
             self._build(1)
@@ -85,7 +84,6 @@ class GroupIndex:
         self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s
     ) -> tuple[Int64s, Int64s]:
         """Find rows' groups from their places on; return the rows that have none, and their empty places."""
-        last = len(self._table) - 1
         empty_rows, empty_at = [], []
         while len(rows):
             found = self._table.take(at)
@@ -97,7 +95,7 @@ class GroupIndex:
             empty_rows.append(rows.take(empty))
             empty_at.append(at.take(empty))
             on = np.flatnonzero(other & ~none)
-            rows, at = rows.take(on), at.take(on) + 1 & last
+            rows, at = rows.take(on), at.take(on) + 1 & self._last
         return np.concatenate(empty_rows), np.concatenate(empty_at)
 
     def _claim(
@@ -118,10 +116,18 @@ class GroupIndex:
 
     def _new(self, count: int, timestamp: int) -> Int64s:
         slots = self._states.new(count, timestamp)
-        if self._states.capacity > len(self._numbers):
-            self._numbers = resized(self._numbers, self._states.capacity)
-            self._starts = resized(self._starts, self._states.capacity, _DEAD)
+        self._grow()
         return slots
+
+    def _grow(self) -> None:
+        if self._states.capacity > len(self._numbers):
+            self._resize(self._states.capacity)
+
+    def _resize(self, capacity: int) -> None:
+        self._numbers = resized(self._numbers, capacity)
+        self._starts = resized(self._starts, capacity, _DEAD)
+        # the row form reads and writes single items of the same memory, faster than numpy does
+        self._numbers_view, self._starts_view = self._numbers.data, self._starts.data
 
     def _number(self, key: Any) -> int:
         number = self._ids.get(key)
@@ -152,13 +158,14 @@ class GroupIndex:
         bits = max(int(2 * FULL * (len(live) + more)).bit_length(), 8)
         self._shift = 64 - bits
         self._table = np.full(1 << bits, _EMPTY, dtype=np.int64)
+        self._table_view, self._last = self._table.data, len(self._table) - 1
         self._used = len(live)
-        at, last = self._places(self._numbers.take(live), self._starts.take(live)), len(self._table) - 1
+        at = self._places(self._numbers.take(live), self._starts.take(live))
         while len(live):
             free = np.flatnonzero(self._table.take(at) == _EMPTY)
             self._table[at.take(free)] = live.take(free)
             rest = np.flatnonzero(self._table.take(at) != live)
-            live, at = live.take(rest), at.take(rest) + 1 & last
+            live, at = live.take(rest), at.take(rest) + 1 & self._last
 
     def oldest(self) -> int:
         """Return the earliest start of a window; a very late time if there is none."""
@@ -183,7 +190,7 @@ class GroupIndex:
         """Continue from `checkpoint`."""
         numbers, starts, ids, self._next_id, states = state
         self._states.restore(states)
-        capacity = max(self._states.capacity, len(numbers))
-        self._numbers, self._starts = resized(numbers, capacity), resized(starts, capacity, _DEAD)
+        self._numbers, self._starts = numbers, starts
+        self._resize(max(self._states.capacity, len(numbers)))
         self._ids = dict(ids)
         self._build(1)

@@ -127,6 +127,8 @@ class TimeWindowAggregate:
 def window_starts(ts: int, size: int, advance: int) -> range:
     """Return the starts of the windows that hold a timestamp, ascending."""
     newest = ts - ts % advance
+    if advance == size:
+        return range(max(newest, 0), newest + 1)
     first = newest - ((size - 1 - (ts - newest)) // advance) * advance
     return range(max(first, 0), newest + 1, advance)
 

@@ -80,15 +80,16 @@ class SinkWriter:
             records = records.records()
         if self._timestamp is not None:
             records = self._timed(records, self._timestamp, stream_time)
-        keys = [r.key for r in records]
         payload = Payload.from_rows(
             self._codec.schema,
-            keys,
+            [r.key for r in records],
             [r.row for r in records],
             [r.window or (0, 0) for r in records] if self._windowed else None,
         )
-        headers = [r.headers for r in records] if any(r.headers for r in records) else None
-        batch = Batch([r.ts for r in records], payload=payload, codec=self._codec, headers=headers)
+        headers = [r.headers for r in records]
+        batch = Batch(
+            [r.ts for r in records], payload, self._codec, headers=headers if any(headers) else None
+        )
         if not self._codec.total:
             batch.encoded()  # now: a row that its schema does not admit ends the query, not some reader
         if self._partitions > 1:

@@ -87,8 +87,9 @@ class Topology:
             self.taken[path.node] += batch.num_rows
             if path.bare:
                 self.emitted[path.node] += len(records)
-            if records:
-                self.stream_time = max(self.stream_time, max(r.ts for r in records))
+            for r in records:
+                if r.ts > self.stream_time:
+                    self.stream_time = r.ts
             out.extend(_through(records, path.stages, self.emitted))
         return out
 
