@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: More is nothing to step through by hand, and every one stays in the notebook.
 MAX_STEPS = 1_000
+_BOUNDS = ("WINDOWSTART", "WINDOWEND")
 #: Columns of states that hold event times, besides `EPOCH_COLUMNS`.
 _TIMES = EPOCH_COLUMNS | {"JOINS FROM", "JOINS TO"}
 
@@ -151,7 +152,10 @@ class Stepper(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not f
                 "STEP": step.number,
                 "ROWTIME": pd.Timestamp(out.rowtime, unit="ms"),
                 **(out.key or {}),
-                **({"WINDOWSTART": out.window[0], "WINDOWEND": out.window[1]} if out.window else {}),
+                **{
+                    name: pd.Timestamp(ms, unit="ms")
+                    for name, ms in zip(_BOUNDS, out.window or (), strict=False)
+                },
                 **(out.value or {}),
                 "DELETED": out.value is None,
             }

@@ -54,6 +54,7 @@ def test_it_goes_forth_and_back(stepper):
     assert stepper.position == 2 and len(stepper.seen) == 2
     frame = stepper.frame()
     assert frame["N"].tolist() == [1, 1] and frame["STEP"].tolist() == [1, 2]
+    assert (frame["WINDOWEND"] > frame["ROWTIME"]).all() and (frame["WINDOWSTART"] <= frame["ROWTIME"]).all()
 
 
 def test_before_the_first_record_the_frame_is_empty(stepper):
