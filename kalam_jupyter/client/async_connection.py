@@ -137,12 +137,12 @@ class AsyncConnection:
     ) -> AsyncStream:
         """See `Connection.push`."""
         work = functools.partial(self.connection.push, sql, properties=properties, variables=variables)
-        return AsyncStream(await _call(work, Stream.close))
+        return AsyncStream(await _call(work, _close))
 
     async def live(self, sql: str, *, initial: bool = True, **options: Any) -> AsyncStream:
         """See `Connection.live`."""
         work = functools.partial(self.connection.live, sql, initial=initial, **options)
-        return AsyncStream(await _call(work, Stream.close))
+        return AsyncStream(await _call(work, _close))
 
     async def table(self, name: str) -> pa.Table:
         """See `Connection.table`."""
@@ -233,7 +233,11 @@ async def connect_async(target: str | None = None, **options: Any) -> AsyncConne
         If the server cannot be reached or refuses the credential.
     """
     work = functools.partial(connect, target, **options)
-    return AsyncConnection(await _call(work, Connection.close))
+    return AsyncConnection(await _call(work, _close))
+
+
+def _close(made: Stream | Connection) -> None:
+    made.close()
 
 
 def _close_all(results: list[Result]) -> None:
