@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -219,8 +219,7 @@ class DecodeError:
     data: bytes | None
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What decoding gave: the good records, and an error for each bad one.
 
     Attributes
@@ -359,15 +358,17 @@ class Batch:
 
         A payload written with an equal, lossless codec is handed over as it is.
         """
+        if (
+            self.payload is not None
+            and codec.lossless
+            and (self.codec_source is codec or self.codec == codec)
+        ):
+            return Decoded(self.payload)
         if self._decoded is None:
             self._decoded = {}
         found = self._decoded.get(codec)
         if found is None:
-            if self.payload is not None and codec.lossless and codec == self.codec:
-                found = Decoded(self.payload)
-            else:
-                found = codec.decode(*self.encoded())
-            self._decoded[codec] = found
+            found = self._decoded[codec] = codec.decode(*self.encoded())
         return found
 
     def encoded(self) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
