@@ -5,7 +5,9 @@ import socket
 from contextlib import asynccontextmanager
 
 import h2.connection
+import h2.errors
 import h2.events
+import h2.settings
 import httpx
 import pytest
 from tornado import httpclient, httpserver, netutil, web, websocket
@@ -63,6 +65,16 @@ class Hanging(web.RequestHandler):
         type(self).gone.set()
 
 
+class Pieces(web.RequestHandler):
+    """Answers with lines, each in a frame of its own."""
+
+    async def get(self):
+        if self.get_argument("cork", ""):
+            self.request.connection.cork()
+        await self.flush()
+        await self.request.connection.write_pieces([b"%d,%s\n" % (i, b"x" * 300) for i in range(1000)])
+
+
 class Socket(websocket.WebSocketHandler):
     def on_message(self, message):
         self.write_message(message)
@@ -71,7 +83,14 @@ class Socket(websocket.WebSocketHandler):
 @asynccontextmanager
 async def serving():
     application = web.Application(
-        [("/echo", Echo), ("/big", Big), ("/duplex", Duplex), ("/hanging", Hanging), ("/ws", Socket)]
+        [
+            ("/echo", Echo),
+            ("/big", Big),
+            ("/duplex", Duplex),
+            ("/hanging", Hanging),
+            ("/pieces", Pieces),
+            ("/ws", Socket),
+        ]
     )
     server = httpserver.HTTPServer(application, max_body_size=1024 * 1024)
     http2.install(server)
@@ -266,3 +285,118 @@ async def test_drain_lets_answers_finish_and_refuses_new_streams():
         assert [e.stream_id for e in events if isinstance(e, h2.events.StreamReset)] == [late]
         await draining
         assert Hanging.gone.is_set()
+
+
+def frames_of(events):
+    return [e.data for e in events if isinstance(e, h2.events.DataReceived) and e.data]
+
+
+async def test_each_piece_is_a_frame():
+    async with serving() as (_, port):
+        for path in ("/pieces", "/pieces?cork=1"):
+            peer = await Peer.connect(port)
+            peer.request(path)
+            await peer.send()
+            frames = frames_of(await peer.until(h2.events.StreamEnded))
+            assert [int(f.partition(b",")[0]) for f in frames] == list(range(1000))
+            assert {f[-1:] for f in frames} == {b"\n"}
+            peer.writer.close()
+
+
+@pytest.mark.parametrize("window", [300, 1000, 20_000])
+async def test_pieces_pass_any_window_in_order_and_whole_where_that_is_possible(window):
+    async with serving() as (_, port):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", port))
+        peer.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+        await peer.send()
+        peer.request("/pieces")
+        await peer.send()
+        frames = frames_of(await peer.until(h2.events.StreamEnded))
+        assert b"".join(frames) == b"".join(b"%d,%s\n" % (i, b"x" * 300) for i in range(1000))
+        if window >= 1000:
+            assert len(frames) == 1000
+
+
+async def test_who_does_not_read_holds_the_handler_back():
+    async with serving() as (_, port):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", port))
+        peer.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        await peer.send()
+        stream = peer.request("/big")
+        await peer.send()
+        await peer.until(h2.events.ResponseReceived)
+        peer.h2.ping(b"are we  ")
+        await peer.send()
+        assert frames_of(await peer.until(h2.events.PingAckReceived)) == []
+        peer.h2.increment_flow_control_window(2**31 - 1, stream)
+        peer.h2.increment_flow_control_window(2**30)
+        await peer.send()
+        assert b"".join(frames_of(await peer.until(h2.events.StreamEnded))) == BIG * 4
+
+
+def flood_of(kind, peer):
+    """More frames of a kind than a connection may send."""
+    if kind == "ping":
+        return b"".join(
+            [b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + b"12345678"] * (http2.CONTROL_BUDGET + 100)
+        )
+    if kind == "settings":
+        return b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" * (http2.CONTROL_BUDGET + 100)
+    stream = peer.request("/duplex", "POST", end_stream=False)
+    head = peer.h2.data_to_send()
+    return head + (b"\x00\x00\x00\x00\x00" + stream.to_bytes(4)) * (http2.CONTROL_BUDGET + 100)
+
+
+@pytest.mark.parametrize("kind", ["ping", "settings", "empty data"])
+async def test_floods_of_frames_that_carry_nothing_end_the_connection(kind):
+    async with serving() as (_, port):
+        peer = await Peer.connect(port)
+        await peer.until(h2.events.RemoteSettingsChanged)
+        peer.writer.write(flood_of(kind, peer))
+        assert await asyncio.wait_for(_ended(peer.reader), 20)
+
+
+async def _ended(reader):
+    try:
+        return await _drained(reader)
+    except ConnectionResetError:
+        return True
+
+
+async def test_header_lists_are_limited():
+    async with serving() as (_, port):
+        peer = await Peer.connect(port)
+        await peer.until(h2.events.RemoteSettingsChanged)
+        stream = peer.h2.get_next_available_stream_id()
+        headers = [(":method", "GET"), (":path", "/echo"), (":scheme", "http"), (":authority", "localhost")]
+        peer.h2.send_headers(stream, [*headers, ("x-much", "y" * 100_000)])
+        peer.writer.write(peer.h2.data_to_send())
+        events = await peer.until(h2.events.ConnectionTerminated)
+        assert not any(isinstance(e, h2.events.ResponseReceived) for e in events)
+
+
+async def test_continuations_without_end_end_the_connection():
+    async with serving() as (_, port):
+        peer = await Peer.connect(port)
+        headers = b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"  # HEADERS without END_HEADERS
+        peer.writer.write(headers + b"\x00\x00\x00\x09\x00\x00\x00\x00\x01" * 10_000)
+        assert await asyncio.wait_for(_ended(peer.reader), 20)
+
+
+async def test_connections_that_nobody_uses_are_closed(monkeypatch):
+    monkeypatch.setattr("kalam_server.http2.connection.IDLE_TIMEOUT", 0.02)
+    async with serving() as (_, port):
+        peer = await Peer.connect(port)
+        events = await peer.until(h2.events.ConnectionTerminated)
+        terminated = [e for e in events if isinstance(e, h2.events.ConnectionTerminated)]
+        assert [e.error_code for e in terminated] == [h2.errors.ErrorCodes.NO_ERROR]
+
+
+async def test_drain_says_goodbye():
+    async with serving() as (server, port):
+        peer = await Peer.connect(port)
+        await peer.until(h2.events.RemoteSettingsChanged)
+        await http2.drain(server)
+        events = await peer.until(h2.events.ConnectionTerminated)
+        terminated = [e for e in events if isinstance(e, h2.events.ConnectionTerminated)]
+        assert [e.error_code for e in terminated] == [h2.errors.ErrorCodes.NO_ERROR]
