@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +86,10 @@ class Context:
         if self.block is not None:
             return self._recorded(self.block.tx, apply)
         return self.kalam.engine.transact(lambda tx: self._recorded(tx, apply))
+
+    def submit(self, apply: Callable[[Transaction], T]) -> Future[T]:
+        """Queue a change as a transaction of its own; the future is resolved by the engine's writer."""
+        return self.kalam.engine.submit(lambda tx: self._recorded(tx, apply))
 
     def _recorded(self, tx: Transaction, apply: Callable[[Transaction], T]) -> T:
         result = apply(tx)

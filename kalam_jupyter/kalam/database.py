@@ -32,6 +32,7 @@ from kalam_jupyter.kalam.live import LiveQueries
 from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.query import QueryEngine
+from kalam_jupyter.kalam.quick import Quick
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.segments import Segments
 from kalam_jupyter.kalam.statements.nodes import Name
@@ -60,6 +61,8 @@ class Kalam:
     live : LiveQueries
     topics : Topics
         Consuming and acknowledging.
+    quick : Quick
+        Statements that need not be waited for.
     jobs : Jobs
     storages : Storages
     """
@@ -90,6 +93,7 @@ class Kalam:
         self.backups = Backups(self)
         self.system = SystemTables(self)
         self._executor = Executor(self)
+        self.quick = Quick(self, self._executor)
 
     # ---- the interface
 

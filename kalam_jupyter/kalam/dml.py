@@ -29,8 +29,24 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 #: Tables of at most this many rows are searched in Python when the condition compiles.
 SCAN_ROWS = 4096
-_NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
+NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
 _EMPTY = Schema(())
+
+
+@dataclass(frozen=True)
+class Write:
+    """An INSERT, UPDATE or DELETE that was found in order: what is left is to apply it."""
+
+    apply: Callable[[Transaction], int]
+    verb: str
+
+    def run(self, ctx: Context) -> Result:
+        """Apply it and say how many rows it changed."""
+        return self.result(ctx.run(self.apply))
+
+    def result(self, rows: int) -> Result:
+        """Say how many rows it changed."""
+        return Result.say(f"{self.verb} {rows} row(s)", rows)
 
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -43,7 +59,7 @@ def constant(kalam: Kalam, ctx: Context, node: ex.Expression) -> Any:
     if isinstance(node, ex.Parameter):
         return parameter(ctx.params, node.index)
     if isinstance(node, ex.Call) and not node.arguments:
-        if node.name in _NOW:
+        if node.name in NOW:
             return now(kalam)
         generator = kalam.generators.functions.get(node.name)
         if generator is not None:
@@ -148,7 +164,13 @@ def _build(
 
 def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Result:
     """Run an INSERT."""
+    return plan_insert(kalam, ctx, statement).run(ctx)
+
+
+def plan_insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Write:
+    """Evaluate and check an INSERT; all of its rows will be written, or none."""
     table = kalam.writable(ctx, statement.table, "insert")
+    columns = statement.columns
     if statement.query is not None:
         found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace, ctx.stop)
         values: Sequence[Sequence[Any]] = _python_rows(found)
@@ -158,20 +180,6 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Result:
         if any(len(row) != width for row in statement.rows):
             raise StatementError("invalid_operation", "INSERT rows have different numbers of values")
         values = [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
-    return Result.say(
-        f"Inserted {(n := insert_values(kalam, ctx, table, statement.columns, width, values))} row(s)", n
-    )
-
-
-def insert_values(
-    kalam: Kalam,
-    ctx: Context,
-    table: TableDef,
-    columns: tuple[str, ...] | None,
-    width: int,
-    values: Sequence[Sequence[Any]],
-) -> int:
-    """Insert rows of Python values; all or none."""
     rows = _build(kalam, ctx, _slots(table, columns, width), values)
     kalam.charge(ctx, rows)
 
@@ -182,7 +190,7 @@ def insert_values(
             return write_inserts(kalam, tx, current, ctx.owner(current), again)
         return write_inserts(kalam, tx, table, ctx.owner(table), rows)
 
-    return ctx.run(apply)
+    return Write(apply, "Inserted")
 
 
 def write_inserts(
@@ -360,7 +368,12 @@ def _from_physical(type_: DataType | None, coerce: Coercer) -> Coercer:
 
 
 def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
-    """Run an UPDATE; rows whose values stay the same are not counted and get no new version."""
+    """Run an UPDATE."""
+    return plan_update(kalam, ctx, statement).run(ctx)
+
+
+def plan_update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Write:
+    """Check an UPDATE; rows whose values stay the same are not counted and get no new version."""
     table = kalam.writable(ctx, statement.table, "update")
     if table.type == "stream":
         raise StatementError("invalid_operation", "UPDATE not supported for STREAM tables")
@@ -391,12 +404,16 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
             tx.on_commit(lambda: kalam.segments.wrote(current, len(new_rows)))
         return len(new_rows)
 
-    n = ctx.run(apply)
-    return Result.say(f"Updated {n} row(s)", n)
+    return Write(apply, "Updated")
 
 
 def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Result:
-    """Run a DELETE: tombstones for tables, removal for streams."""
+    """Run a DELETE."""
+    return plan_delete(kalam, ctx, statement).run(ctx)
+
+
+def plan_delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Write:
+    """Check a DELETE: tombstones for tables, removal for streams."""
     table = kalam.writable(ctx, statement.table, "delete")
 
     def apply(tx: Transaction) -> int:
@@ -416,5 +433,4 @@ def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Result:
         tx.on_commit(lambda: kalam.segments.wrote(current, len(rows)))
         return len(rows)
 
-    n = ctx.run(apply)
-    return Result.say(f"Deleted {n} row(s)", n)
+    return Write(apply, "Deleted")

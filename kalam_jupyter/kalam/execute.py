@@ -66,7 +66,7 @@ def _parsed(sql: str) -> nodes.Statement:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One statement of a request: its 1-based number, text and parsed form."""
 
     number: int
@@ -74,10 +74,23 @@ class _Step:
     statement: nodes.Statement
 
 
+def answer_to(error: StatementError | EngineError, role: str, step: Step) -> KalamError:
+    """Return the API's answer to what a statement raised."""
+    if isinstance(error, GateError):
+        return failure(error, role)
+    if isinstance(error, EngineClosedError):
+        return KalamError("INTERNAL_ERROR", str(error), 503)
+    if isinstance(error, EngineError):
+        error = from_engine(error)
+    elif error.kind == "plain":
+        return failure(error, role)
+    return failure(error, role, number=step.number, sql=step.sql)
+
+
 class _RollBackError(Exception):
     """Undoes the engine transaction of an explicit block; carries what the block's statements answered."""
 
-    def __init__(self, results: list[tuple[_Step, Result]], *, left_open: bool) -> None:
+    def __init__(self, results: list[tuple[Step, Result]], *, left_open: bool) -> None:
         self.results, self.left_open = results, left_open
         super().__init__()
 
@@ -114,12 +127,12 @@ class Executor:
         ------
         KalamError
         """
-        steps = self._steps(session, sql)
-        values = self._check_params(session, params)
+        steps = self.steps(session, sql)
+        values = self.check_params(session, params)
         if values and len(steps) > 1:
             raise KalamError("PARAMS_WITH_BATCH", "Parameters not supported with multi-statement batches")
         ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit, stop=stop)
-        done: list[tuple[_Step, Result]] = []
+        done: list[tuple[Step, Result]] = []
         i = 0
         while i < len(steps):
             if isinstance(steps[i].statement, nodes.Begin):
@@ -132,7 +145,7 @@ class Executor:
 
     # ---- before anything runs
 
-    def _steps(self, session: Session, sql: str) -> list[_Step]:
+    def steps(self, session: Session, sql: str) -> list[Step]:
         """Split, parse and pass the role gates; nothing has run when this raises."""
         size = len(sql) if sql.isascii() else len(sql.encode())
         longest = self._kalam.config.max_sql_length
@@ -155,7 +168,7 @@ class Executor:
                 self._gate(session, statement)
             except StatementError as error:
                 raise failure(error, session.role) from None
-            steps.append(_Step(number, part, statement))
+            steps.append(Step(number, part, statement))
         return steps
 
     def _gate(self, session: Session, statement: nodes.Statement) -> None:
@@ -165,7 +178,7 @@ class Executor:
         if gate is not None and not session.is_admin:
             raise GateError(gate)
 
-    def _check_params(self, session: Session, params: Sequence[Any]) -> Sequence[Any]:
+    def check_params(self, session: Session, params: Sequence[Any]) -> Sequence[Any]:
         config = self._kalam.config
         if len(params) > config.max_parameters:
             raise KalamError(
@@ -191,23 +204,14 @@ class Executor:
 
     # ---- statements
 
-    def _guarded(self, ctx: Context, step: _Step) -> Result:
+    def _guarded(self, ctx: Context, step: Step) -> Result:
         """Run one statement; whatever it raises becomes the answer of the API."""
-        role = ctx.session.role
         try:
             if ctx.stop is not None:
                 ctx.stop.check()
             return self._run(ctx, step.statement)
-        except GateError as error:
-            raise failure(error, role) from None
-        except StatementError as error:
-            if error.kind == "plain":
-                raise failure(error, role) from None
-            raise failure(error, role, number=step.number, sql=step.sql) from None
-        except EngineClosedError as error:
-            raise KalamError("INTERNAL_ERROR", str(error), 503) from None
-        except EngineError as error:
-            raise failure(from_engine(error), role, number=step.number, sql=step.sql) from None
+        except (StatementError, EngineError) as error:
+            raise answer_to(error, ctx.session.role, step) from None
 
     def _run(self, ctx: Context, statement: nodes.Statement) -> Result:
         if isinstance(statement, nodes.ExecuteAs):
@@ -246,7 +250,7 @@ class Executor:
 
     # ---- transactions
 
-    def _block(self, ctx: Context, steps: list[_Step], begin: int) -> tuple[int, list[tuple[_Step, Result]]]:
+    def _block(self, ctx: Context, steps: list[Step], begin: int) -> tuple[int, list[tuple[Step, Result]]]:
         """Run BEGIN .. COMMIT | ROLLBACK as one engine transaction; return where the request goes on."""
         end = begin + 1
         while end < len(steps) and not isinstance(steps[end].statement, (nodes.Commit, nodes.Rollback)):
@@ -254,7 +258,7 @@ class Executor:
         closing = steps[end] if end < len(steps) else None
         block_id = str(uuid.uuid4())
 
-        def apply(tx: Transaction) -> list[tuple[_Step, Result]]:
+        def apply(tx: Transaction) -> list[tuple[Step, Result]]:
             inner = replace(ctx, block=Block(block_id, tx))
             results = [(steps[begin], _said(f"Transaction started ({block_id})", ctx.session))]
             for step in steps[begin + 1 : end]:
@@ -317,7 +321,7 @@ class Executor:
     # ---- results
 
     @staticmethod
-    def _summed(session: Session, done: Sequence[tuple[_Step, Result]]) -> list[Result]:
+    def _summed(session: Session, done: Sequence[tuple[Step, Result]]) -> list[Result]:
         """Sum up the counts of INSERT, UPDATE and DELETE behind the other results."""
         results: list[Result] = []
         counts = dict.fromkeys(_DML_WORDS, 0)

@@ -11,7 +11,7 @@ from typing import Any
 from tornado import httputil, netutil, web
 from tornado.httpserver import HTTPServer
 
-from kalam_server import http2
+from kalam_server import http1, http2
 from kalam_server.context import Context
 from kalam_server.identity import Gate, is_loopback
 from kalam_server.route import Entry, NotFound, PlainBase, bind
@@ -22,6 +22,7 @@ _FIXED_PATH = re.compile(r"(/[\w/-]*)(/\?)?")
 _ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 #: Bodies are limited by the APIs' own rules; this only bounds memory.
 MAX_BODY_BYTES = 100 * 1024 * 1024
+IDLE_SECONDS = 3600.0
 
 
 class OpenAddressError(ValueError):
@@ -73,6 +74,7 @@ class Listener:
             tls.set_alpn_protocols(["h2", "http/1.1"])
         self._tls = tls
         self._server: HTTPServer | None = None
+        self._http1: http1.Installed | None = None
         self.port = 0
 
     def listen(self, port: int, host: str = "127.0.0.1") -> None:
@@ -103,8 +105,9 @@ class Listener:
             ssl_options=self._tls,
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=MAX_BODY_BYTES,
-            idle_connection_timeout=3600,
+            idle_connection_timeout=IDLE_SECONDS,
         )
+        self._http1 = http1.install(server, max_body=MAX_BODY_BYTES, idle_timeout=IDLE_SECONDS)
         http2.install(server)
         server.add_sockets(sockets)
         self._server = server
@@ -114,6 +117,8 @@ class Listener:
         if self._server is not None:
             self._server.stop()
             await http2.drain(self._server)
+            if self._http1 is not None:
+                await self._http1.drain()
             await self._server.close_all_connections()
 
 
