@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client import connect
 from kalam_jupyter.magics.connections import DEFAULT, Connections
 from kalam_jupyter.magics.display import Note, listing
 from kalam_jupyter.magics.errors import UsageError
+from kalam_jupyter.magics.journal import journals
+from kalam_jupyter.magics.options import Dialect
 
 if TYPE_CHECKING:
     from kalam_jupyter.engine.clock import Clock
@@ -30,11 +33,11 @@ class Command:
     Attributes
     ----------
     run : callable
-        (connections, words) to the object that is shown.
+        (connections, words, dialect of the magic) to the object that is shown.
     usage, help : str
     """
 
-    run: Callable[[Connections, list[str]], Any]
+    run: Callable[[Connections, list[str], Dialect], Any]
     usage: str
     help: str
 
@@ -53,7 +56,7 @@ def find_command(line: str) -> tuple[Command, list[str]] | None:
     return COMMANDS[words[0]], words[1:]
 
 
-def _connect(connections: Connections, words: list[str]) -> Note:
+def _connect(connections: Connections, words: list[str], dialect: Dialect) -> Note:
     name, settings, targets = DEFAULT, {}, []
     rest = iter(words)
     for word in rest:
@@ -91,7 +94,7 @@ def _environment(name: str) -> str:
         raise UsageError(f"There is no environment variable {name}") from None
 
 
-def _connections(connections: Connections, words: list[str]) -> Any:
+def _connections(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     _no_words("connections", words)
     rows = [
         {"Name": name, "Target": c.target, "Namespace": c.namespace, "Current": name == connections.name}
@@ -100,12 +103,12 @@ def _connections(connections: Connections, words: list[str]) -> Any:
     return listing(rows) if rows else Note("none yet; the first statement connects")
 
 
-def _use(connections: Connections, words: list[str]) -> Note:
+def _use(connections: Connections, words: list[str], dialect: Dialect) -> Note:
     connections.use(words[0])
     return Note(f"Using '{words[0]}': {connections.current.target}")
 
 
-def _status(connections: Connections, words: list[str]) -> Any:
+def _status(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     _no_words("status", words)
     from kalam_jupyter.widgets import live_tables
 
@@ -126,7 +129,7 @@ def _status(connections: Connections, words: list[str]) -> Any:
     return listing(rows).astype({"value": str}).set_index("")
 
 
-def _queries(connections: Connections, words: list[str]) -> Any:
+def _queries(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     _no_words("queries", words)
     from kalam_jupyter.widgets import live_tables
 
@@ -146,7 +149,7 @@ def _query_row(id_: str, kind: str, sql: str, table: Any) -> dict[str, Any]:
     return {"Query": id_, "Type": kind, "State": status, "Rows/s": rate, "Statement": sql}
 
 
-def _topology(connections: Connections, words: list[str]) -> Any:
+def _topology(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     from kalam_jupyter.widgets import Topology
 
     connection = connections.current
@@ -163,7 +166,7 @@ def _topology(connections: Connections, words: list[str]) -> Any:
     return Topology(wanted, connection=connection)
 
 
-def _stop(_: Connections, words: list[str]) -> Note:
+def _stop(_: Connections, words: list[str], dialect: Dialect) -> Note:
     from kalam_jupyter.widgets import live_tables
 
     running = live_tables()
@@ -177,7 +180,31 @@ def _stop(_: Connections, words: list[str]) -> Note:
     return Note(f"Stopped {len(running)} live table{'s' * (len(running) != 1)}.")
 
 
-def _clock(connections: Connections, words: list[str]) -> Note:
+def _export(connections: Connections, words: list[str], dialect: Dialect) -> Note:
+    files = [word for word in words if not word.startswith("--")]
+    for word in words:
+        if word in ("--ksql", "--kalam"):
+            dialect = "ksql" if word == "--ksql" else "kalam"
+        elif word.startswith("--") or len(files) > 1:
+            raise UsageError(f"Usage: {COMMANDS['export'].usage}")
+    connection = connections.current
+    script = journals.of(connection).script(dialect, connection.target)
+    if not script:
+        raise UsageError(
+            f"No {dialect} statement of this notebook has changed anything on {connection.target} yet"
+        )
+    if not files:
+        return Note("", script)
+    path = Path(files[0]).expanduser()
+    try:
+        path.write_text(script, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    count = len(journals.of(connection).entries[dialect])
+    return Note(f"{path}: {count} statement{'s' * (count != 1)}")
+
+
+def _clock(connections: Connections, words: list[str], dialect: Dialect) -> Note:
     node = connections.current.node
     if node is None:
         raise UsageError("Only the clock of an embedded engine can be seen and set")
@@ -238,6 +265,11 @@ COMMANDS: dict[str, Command] = {
         _topology, "topology [QUERY]", "a query's operators as a picture, with record counts"
     ),
     "stop": Command(_stop, "stop [all | QUERY ..]", "stop live tables"),
+    "export": Command(
+        _export,
+        "export [FILE] [--ksql | --kalam]",
+        "the statements that changed something, as one script; without a file it is shown",
+    ),
     "clock": Command(
         _clock, "clock [set TIME | advance 10s | real]", "show or set the engine's processing time"
     ),

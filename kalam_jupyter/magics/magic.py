@@ -23,6 +23,7 @@ from kalam_jupyter.magics.errors import (
     locate,
     position_of,
 )
+from kalam_jupyter.magics.journal import journals
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
 from kalam_jupyter.magics.scan import padded, split_cell
@@ -61,7 +62,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         try:
             command = find_command(rest) if cell is None else None
             if command is not None:
-                shown = command[0].run(connections, command[1])
+                shown = command[0].run(connections, command[1], dialect)
                 if hasattr(shown, "stop"):
                     self._stop_widgets_of_earlier_run()
                     self._remember(shown)
@@ -107,6 +108,8 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         """Run statements; yield what to show as it comes."""
         steps = plan(text, dialect, options)
         for step, step_results in results(steps, connection, dialect, options, params, deadline):
+            if not step.live and not options.explain:
+                journals.of(connection).add(step.text, dialect, options, params)
             for result in step_results:
                 if result.stream is not None and options.once:
                     result = _once(result, deadline)
