@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.batch import Batch
-from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.bridge import KsqlSources
 from kalam_jupyter.ksql.config import Config, check_override, check_overrides, check_server
 from kalam_jupyter.ksql.errors import KsqlError, StatementError, about_statement
@@ -24,7 +23,7 @@ from kalam_jupyter.ksql.formats.schema_registry import (
     SchemaRegistry,
     subject_name,
 )
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
 from kalam_jupyter.ksql.inserts import (
     InsertTarget,
     append_table,
@@ -36,17 +35,12 @@ from kalam_jupyter.ksql.inserts import (
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import ParsedStatement, parse_script
 from kalam_jupyter.ksql.metastore import Metastore, Source
-from kalam_jupyter.ksql.plan import steps
+from kalam_jupyter.ksql.persistent_queries import PersistentQueries, QueryState
 from kalam_jupyter.ksql.plan.graph import TopologyData
-from kalam_jupyter.ksql.plan.planner import QueryPlan
 from kalam_jupyter.ksql.properties import canonical
 from kalam_jupyter.ksql.runtime.materialization import Materialization
-from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError, SinkWriter
+from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError
 from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
-from kalam_jupyter.ksql.runtime.reader import SourceReader
-from kalam_jupyter.ksql.runtime.reports import Reporter
-from kalam_jupyter.ksql.runtime.timestamps import timestamp_parser
-from kalam_jupyter.ksql.runtime.topology import Topology
 from kalam_jupyter.ksql.runtime.transient import PullQuery, TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
 from kalam_jupyter.ksql.statements.entities import Entity, terminating
@@ -55,7 +49,7 @@ from kalam_jupyter.ksql.statements.insert import insertable
 from kalam_jupyter.ksql.statements.prepared import PreparedPulls
 from kalam_jupyter.ksql.statements.pull import PullPlan
 from kalam_jupyter.ksql.statements.pull_limits import PullLimits
-from kalam_jupyter.ksql.statements.run import QueryInfo, Restored, Run, Session, State
+from kalam_jupyter.ksql.statements.run import Restored, Run, Session, State
 from kalam_jupyter.ksql.statements.select import start_transient
 from kalam_jupyter.ksql.statements.switches import check_switched_on
 from kalam_jupyter.ksql.terminate import terminate, topic_patterns
@@ -92,7 +86,7 @@ class Ksql:
         url = self.config.get("ksql.schema.registry.url")
         self.schema_registry: SchemaRegistry = RemoteRegistry(url) if url else EmbeddedRegistry(engine)
         self.state = State()
-        self.running: dict[str, PersistentQuery] = {}
+        self.queries = PersistentQueries(self)
         self.server_state: ServerState = "READY"
         self.next_sequence = 0
         #: Called, from the thread that executes, after each command.
@@ -100,9 +94,9 @@ class Ksql:
         self._transient: dict[str, TransientQuery] = {}
         self._prepared = PreparedPulls()
         self._materializations: dict[str, tuple[Source, Materialization]] = {}
-        self._restored: dict[str, PersistentQuery] = {}
+        self._codecs: dict[KsqlCodec, KsqlCodec] = {}
         self._ids = itertools.count(1)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._statuses: dict[str, Entity] = {}
         engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=self.schema_registry)
         engine.sources["ksql"] = KsqlSources(self)
@@ -142,7 +136,7 @@ class Ksql:
         KsqlError
         """
         statements = parse_script(text)
-        with self._lock:
+        with self.lock:
             self._pass(statements, self.state.copy(), properties, variables, dry=True)
             return self._pass(statements, self.state, properties, variables, dry=False)
 
@@ -188,11 +182,11 @@ class Ksql:
 
     def let_others_run(self, seconds: float) -> None:
         """Give way to other threads' statements; for the thread that executes some."""
-        self._lock.release()
+        self.lock.release()
         try:
             time.sleep(seconds)
         finally:
-            self._lock.acquire()
+            self.lock.acquire()
 
     def command_statuses(self) -> dict[str, Entity]:
         """Return the status of each command by its id, as ``GET /status`` lists them."""
@@ -215,7 +209,7 @@ class Ksql:
         KsqlError
         """
         session = self._session(properties, variables)
-        with self._lock:
+        with self.lock:
             return topology_data(Run(self, self.state, session, dry=True), query)
 
     def check_property(self, name: str) -> None:
@@ -243,7 +237,7 @@ class Ksql:
             If one of them is no regular expression.
         """
         patterns = topic_patterns(delete_topics)
-        with self._lock:
+        with self.lock:
             self.server_state = "TERMINATING"
             try:
                 terminate(self, patterns)
@@ -339,7 +333,7 @@ class Ksql:
         if len(statements) != 1:
             raise StatementError(f"Expected exactly one KSQL statement; found {len(statements)} instead")
         session = self._session(properties, variables)
-        with self._lock:
+        with self.lock:
             run, version = Run(self, self.state, session, dry=False), self.next_sequence
         parsed = run.prepared(statements[0])
         try:
@@ -401,136 +395,38 @@ class Ksql:
 
     # Persistent queries
 
-    def start_query(
-        self,
-        tx: Transaction,
-        info: QueryInfo,
-        plan: QueryPlan,
-        sink: Source,
-        context: EvaluationContext,
-        config: Config,
-        *,
-        replaces: bool = False,
-    ) -> None:
-        """Start a persistent query inside a transaction, or let it take the place of the one with its id."""
-        query = self._build(info, plan, sink, context, config)
-        old = self.running.get(info.id) if replaces else None
-        if old is not None:
-            positions = self.engine.processor_positions(info.id)
-            query.topology.take_state(old.topology)
-            query.initial_state = query.checkpoint()
-            tx.put("ksql.state", info.id, query.initial_state.hex())
-            tx.remove_processor(info.id)
-            tx.add_processor(query, positions)
-        else:
-            tx.add_processor(query, self._starts(plan, config))
-        tx.on_commit(lambda: self.running.__setitem__(info.id, query))
-
-    def _starts(self, plan: QueryPlan, config: Config) -> dict[str, int]:
-        """Tables are read from their beginning, streams from where ``auto.offset.reset`` says."""
-        earliest = str(config["ksql.streams.auto.offset.reset"]).lower() == "earliest"
-        starts = {}
-        for source in plan.sources:
-            topic = self.engine.topic(source.topic)
-            from_start = earliest or not source.is_stream
-            starts[source.topic] = topic.start_sequence if from_start else topic.end_sequence
-        return starts
-
-    def restore_query(
-        self, info: QueryInfo, plan: QueryPlan, sink: Source, context: EvaluationContext, config: Config
-    ) -> None:
-        """Build a stored query again; it is handed to the engine when all definitions have been made."""
-        query = self._build(info, plan, sink, context, config)
-        state = self.engine.catalogue.get("ksql.state", info.id)
-        if state is not None:
-            query.initial_state = bytes.fromhex(state)
-        self._restored[info.id] = query
-
-    def _build(
-        self, info: QueryInfo, plan: QueryPlan, sink: Source, context: EvaluationContext, config: Config
-    ) -> PersistentQuery:
-        reporter = Reporter(info.id)
-        topology = self.topology(plan, context, reporter, config)
-        found = self.engine.find_topic(sink.topic)
-        writer = SinkWriter(
-            sink,
-            self.codec(sink),
-            1 if found is None else found.partitions,
-            reporter,
-            timestamp_parser(sink),
-        )
-        return PersistentQuery(
-            info.id, info.text, info.sources, topology, writer, self.processing_log_topic, plan=plan
-        )
-
-    def topology(
-        self, plan: QueryPlan, context: EvaluationContext, reporter: Reporter, config: Config
-    ) -> Topology:
-        """Return the operators of a plan."""
-        fatal = config.flag("ksql.timestamp.throw.on.invalid")
-        fatal_records = config.flag("ksql.fail.on.deserialization.error")
-
-        def reader(step: steps.SourceStep, reporter: Reporter) -> SourceReader:
-            source = step.source
-            return SourceReader(
-                source,
-                self.codec(source),
-                reporter,
-                timestamp_parser(source),
-                fatal_timestamps=fatal,
-                fatal_records=fatal_records,
-            )
-
-        return Topology(plan.root, context, reporter, reader)
-
-    def forget_query(self, query_id: str, *, dry: bool) -> None:
-        """Forget a query that was removed from the engine."""
-        if not dry:
-            self.running.pop(query_id, None)
-
-    def note_terminated(self, tx: Transaction, query_id: str) -> None:
-        """Remember that a query ended: its sink stays, an INSERT INTO is forgotten."""
-        info = self.state.queries[query_id]
-        for key, value in self.engine.catalogue.items("ksql.statement"):
-            if value["queryId"] == query_id:
-                if info.creates:
-                    tx.put("ksql.statement", key, {**value, "queryId": None, "terminated": True})
-                else:
-                    tx.remove("ksql.statement", key)
+    @property
+    def running(self) -> dict[str, PersistentQuery]:
+        """The persistent queries that the engine has, by id."""
+        return self.queries.running
 
     def query_error(self, query_id: str) -> QueryError | None:
-        """Return why a persistent query died; None unless it did."""
-        query = self.running.get(query_id)
-        return None if query is None else query.error
+        """Return why a persistent query died, or waits; None unless it does."""
+        return self.queries.error(query_id)
 
-    def query_state(self, query_id: str) -> Literal["RUNNING", "PAUSED", "ERROR"]:
-        """Return whether a persistent query runs, was paused, or died."""
-        query = self.running.get(query_id)
-        if query is not None and query.error is not None:
-            return "ERROR"
-        runner = self.engine.scheduler.runners.get(query_id)
-        if runner is None:
-            return "RUNNING" if self.engine.catalogue.get("ksql.paused", query_id) is None else "PAUSED"
-        return "PAUSED" if runner.paused else "RUNNING"
+    def query_state(self, query_id: str) -> QueryState:
+        """Return whether a persistent query runs, was paused, or does not run for another reason."""
+        return self.queries.state(query_id)
 
     # Sources
 
     def codec(self, source: Source) -> KsqlCodec:
-        """Return the codec of a source's topic."""
+        """Return the codec of a source's topic: one and the same for sources that are stored in one way."""
         window = None
         if source.window is not None:
             kind = "session" if source.window.type == "SESSION" else "time"
             window = KeyWindow(kind, source.window.size_ms)  # type: ignore[arg-type]
-        return KsqlCodec(
+        codec = KsqlCodec(
             source.stored_schema, source.key_format, source.value_format, window, self.schema_registry
         )
+        return self._codecs.setdefault(codec, codec)
 
     def materialization(self, source: Source) -> Materialization:
         """Return the current rows of a table, up to date with what its query has emitted."""
         found, topic = self._materializations.get(source.name), self.engine.topic(source.topic)
         if found is not None and found[0] is source and found[1].topic is topic:
             return found[1]
-        with self._lock:
+        with self.lock:
             found = self._materializations.get(source.name)
             if found is None or found[0] is not source or found[1].topic is not topic:
                 retention = self._retention(source)
@@ -604,18 +500,13 @@ class Ksql:
         log = processing_log_source(self.config, self.processing_log_topic)
         self.metastore.system[log.name] = log
         self.next_sequence = int(self.engine.catalogue.get("ksql.meta", "sequence") or 0)
-        for key, value in sorted(self.engine.catalogue.items("ksql.statement")):
-            run = Run(
-                self,
-                self.state,
-                Session(dict(value["properties"])),
-                dry=False,
-                restored=Restored(value["queryId"], value.get("schemas") or {}),
-            )
-            run.sequence = int(key)
-            for parsed in parse_script(value["text"]):
-                self._statement(run, parsed)
-        for query in self._restored.values():
-            self.engine.add_processor(query)
-            self.running[query.id] = query
-        self._restored = {}
+        self.queries.restore_all()
+
+    def restore_statement(self, state: State, key: str, value: Mapping[str, Any]) -> None:
+        """Make a stored definition again."""
+        session = Session(dict(value["properties"]))
+        restored = Restored(value["queryId"], value.get("schemas") or {})
+        run = Run(self, state, session, dry=False, restored=restored)
+        run.sequence = int(key)
+        for parsed in parse_script(value["text"]):
+            self._statement(run, parsed)

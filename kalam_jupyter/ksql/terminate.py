@@ -46,7 +46,7 @@ def terminate(ksql: Ksql, patterns: Sequence[re.Pattern[str]]) -> None:
     ksql.engine.transact(change)
     for source in doomed.values():
         ksql.schema_deleted(source)
-    ksql.running.clear()
+    ksql.queries.clear()
     ksql.state = State(Metastore(system=ksql.metastore.system))
     for query in ksql.transient_queries():
         query.close()

@@ -228,6 +228,17 @@ def _register(kind: Kind, name: str, description: str, new: Overload | Aggregate
     same = [o for o in function.overloads if [p.type for p in o.signature.parameters] == parameters]
     function.overloads = [o for o in function.overloads if o not in same] + [new]
     function.description = description or function.description
+    for listener in list(_LISTENERS):
+        if not listener(key):
+            _LISTENERS.remove(listener)
+
+
+_LISTENERS: list[Callable[[str], bool]] = []
+
+
+def on_defined(listener: Callable[[str], bool]) -> None:
+    """Call `listener` with the upper-case name of each function that is defined, until it returns False."""
+    _LISTENERS.append(listener)
 
 
 def _scalar(kind: Kind, given: Any, nulls: bool | None) -> Any:

@@ -499,6 +499,10 @@ class FunctionRegistry:
         key = name.upper()
         return self._functions.get(key) or self._live.get(key)
 
+    def users(self, name: str) -> Function | None:
+        """Return the user's function called `name`, in any case; None if there is none."""
+        return self._live.get(name.upper()) if name.upper() not in self._functions else None
+
     def get(self, name: str) -> Function:
         """Return the function called `name`; KsqlError if there is none."""
         function = self.find(name)

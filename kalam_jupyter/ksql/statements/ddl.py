@@ -10,6 +10,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column, Schema
 from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.formats import check_side
+from kalam_jupyter.ksql.functions.missing import StoredFunctions
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.format import quote
 from kalam_jupyter.ksql.lang.parser import parse_statement
@@ -189,8 +190,9 @@ def store_statement(
     run: Run,
     query_id: str | None,
     schemas: Taken | None = None,
+    functions: StoredFunctions = (),
 ) -> None:
-    """Keep a definition, to be made again when the engine is opened again."""
+    """Keep a definition, and what it calls of users', to be made again when the engine is opened again."""
     tx.put(
         "ksql.statement",
         f"{sequence:012d}",
@@ -200,6 +202,7 @@ def store_statement(
             "queryId": query_id,
             "properties": dict(run.session.properties),
             "schemas": schemas,
+            "functions": functions,
         },
     )
 
@@ -247,7 +250,8 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
     run.change(change)
     for q in own + kept:
         del run.state.queries[q.id]
-        run.ksql.forget_query(q.id, dry=run.dry)
+        if not run.dry:
+            run.ksql.queries.forget(q.id)
     del run.metastore.sources[s.name]
     if s.delete_topic:
         run.state.topics.pop(source.topic, None)

@@ -11,6 +11,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.analysed import analysed_query
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.functions.missing import users_functions
 from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
@@ -79,20 +80,21 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
     source = replace(definition.source, query_id=query_id)
     info = QueryInfo(query_id, text, _names(plan), s.name, creates=True, plan=plan)
     partitions = run.partitions(plan.sources[0].topic)
+    called = users_functions(s.query, run.ksql.functions)
 
     def change(tx: Transaction) -> None:
         if run.ksql.engine.find_topic(source.topic) is None:
             config = topic_config(source, definition.properties)
             tx.create_topic(source.topic, int(definition.properties.get("PARTITIONS", partitions)), config)
-        store_statement(tx, sequence, text, s.name, run, query_id, taken(source))
-        run.ksql.start_query(tx, info, plan, source, context, run.config, replaces=replaced is not None)
+        store_statement(tx, sequence, text, s.name, run, query_id, taken(source), called)
+        run.ksql.queries.start(tx, info, plan, source, context, run.config, replaces=replaced is not None)
 
     run.change(change)
     if run.restored is not None and run.restored.query_id is None:
         run.metastore.put(replace(source, query_id=None))
         return command(text, "", "", sequence)
     if run.restored is not None:
-        run.ksql.restore_query(info, plan, source, context, run.config)
+        run.ksql.queries.restore(info, plan, source, context, run.config)
     run.state.topics.setdefault(source.topic, int(definition.properties.get("PARTITIONS", partitions)))
     run.state.queries[query_id] = info
     run.metastore.put(source)
@@ -167,14 +169,15 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
     sequence = run.next_sequence()
     query_id = _restored_id(run) or _query_id(s.properties, run) or f"INSERTQUERY_{sequence}"
     info = QueryInfo(query_id, text, _names(plan), s.target, creates=False, plan=plan)
+    called = users_functions(s.query, run.ksql.functions)
 
     def change(tx: Transaction) -> None:
-        store_statement(tx, sequence, text, s.target, run, query_id)
-        run.ksql.start_query(tx, info, plan, sink, context, run.config)
+        store_statement(tx, sequence, text, s.target, run, query_id, functions=called)
+        run.ksql.queries.start(tx, info, plan, sink, context, run.config)
 
     run.change(change)
     if run.restored is not None:
-        run.ksql.restore_query(info, plan, sink, context, run.config)
+        run.ksql.queries.restore(info, plan, sink, context, run.config)
     run.state.queries[query_id] = info
     return command(
         text, f"stream/`{s.target}`/create", f"Created query with ID {query_id}", sequence, query_id
@@ -218,12 +221,13 @@ def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
     def change(tx: Transaction) -> None:
         for query_id in chosen:
             tx.remove_processor(query_id)
-            run.ksql.note_terminated(tx, query_id)
+            run.ksql.queries.note_terminated(tx, run.state.queries[query_id])
 
     run.change(change)
     for query_id in chosen:
         info = run.state.queries.pop(query_id)
-        run.ksql.forget_query(query_id, dry=run.dry)
+        if not run.dry:
+            run.ksql.queries.forget(query_id)
         if info.creates and run.source(info.sink) is not None:
             run.metastore.set_query(info.sink, None)
     return command(text, f"terminate/{s.query_id or 'ALL'}/execute", "Query terminated.", sequence)

@@ -112,7 +112,7 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     ksql = run.ksql
     context = EvaluationContext()
     plan = run.planner(context).plan(query, None)
-    topology = ksql.topology(plan, context, Reporter("transient"), run.config)
+    topology = ksql.queries.topology(plan, context, Reporter("transient"), run.config)
     topics = {name: ksql.engine.topic(name) for name in topology.topics}
     scalable = not until_end and _is_scalable(run, query, plan)
     name = "SCALABLE_PUSH_QUERY" if scalable else f"transient_{query.sources[0].label}"
