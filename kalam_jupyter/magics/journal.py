@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client.literals import literal
 from kalam_jupyter.magics.options import Dialect, Options
-from kalam_jupyter.magics.scan import blanked, opaque_spans, split_cell
+from kalam_jupyter.magics.scan import blanked, ends_in_comment, split_cell
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
@@ -67,10 +67,7 @@ class Journal:
             if statement.word in _NAMING_QUERIES:
                 body = "-- " + " ".join(body.split())
             # The semicolon would be part of a comment at the end.
-            spans = opaque_spans(body)
-            end = (
-                "\n" if spans and spans[-1][1] == len(body) and body[spans[-1][0] :].startswith("--") else ""
-            )
+            end = "\n" if ends_in_comment(body) else ""
             text = body if statement.word in _NAMING_QUERIES else f"{body}{end};"
             entry = _Entry(text, options.earliest, options.namespace)
             self.entries[dialect].append(entry)

@@ -20,6 +20,13 @@ def blanked(text: str) -> str:
     return _OPAQUE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
 
 
+def ends_in_comment(text: str) -> bool:
+    """Whether what follows `text` on its last line would be part of a comment."""
+    return any(
+        found.end() == len(text) and found.group().startswith("--") for found in _OPAQUE.finditer(text)
+    )
+
+
 @dataclass(frozen=True)
 class Statement:
     """One statement of a cell.

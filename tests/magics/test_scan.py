@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalam_jupyter.magics.scan import blanked, padded, split_cell
+from kalam_jupyter.magics.scan import blanked, ends_in_comment, padded, split_cell
 
 
 def test_statements_end_at_semicolons_outside_quotes_and_comments():
@@ -55,3 +56,11 @@ def test_a_statement_moved_to_its_place_stands_where_it_stood(text):
         moved = padded(text, statement.start, statement.text)
         assert text.count("\n", 0, statement.start) == len(moved) - len(moved.lstrip("\n"))
         assert moved.lstrip("\n ").startswith(statement.text.lstrip()) or not statement.text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [("a -- b", True), ("a '--'", False), ("-- a\nb", False), ("a /* -- */", False), ("", False)],
+)
+def test_a_comment_at_the_end_is_seen(text, does):
+    assert ends_in_comment(text) == does
