@@ -58,7 +58,8 @@ class GroupIndex:
                 return slot
             at = at + 1 & self._last
         slot = self._states.new_one(timestamp)
-        self._grow()
+        if slot >= len(numbers):
+            self._grow()
         table[at], self._numbers_view[slot], self._starts_view[slot] = slot, number, start
         self._used += 1
         if FULL * self._used > len(self._table):

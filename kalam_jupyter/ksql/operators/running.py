@@ -21,6 +21,7 @@ from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, INTEGER, DataType, from_arrow, to_arrow
 from kalam_jupyter.ksql.functions.registry import Aggregation
 from kalam_jupyter.ksql.operators.grouping import Grouping
+from kalam_jupyter.ksql.operators.record import Row
 
 
 class Accumulator:
@@ -48,6 +49,17 @@ class Accumulator:
     def save(self, slot: int, state: Any) -> None:
         """Set a slot's state."""
         self._states[slot] = state
+
+    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
+        """Return the function that takes a row into a slot and gives the slot's result."""
+        add, result, load, save = self.function.add, self.function.result, self.load, self.save
+
+        def fold(slot: int, row: Row) -> Any:
+            state = add(load(slot), *arguments(row))
+            save(slot, state)
+            return result(state)
+
+        return fold
 
     def clear(self, slots: Int64s) -> None:
         """Make these slots those of empty groups."""
@@ -120,6 +132,17 @@ class _ArrayAccumulator(Accumulator):
 
 
 class _Count(_ArrayAccumulator):
+    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
+        if self.function.columns:
+            return super().folder(arguments)
+
+        def fold(slot: int, row: Row) -> int:
+            counts = self._views[0]
+            counts[slot] = count = counts[slot] + 1
+            return count
+
+        return fold
+
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         return pa.array(_running_count(self._arrays[0], slots, grouping, values))
 
@@ -127,6 +150,16 @@ class _Count(_ArrayAccumulator):
 class _Sum(_ArrayAccumulator):
     def _dtypes(self) -> tuple[Any, ...]:
         return (_sum_dtype(self.function),)
+
+    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
+        add = self.function.add
+
+        def fold(slot: int, row: Row) -> Any:
+            sums = self._views[0]
+            sums[slot] = total = add(sums[slot], *arguments(row))
+            return total
+
+        return fold
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         out = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
@@ -142,6 +175,16 @@ class _Average(_ArrayAccumulator):
 
     def save(self, slot: int, state: Any) -> None:
         self._views[0][slot], self._views[1][slot] = state
+
+    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
+        add, result = self.function.add, self.function.result
+
+        def fold(slot: int, row: Row) -> Any:
+            sums, counts = self._views
+            sums[slot], counts[slot] = state = add([sums[slot], counts[slot]], *arguments(row))
+            return result(state)
+
+        return fold
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         sums = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
@@ -289,16 +332,13 @@ class GroupStates:
     def __init__(
         self,
         functions: Sequence[Aggregation],
-        arguments: Sequence[Callable[[Any], tuple[Any, ...]]],
+        arguments: Sequence[Callable[[Row], Row]],
         columns: Sequence[Callable[[Any], pa.Array] | None] | None = None,
     ) -> None:
         self._accumulators = [accumulator(f) for f in functions]
         self._columns = columns
         self.columnar = columns is not None and all(a.columnar for a in self._accumulators)
-        self._calls = [
-            (arguments, f.add, f.result, a.load, a.save)
-            for arguments, f, a in zip(arguments, functions, self._accumulators, strict=True)
-        ]
+        self._folders = [a.folder(f) for a, f in zip(self._accumulators, arguments, strict=True)]
         self.types = tuple(f.type for f in functions if f.type is not None)
         self.timestamps: Int64s = np.zeros(0, dtype=np.int64)
         self._size = 0
@@ -353,17 +393,12 @@ class GroupStates:
         for a in self._accumulators:
             a.clear(slots)
 
-    def fold(self, slot: int, row: tuple[Any, ...], ts: int) -> tuple[tuple[Any, ...], int]:
+    def fold(self, slot: int, row: Row, ts: int) -> tuple[Row, int]:
         """Take a row into a group; return the group's values and its largest timestamp."""
-        out = []
-        for arguments, add, result, load, save in self._calls:
-            state = add(load(slot), *arguments(row))
-            save(slot, state)
-            out.append(result(state))
         largest: int = self._times[slot]
         if ts > largest:
             self._times[slot] = largest = ts
-        return tuple(out), largest
+        return tuple([fold(slot, row) for fold in self._folders]), largest
 
     def evaluate(self, batch: Any) -> list[pa.Array | None]:
         """Return the argument columns: before any state changes, so that a batch can still be refused."""

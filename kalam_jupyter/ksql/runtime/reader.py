@@ -132,6 +132,10 @@ class SourceReader:
 
     def _read_plain(self, stored: StoredBatch, payload: Payload, timestamps: list[int]) -> list[Record]:
         no_key, offsets, partitions = self._no_key, stored.offsets, stored.batch.partitions
+        if len(timestamps) == 1 and isinstance(offsets, int) and isinstance(partitions, int):
+            (k,), (v,), (ts,) = payload.keys, payload.values, timestamps
+            row = None if v is None else (*v, *(no_key if k is None else k), ts, partitions, offsets)
+            return [Record(k, row, ts)]
         parts = repeat(partitions) if isinstance(partitions, int) else partitions.tolist()
         places = count(offsets) if isinstance(offsets, int) else offsets.tolist()
         return [
