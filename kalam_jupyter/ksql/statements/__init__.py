@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.statements import asserts, ddl, explain, insert, queries, settings, show
+from kalam_jupyter.ksql.statements import (
+    asserts,
+    connectors,
+    ddl,
+    descriptions,
+    explain,
+    insert,
+    queries,
+    settings,
+    show,
+)
 from kalam_jupyter.ksql.statements.entities import Entity
 from kalam_jupyter.ksql.statements.run import Run
 
@@ -22,9 +32,9 @@ HANDLERS: dict[type[ast.Statement], Handler] = {
     ast.AlterSource: ddl.alter_source,
     ast.CreateType: ddl.create_type,
     ast.DropType: ddl.drop_type,
-    ast.CreateConnector: show.connector,
-    ast.DropConnector: show.connector,
-    ast.DescribeConnector: show.connector,
+    ast.CreateConnector: connectors.create_connector,
+    ast.DropConnector: connectors.drop_connector,
+    ast.DescribeConnector: connectors.describe_connector,
     ast.Terminate: queries.terminate,
     ast.Pause: queries.pause,
     ast.Resume: queries.resume,
@@ -34,9 +44,9 @@ HANDLERS: dict[type[ast.Statement], Handler] = {
     ast.Define: settings.define,
     ast.Undefine: settings.undefine,
     ast.Show: show.show,
-    ast.Describe: show.describe,
-    ast.DescribeAll: show.describe_all,
-    ast.DescribeFunction: show.describe_function,
+    ast.Describe: descriptions.describe,
+    ast.DescribeAll: descriptions.describe_all,
+    ast.DescribeFunction: descriptions.describe_function,
     ast.Explain: explain.explain,
     ast.AssertTopic: asserts.assert_topic,
     ast.AssertSchema: asserts.assert_schema,
