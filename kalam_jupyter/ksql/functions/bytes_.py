@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kalam_jupyter.ksql.functions.registry import Library
-from kalam_jupyter.ksql.functions.strings import slice_bounds
+from kalam_jupyter.ksql.functions.strings import fill_up, slice_bounds
 from kalam_jupyter.ksql.values import text as utf16
 from kalam_jupyter.ksql.values.convert import decode_base64
 from kalam_jupyter.ksql.values.errors import EvaluationError
@@ -49,21 +49,20 @@ def substring(data: bytes, position: int, length: int | None = None) -> bytes:
     return data[start:end]
 
 
-def _fill(data: bytes, length: int, padding: bytes) -> bytes:
-    missing = max(length - len(data), 0)
-    return (padding * (missing // len(padding) + 1))[:missing]
-
-
 @functions.scalar("lpad(bytes BYTES, length INT, padding BYTES) -> BYTES")
 def lpad(data: bytes, length: int, padding: bytes) -> bytes | None:
     """The bytes filled up on the left, or cut on the right, to a length."""
-    return None if length < 0 or not padding else _fill(data, length, padding) + data[:length]
+    if length < 0 or not padding:
+        return None
+    return fill_up(padding, max(length - len(data), 0)) + data[:length]
 
 
 @functions.scalar("rpad(bytes BYTES, length INT, padding BYTES) -> BYTES")
 def rpad(data: bytes, length: int, padding: bytes) -> bytes | None:
     """The bytes filled up on the right, or cut on the right, to a length."""
-    return None if length < 0 or not padding else data[:length] + _fill(data, length, padding)
+    if length < 0 or not padding:
+        return None
+    return data[:length] + fill_up(padding, max(length - len(data), 0))
 
 
 @functions.scalar("split(bytes BYTES, delimiter BYTES) -> ARRAY<BYTES>")

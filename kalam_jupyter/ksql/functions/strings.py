@@ -8,6 +8,7 @@ import re
 import unicodedata
 import uuid as uuids
 from collections.abc import Callable
+from typing import AnyStr
 
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, Library
 from kalam_jupyter.ksql.values import text as utf16
@@ -15,6 +16,7 @@ from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.numbers import trim as java_trim
 
 functions = Library("STRING")
+MAX_PADDING = 10_000_000
 
 
 @functions.scalar("lcase(text STRING) -> STRING", examples=[("LCASE('AbC')", "abc")])
@@ -128,6 +130,13 @@ def _find(text: str, part: str, start: int, occurrence: int) -> int:
     return at
 
 
+def fill_up(padding: AnyStr, missing: int) -> AnyStr:
+    """Return so much of a repeated padding; too much of it fails, before it takes the memory."""
+    if missing > MAX_PADDING:
+        raise EvaluationError(f"LPAD and RPAD add at most {MAX_PADDING} characters or bytes, not {missing}")
+    return (padding * (missing // len(padding) + 1))[:missing]
+
+
 def _pad(text: str, length: int, padding: str) -> tuple[str, str] | None:
     """Return the text cut to `length` and what fills it up; None where LPAD and RPAD are NULL."""
     if length < 0 or not padding:
@@ -136,7 +145,7 @@ def _pad(text: str, length: int, padding: str) -> tuple[str, str] | None:
     missing = length - len(whole)
     if missing <= 0:
         return whole[:length], ""
-    return whole, (fill * (missing // len(fill) + 1))[:missing]
+    return whole, fill_up(fill, missing)
 
 
 @functions.scalar(

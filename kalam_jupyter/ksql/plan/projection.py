@@ -150,7 +150,8 @@ def _repeated(key: ResultKey, found: Sequence[NamedItem]) -> StatementError:
         what = f"The projection contains a key column (`{name}`) more than once, aliased as: {names}."
     return StatementError(
         f"{what}\nEach key column must only be in the projection once. If you intended to copy the key into "
-        "the value, then consider using the AS_VALUE function to indicate which key reference should be copied."
+        "the value, then consider using the AS_VALUE function to indicate which key reference should be "
+        "copied."
     )
 
 
