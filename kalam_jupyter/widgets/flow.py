@@ -27,13 +27,15 @@ class FlowControl:
         self._sent_at = self._acked_at = float("-inf")
         self._paused = False
         self._visible = True
-        self._restart = False
+        self._restart = self._alone = False
 
     def acknowledge(self, seq: int, now: float) -> None:
         """The browser has every frame up to `seq`."""
         with self._lock:
             self._acked = max(self._acked, min(seq, self._seq))
             self._acked_at = now
+            if self._alone:
+                self._alone, self._restart = False, True
 
     def resync(self, now: float) -> None:
         """The browser missed something, or is new: frames so far do not count, the next starts afresh."""
@@ -58,7 +60,7 @@ class FlowControl:
         """Whether a frame could go but for the rate."""
         return self._visible and not self._paused and self._seq - self._acked < WINDOW
 
-    def next(self, now: float) -> Literal["frame", "restart"] | None:
+    def next(self, now: float) -> Literal["frame", "restart", "alone"] | None:
         """Say what may be sent now.
 
         Returns
@@ -66,8 +68,10 @@ class FlowControl:
         "frame"
             The rows not sent yet.
         "restart"
-            A frame that needs no other frame: asked for, or because nobody acknowledges. In silence
-            there is one a second: enough for a page whose acknowledgements wait behind a long cell.
+            All that is retained: the browser asked for it, or is back after a silence.
+        "alone"
+            A small frame that needs no other: nobody acknowledges. There is one a second: enough for a page
+            whose acknowledgements wait behind a long cell.
         None
             Nothing.
         """
@@ -79,7 +83,9 @@ class FlowControl:
                 return None
             return "restart" if self._restart else "frame"
         silent = now - self._acked_at >= SILENCE_S and since >= HEARTBEAT_S
-        return "restart" if silent else None
+        if silent:
+            self._alone = True
+        return "alone" if silent else None
 
     def sent(self, now: float) -> int:
         """A frame goes out now; return its sequence number, from 1."""

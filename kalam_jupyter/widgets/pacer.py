@@ -15,6 +15,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import pyarrow as pa
+
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.widgets.flow import HEARTBEAT_S, FlowControl
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from kalam_jupyter.client.stream import Stream
     from kalam_jupyter.widgets.buffer import Buffer, Frame
 
-FRAME_ROWS = 5_000
-FRAME_BYTES = 1 << 20
+#: A frame holds what came in its interval, up to what the browser retains and up to this size.
+FRAME_BYTES = 4 << 20
+#: Nobody acknowledges: one such frame a second must not fill the kernel's queues.
+SILENT_BYTES = 1 << 20
 POLL_ROWS = 10_000
 RATE_WINDOW_S = 2.0
 
@@ -79,7 +83,7 @@ class Pacer:
         self._flow = FlowControl()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._stats_sent, self._stats_sent_at = Stats(), float("-inf")
-        self._row_bytes = 1
+        self._row_bytes = row_bytes(stream.schema)
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._thread = threading.Thread(target=self._run, name=f"live-{stream.id}", daemon=True)
 
@@ -179,9 +183,10 @@ class Pacer:
     def _flush(self, now: float, *, final: bool = False) -> None:
         self._sample(now)
         what = "frame" if final else self._flow.next(now)
-        if what == "restart":
+        if what in ("restart", "alone"):
             self._buffer.rewind()
-        frame = self._buffer.take(self._frame_rows()) if what else None
+        room = SILENT_BYTES if what == "alone" else FRAME_BYTES
+        frame = self._buffer.take(max(1, room // self._row_bytes)) if what else None
         if frame is not None:
             self._stats_sent, self._stats_sent_at = self.stats, now
             self._row_bytes = max(1, frame.table.nbytes // max(1, frame.table.num_rows))
@@ -192,10 +197,12 @@ class Pacer:
                 self._stats_sent, self._stats_sent_at = stats, now
                 self._display.send_stats(stats)
 
-    def _frame_rows(self) -> int:
-        return max(1, min(FRAME_ROWS, FRAME_BYTES // self._row_bytes))
-
     def _sample(self, now: float) -> None:
         self._samples.append((now, self._buffer.rows_in))
         while len(self._samples) > 1 and self._samples[1][0] <= now - RATE_WINDOW_S:
             self._samples.popleft()
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Guess what a row takes, before one was seen."""
+    return sum(32 if not pa.types.is_primitive(field.type) else 8 for field in schema)

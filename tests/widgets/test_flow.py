@@ -34,10 +34,19 @@ def test_nothing_is_sent_with_a_full_window_until_the_browser_acknowledges():
 
 def test_in_silence_one_self_contained_frame_a_second():
     flow = flow_after(WINDOW)
-    assert flow.next(10.0) == "restart"
+    assert flow.next(10.0) == "alone"
     flow.sent(10.0)
     assert flow.next(10.9) is None
-    assert flow.next(11.0) == "restart"
+    assert flow.next(11.0) == "alone"
+
+
+def test_a_browser_that_comes_back_from_silence_gets_everything():
+    flow = flow_after(WINDOW)
+    assert flow.next(10.0) == "alone"
+    flow.acknowledge(flow.sent(10.0), 10.5)
+    assert flow.next(10.5) == "restart"
+    flow.sent(10.5)
+    assert flow.next(10.6) == "frame"
 
 
 def test_a_resync_opens_the_window_and_starts_afresh():

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from kalam_jupyter.client import ClientError
+from kalam_jupyter.client import Changes, ClientError
 from kalam_jupyter.widgets import LiveTable, live_tables
 from kalam_jupyter.widgets._assets import css, esm
 
-from .streams import HandStream, changes
+from .streams import SCHEMA, HandStream, changes
 
 WAIT_S = 30
 
@@ -132,3 +133,15 @@ def test_state_that_travels_is_small():
     state = {k: v for k, v in table.get_state().items() if k not in ("_esm", "_css")}
     assert len(repr(state)) < 2_000
     table.stop()
+
+
+def test_a_browser_gets_all_rows_that_are_retained():
+    stream = HandStream()
+    table = Recorded(stream, max_rows=100_000)
+    numbers = pa.array(range(120_000))
+    batch = pa.RecordBatch.from_arrays([numbers.cast(pa.string()), numbers], schema=SCHEMA)
+    stream.give(Changes(batch, np.zeros(120_000, np.int8)))
+    stream.end()
+    assert table.wait(timeout=WAIT_S)
+    sent = pa.concat_tables(table.frames())
+    assert sent.num_rows == 100_000 and sent["N"][-1].as_py() == 119_999

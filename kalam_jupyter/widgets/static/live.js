@@ -86,6 +86,7 @@ class Rows {
   clear() {
     this.list = []; // append mode
     this.map = new Map(); // upsert mode: key -> row, least recently changed first
+    this.ordered = []; // its rows as they came first; null: to be made again
     this.next = 0;
   }
 
@@ -98,7 +99,9 @@ class Rows {
   }
 
   all() {
-    return this.upsert ? [...this.map.values()].sort((a, b) => a.order - b.order) : this.list;
+    if (!this.upsert) return this.list;
+    this.ordered ??= [...this.map.values()].sort((a, b) => a.order - b.order);
+    return this.ordered;
   }
 
   // `last` is the number of the last row, counted from 1.
@@ -110,7 +113,7 @@ class Rows {
     if (!this.upsert) this.next = last - table.numRows + 1;
     for (let i = 0; i < table.numRows; i++) {
       const values = vectors.map((v) => v.at(i));
-      if (!this.upsert) this.list.push({ values, order: this.next++, at: now, changed: null });
+      if (!this.upsert) this.list.push({ values, order: this.next++, at: now, changed: null, text: null });
       else this.put(values, deleted !== null && deleted.at(i), now);
     }
     this.trim();
@@ -120,10 +123,20 @@ class Rows {
     const key = this.keys.map((i) => this.formats[i](values[i])).join("\u0000");
     const old = this.map.get(key);
     this.map.delete(key);
-    if (deleted) return;
+    if (deleted) {
+      if (old) this.ordered = null;
+      return;
+    }
+    if (!old) {
+      const row = { values, order: this.next++, at: now, changed: null, text: null };
+      this.map.set(key, row);
+      this.ordered?.push(row);
+      return;
+    }
     const text = (row, i) => this.formats[i](row[i]);
-    const changed = old ? values.map((_, i) => text(values, i) !== text(old.values, i)) : null;
-    this.map.set(key, { values, order: old ? old.order : this.next++, at: now, changed });
+    const changed = values.map((_, i) => text(values, i) !== text(old.values, i));
+    // The same object: it keeps its place in `ordered`.
+    this.map.set(key, Object.assign(old, { values, at: now, changed, text: null }));
   }
 
   trim() {
@@ -131,6 +144,7 @@ class Rows {
       for (const key of this.map.keys()) {
         if (this.map.size <= this.capacity) break;
         this.map.delete(key);
+        this.ordered = null;
       }
     } else if (this.list.length > this.capacity) {
       this.list = this.list.slice(-this.capacity);
@@ -247,7 +261,8 @@ const isOver = (status) => ["stopped", "finished", "failed"].includes(status);
 class LiveView {
   constructor(live, model, el, label) {
     Object.assign(this, { live, model, frame: null, asked: null });
-    this.root = element("section", "klt-live", { "aria-label": label });
+    // JupyterLab's own keys (dd deletes the cell, arrows leave it) must not hear what is typed here.
+    this.root = element("section", "klt-live", { "aria-label": label, "data-lm-suppress-shortcuts": "true" });
     this.root.append(this.makeHeader(), ...this.makeBody(), this.makeFooter());
     el.append(this.root);
     this.onStatus = () => {

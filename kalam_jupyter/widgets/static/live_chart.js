@@ -148,7 +148,7 @@ class ChartView extends LiveView {
   makeBody() {
     this.plot = element("div", "klt-plot");
     this.plot.style.height = `${this.model.get("height")}px`;
-    this.canvas = element("canvas", "", { tabindex: "0", role: "img", "data-lm-suppress-shortcuts": "true" });
+    this.canvas = element("canvas", "", { tabindex: "0", role: "img" });
     this.tip = element("div", "klt-tip", { "aria-live": "polite" });
     this.empty = element("p", "klt-empty");
     this.plot.append(this.canvas, this.tip, this.empty);
