@@ -6,7 +6,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,6 +159,18 @@ class Engine:
         EngineClosedError
         """
         return self.writer.submit(function)
+
+    def submit_all(self, functions: Sequence[Callable[[Transaction], Any]]) -> list[Future[Any]]:
+        """As `submit`, for several at once, and perhaps in the calling thread.
+
+        Where commits lately took less than a change of threads would, and nobody else is writing, the
+        transactions are run here, as one group with one commit: their futures are resolved then.
+
+        Raises
+        ------
+        EngineClosedError
+        """
+        return self.writer.submit_all(functions)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run a transaction and return what it returned, once it is durable.

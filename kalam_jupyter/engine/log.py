@@ -100,15 +100,19 @@ class Log:
         """
         db = self._db
         try:
-            if len(entries) == 1 and not entries[0].blobs and not descriptors:
-                db.execute(_ENTRY, entries[0][:2])
+            if not descriptors and not any(entry.blobs for entry in entries):
+                # One statement is one transaction, and one wait for the interpreter: other threads may
+                # take long to give it back after each.
+                rows = ", ".join(["(?, ?)"] * len(entries))
+                db.execute(
+                    f"INSERT INTO entry VALUES {rows}", [v for e in entries for v in (e.position, e.data)]
+                )
             else:
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany("INSERT INTO descriptor VALUES (?, ?)", descriptors)
                 db.executemany(_ENTRY, [entry[:2] for entry in entries])
-                for entry in entries:
-                    blobs = [(entry.position, i, blob) for i, blob in enumerate(entry.blobs)]
-                    db.executemany("INSERT INTO blob VALUES (?, ?, ?)", blobs)
+                blobs = [(e.position, i, blob) for e in entries for i, blob in enumerate(e.blobs)]
+                db.executemany("INSERT INTO blob VALUES (?, ?, ?)", blobs)
                 db.execute("COMMIT")
         except sqlite3.Error as error:
             if db.in_transaction:

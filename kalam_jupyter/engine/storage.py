@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,6 +51,8 @@ class Storage:
         self._worker: threading.Thread | None = None
         self._finished: Callable[[], None] | None = None
         self._retry_size = 0
+        #: How long commits take, lately, on average.
+        self.commit_seconds = 0.0
 
     def _recover(self) -> None:
         engine, log = self._engine, self._log
@@ -87,8 +90,10 @@ class Storage:
             for tx in transactions
             if tx.entry is not None
         ]
+        began = time.perf_counter()
         self._log.commit(entries, self._descriptors.unwritten)
         self._descriptors.written()
+        self.commit_seconds += (time.perf_counter() - began - self.commit_seconds) / 8
 
     # Checkpoints: captured in the writer, written beside it, finished in the writer again
 

@@ -31,6 +31,8 @@ Function = Callable[[Transaction], Any]
 
 #: Most transactions that share one commit.
 GROUP: Final = 512
+#: A commit that takes less, in seconds, is not worth a change of threads.
+QUICK_COMMIT: Final = 0.001
 #: Groups of transactions after which processors get their turn even though more are waiting.
 GROUPS_BEFORE_WAVE: Final = 16
 
@@ -95,6 +97,17 @@ class Writer:
             self._refuse_queued()
         return future
 
+    def submit_all(self, functions: Sequence[Function]) -> list[Future[Any]]:
+        """Queue transactions, or run them as one group right here; see `Engine.submit_all`."""
+        storage = self._engine.storage
+        quick = storage is None or storage.commit_seconds < QUICK_COMMIT
+        if quick and not self.mine and self._queue.empty():
+            with _InterruptsDeferred():
+                outcomes = self._run_here(functions)
+            if outcomes is not None:
+                return [_resolved(outcome) for outcome in outcomes]
+        return [self.submit(function) for function in functions]
+
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run a transaction; see `Engine.transact`."""
         if self.mine:
@@ -104,22 +117,22 @@ class Writer:
             )
         if self._queue.empty():
             with _InterruptsDeferred():
-                outcome = self._run_here(function)
-            if outcome is not None:
-                if outcome.error is not None:
-                    raise outcome.error
-                return outcome.value  # type: ignore[no-any-return]
+                outcomes = self._run_here([function])
+            if outcomes is not None:
+                if outcomes[0].error is not None:
+                    raise outcomes[0].error
+                return outcomes[0].value  # type: ignore[no-any-return]
         return self.submit(function).result()
 
-    def _run_here(self, function: Function) -> _Outcome | None:
-        """Run a transaction in the caller's thread; None if somebody else is writing."""
+    def _run_here(self, functions: Sequence[Function]) -> Sequence[_Outcome] | None:
+        """Run transactions in the caller's thread; None if somebody else is writing."""
         if not self._role.acquire(blocking=False):
             return None
         self._owner = threading.get_ident()
         try:
             if self.closing:
                 raise self._closed_error()
-            return self._run([function])[0]
+            return self._run(functions)
         except BaseException as error:
             self._break(error)
             raise
@@ -313,6 +326,15 @@ class Writer:
         for row_set in tx.touched.values():
             row_set.maintain()
         return woken
+
+
+def _resolved(outcome: _Outcome) -> Future[Any]:
+    future: Future[Any] = Future()
+    if outcome.error is not None:
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome.value)
+    return future
 
 
 def _taking(step: Step) -> Function:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,11 +84,11 @@ class Context:
         """
         if self.block is not None:
             return self._recorded(self.block.tx, apply)
-        return self.kalam.engine.transact(lambda tx: self._recorded(tx, apply))
+        return self.kalam.engine.transact(self.recorded(apply))
 
-    def submit(self, apply: Callable[[Transaction], T]) -> Future[T]:
-        """Queue a change as a transaction of its own; the future is resolved by the engine's writer."""
-        return self.kalam.engine.submit(lambda tx: self._recorded(tx, apply))
+    def recorded(self, apply: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+        """Return a change as a function of its own transaction, its entry in the audit log included."""
+        return lambda tx: self._recorded(tx, apply)
 
     def _recorded(self, tx: Transaction, apply: Callable[[Transaction], T]) -> T:
         result = apply(tx)

@@ -32,7 +32,6 @@ from kalam_jupyter.kalam.live import LiveQueries
 from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.query import QueryEngine
-from kalam_jupyter.kalam.quick import Quick
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.segments import Segments
 from kalam_jupyter.kalam.statements.nodes import Name
@@ -61,8 +60,6 @@ class Kalam:
     live : LiveQueries
     topics : Topics
         Consuming and acknowledging.
-    quick : Quick
-        Statements that need not be waited for.
     jobs : Jobs
     storages : Storages
     """
@@ -92,8 +89,7 @@ class Kalam:
         self.exports = Exports(self)
         self.backups = Backups(self)
         self.system = SystemTables(self)
-        self._executor = Executor(self)
-        self.quick = Quick(self, self._executor)
+        self.executor = Executor(self)
 
     # ---- the interface
 
@@ -134,7 +130,7 @@ class Kalam:
         ------
         KalamError
         """
-        return self._executor.execute(session, sql, params, namespace, limit=limit, stop=stop)
+        return self.executor.execute(session, sql, params, namespace, limit=limit, stop=stop)
 
     def subscribe(
         self,

@@ -1,8 +1,8 @@
 """Statements that are done in microseconds but for the commit: they need no thread to wait in.
 
-INSERT of values, UPDATE and DELETE by primary key are checked by the caller and queued for the engine's
-writer, which commits all that are queued together. SELECT of one row by its key, or of a small table, is
-answered at once. What is anything else, or would have to wait, is left to `Kalam.execute`.
+INSERT of values, UPDATE and DELETE by primary key are checked, collected, and committed together. SELECT of
+one row by its key, or of a small table, is answered at once. What is anything else, or would have to wait,
+is left to `Kalam.execute`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from kalam_jupyter.kalam import direct, dml
 from kalam_jupyter.kalam.auth import Session
 from kalam_jupyter.kalam.context import Context
 from kalam_jupyter.kalam.errors import KalamError, StatementError
-from kalam_jupyter.kalam.execute import Executor, Step, answer_to
+from kalam_jupyter.kalam.execute import Step, answer_to
 from kalam_jupyter.kalam.expressions import Call, Expression, Literal, Parameter
 from kalam_jupyter.kalam.predicate import key_column
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
 
 if TYPE_CHECKING:
+    from kalam_jupyter.engine.transaction import Transaction
     from kalam_jupyter.kalam.database import Kalam
 
 #: Texts longer than this take a while to parse.
@@ -32,10 +33,18 @@ Done = Callable[[list[Result] | BaseException], None]
 
 
 class Quick:
-    """The quick way for one `Kalam`."""
+    """The quick way for one thread.
 
-    def __init__(self, kalam: Kalam, executor: Executor) -> None:
-        self._kalam, self._executor = kalam, executor
+    Parameters
+    ----------
+    kalam : Kalam
+    on_write : callable
+        Called for the first write that is collected: have `commit` called soon, once there are more.
+    """
+
+    def __init__(self, kalam: Kalam, on_write: Callable[[], None]) -> None:
+        self._kalam, self._on_write = kalam, on_write
+        self._collected: list[tuple[Callable[[Transaction], int], _Waiting]] = []
 
     def start(
         self, session: Session, sql: str, params: Sequence[Any], namespace: str, *, limit: bool, done: Done
@@ -50,11 +59,11 @@ class Quick:
         if len(sql) > MAX_TEXT:
             return False
         try:
-            steps = self._executor.steps(session, sql)
+            steps = self._kalam.executor.steps(session, sql)
             plan = _PLANS.get(type(steps[0].statement)) if len(steps) == 1 else None
             if plan is None:
                 return False
-            values = self._executor.check_params(session, params)
+            values = self._kalam.executor.check_params(session, params)
         except KalamError as error:
             done(error)
             return True
@@ -62,13 +71,30 @@ class Quick:
         try:
             found = plan(self._kalam, ctx, steps[0].statement)
             if isinstance(found, dml.Write):
-                ctx.submit(found.apply).add_done_callback(_Waiting(found, ctx, steps[0], done))
+                self._collect(ctx.recorded(found.apply), _Waiting(found, ctx, steps[0], done))
             elif found is not None:
                 done(_as(ctx, found))
             return found is not None
         except (StatementError, EngineError) as error:
             done(answer_to(error, session.role, steps[0]))
             return True
+
+    def _collect(self, function: Callable[[Transaction], int], waiting: _Waiting) -> None:
+        self._collected.append((function, waiting))
+        if len(self._collected) == 1:
+            self._on_write()
+
+    def commit(self) -> None:
+        """Commit what was collected, as one group: here, where that takes no longer than handing it over."""
+        collected, self._collected = self._collected, []
+        try:
+            futures = self._kalam.engine.submit_all([function for function, _ in collected])
+        except EngineError as error:
+            for _, waiting in collected:
+                waiting.refused(error)
+            return
+        for future, (_, waiting) in zip(futures, collected, strict=True):
+            future.add_done_callback(waiting)
 
 
 class _Waiting:
@@ -81,10 +107,14 @@ class _Waiting:
         error = future.exception()
         if error is None:
             self._done(_as(self._ctx, self._write.result(future.result())))
-        elif isinstance(error, (StatementError, EngineError)):
-            self._done(answer_to(error, self._ctx.session.role, self._step))
         else:
-            self._done(error)
+            self.refused(error)
+
+    def refused(self, error: BaseException) -> None:
+        """Answer that the write was not made."""
+        if isinstance(error, (StatementError, EngineError)):
+            error = answer_to(error, self._ctx.session.role, self._step)
+        self._done(error)
 
 
 def _as(ctx: Context, result: Result) -> list[Result]:

@@ -14,6 +14,7 @@ from tornado.httpserver import HTTPServer
 from kalam_server import http1, http2
 from kalam_server.context import Context
 from kalam_server.identity import Gate, is_loopback
+from kalam_server.kalam_handlers.express import SqlExpress
 from kalam_server.route import Entry, NotFound, PlainBase, bind
 from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
 
@@ -107,7 +108,9 @@ class Listener:
             max_buffer_size=MAX_BODY_BYTES,
             idle_connection_timeout=IDLE_SECONDS,
         )
-        self._http1 = http1.install(server, max_body=MAX_BODY_BYTES, idle_timeout=IDLE_SECONDS)
+        self._http1 = http1.install(
+            server, max_body=MAX_BODY_BYTES, idle_timeout=IDLE_SECONDS, express=SqlExpress(context)
+        )
         http2.install(server)
         server.add_sockets(sockets)
         self._server = server

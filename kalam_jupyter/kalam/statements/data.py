@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import Expression, Literal, Parameter, number_value, parse_expression
@@ -15,6 +18,54 @@ _PLAIN: dict[str, Callable[[str], Expression]] = {
     NUMBER: lambda text: Literal(int(text) if text.isdigit() else number_value(text)),
     PARAM: lambda text: Parameter(int(text[1:])),
 }
+
+
+_LITERAL = r"(?:'(?:[^']|'')*'|\d+(?:\.\d+)?)"
+_INSERT = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\)\s*)?VALUES\s*(?=\()", re.IGNORECASE)
+_ROW = re.compile(rf"\(\s*({_LITERAL}(?:\s*,\s*{_LITERAL})*)\s*\)\s*(?:,\s*(?=\()|$)")
+_VALUE = re.compile(_LITERAL)
+
+
+def plain_insert(sql: str) -> nodes.Insert | None:
+    """Read an INSERT of nothing but strings and numbers, which most are, without taking it apart into tokens.
+
+    What stands before the values is parsed as ever, once for all statements that begin alike.
+
+    Returns
+    -------
+    Insert or None
+        The same as `insert` returns; None for everything else.
+    """
+    head = _INSERT.match(sql)
+    if head is None:
+        return None
+    rows = []
+    i, n, match = head.end(), len(sql), _ROW.match
+    while i < n:
+        row = match(sql, i)
+        if row is None:
+            return None
+        rows.append(tuple([_literal(text) for text in _VALUE.findall(row[1])]))
+        i = row.end()
+    start = _start_of_insert(head.group())
+    return start and replace(start, rows=tuple(rows))
+
+
+def _literal(text: str) -> Literal:
+    if text[0] == "'":
+        return Literal(text[1:-1].replace("''", "'"))
+    return Literal(int(text) if text.isdigit() else number_value(text))
+
+
+@lru_cache(maxsize=1024)
+def _start_of_insert(text: str) -> nodes.Insert | None:
+    try:
+        s = TokenStream(f"{text}(0)")
+        s.expect_word("INSERT")
+        found = insert(s)
+    except StatementError:  # let it be found where it can be told with its place
+        return None
+    return found if isinstance(found, nodes.Insert) else None
 
 
 def insert(s: TokenStream) -> nodes.Statement:

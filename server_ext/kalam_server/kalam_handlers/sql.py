@@ -8,10 +8,10 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from tornado import web
 
 from kalam_server.context import Context
+from kalam_server.kalam_handlers import sql_answer
 from kalam_server.kalam_handlers.base import GuardError, KalamRoute
 from kalam_server.kalam_handlers.sql_request import (
     BodyReader,
@@ -51,20 +51,7 @@ class SqlRoute(KalamRoute):
 
     def envelope(self, error: BaseException) -> tuple[int, Any]:
         """See `KalamRoute.envelope`."""
-        from kalam_jupyter.kalam import KalamError
-
-        if isinstance(error, InvalidInputError):
-            return 400, self.error_body(error.code, str(error))
-        if isinstance(error, KalamError):
-            return error.status, self.error_body(error.code, error.message, error.details)
-        return 500, self.error_body("INTERNAL_ERROR", "SQL request failed")
-
-    def error_body(self, code: str, message: str, details: str | None = None) -> dict[str, Any]:
-        """Return the SQL envelope of a failure."""
-        error = {"code": code, "message": message}
-        if details is not None:
-            error["details"] = details
-        return {"status": "error", "results": [], "took": self.took, "error": error}
+        return sql_answer.failure(error, self.took)
 
     def is_expected(self, error: BaseException | None) -> bool:
         """See `Route.is_expected`."""
@@ -210,7 +197,7 @@ class SqlHandler(SqlRoute):
         if self._gone:
             self._stop.cancel()
         results = self._run(node, session, request, self._stop, limit=not arrow)
-        return self._arrow(results) if arrow else self._json(node, session, results)
+        return self._arrow(results) if arrow else sql_answer.success(session, results, self.took)
 
     def _read(self, node: Node) -> SqlRequest:
         if self._multipart:
@@ -232,20 +219,6 @@ class SqlHandler(SqlRoute):
         return node.kalam.execute(
             session, request.sql, params=request.params, namespace=request.namespace, limit=limit, stop=stop
         )
-
-    def _json(self, node: Node, session: Session, results: list[Result]) -> bytes:
-        from kalam_jupyter.kalam.errors import StatementError, failure
-        from kalam_jupyter.kalam.serialize import result_json
-
-        mask = not session.is_admin
-        try:
-            encoded = [result_json(result, mask=mask) for result in results]
-        except StatementError as error:
-            raise failure(error, session.role) from error
-        body: dict[str, Any] = {"status": "success", "results": encoded, "took": self.took}
-        if len(results) == 1 and results[0].kind == "rows":
-            body["error"] = None
-        return orjson.dumps(body)
 
     @staticmethod
     def _arrow(results: list[Result]) -> bytes:

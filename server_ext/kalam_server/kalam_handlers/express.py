@@ -1,0 +1,184 @@
+"""``POST /v1/api/sql`` for quick statements: answered on the event loop, without a handler or a thread.
+
+Only what is plain is taken: JSON from this machine without an ``Origin``, by a caller who is known, one
+statement that `kalam.quick` can start. Everything else, errors before the statement included, goes the
+ordinary way through `SqlHandler`, which has the last word on every check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from kalam_server.context import Context
+from kalam_server.http1 import MAX_EXPRESS_BODY, Peer, Request
+from kalam_server.identity import is_loopback
+from kalam_server.kalam_handlers import sql_answer
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam import Result, Session
+    from kalam_jupyter.kalam.quick import Quick
+    from kalam_jupyter.node import Node
+
+log = logging.getLogger("kalam_server")
+Answer = Callable[[int, bytes], None]
+#: With any of these a request needs the ordinary way.
+_SPECIAL = frozenset(
+    {b"origin", b"x-forwarded-for", b"x-real-ip", b"content-encoding", b"expect", b"upgrade"}
+)
+_FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
+
+
+class _Outcome(NamedTuple):
+    """What became of a statement, on its way to the client."""
+
+    answer: Answer
+    session: Session
+    began: float
+    found: list[Result] | BaseException
+
+
+class SqlExpress:
+    """The quick way of one mount. See `http1.Express`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._target = f"{context.base_url}v1/api/sql".encode()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._quick: Quick | None = None
+        self._outcomes: deque[_Outcome] = deque()
+        self._told = False
+
+    def wants(self, request: Request) -> bool:
+        """Whether a request looks plain."""
+        if request.target != self._target or request.method != "POST":
+            return False
+        headers = dict(request.headers)
+        length = headers.get(b"content-length", b"")
+        return (
+            len(headers) == len(request.headers)
+            and _SPECIAL.isdisjoint(headers)
+            and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
+            and length.isdigit()
+            and int(length) <= MAX_EXPRESS_BODY
+            and b"arrow" not in headers.get(b"accept", b"")
+        )
+
+    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
+        """Start the statement, if it is a quick one of a known caller."""
+        began = time.perf_counter()
+        context = self._context
+        if not context.service.opened or context.service.closed or not is_loopback(peer.remote_ip):
+            return False
+        node = context.service.node()
+        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.headers}
+        if not context.host_allowed(headers.get("host", "")):
+            return False
+        asked = _read(request.body or b"")
+        found = None if asked is None else self._admit(node, headers)
+        if asked is None or found is None:
+            return False
+        session, local = found
+        limiter, rate = context.limits.queries, node.kalam.config.max_queries_per_sec
+        if not (local or limiter.allow(session.user_id, rate)):
+            return False
+        started = self._lane(node).start(
+            session,
+            *asked,
+            limit=True,
+            done=lambda found: self._done(_Outcome(answer, session, began, found)),
+        )
+        if not (started or local):
+            limiter.give_back(session.user_id)
+        return started
+
+    def _lane(self, node: Node) -> Quick:
+        if self._quick is None:
+            from kalam_jupyter.kalam.quick import Quick
+
+            # Writes of all requests that can be read in one turn of the loop are committed together.
+            self._quick = Quick(node.kalam, self._commit_soon)
+        return self._quick
+
+    def _commit_soon(self) -> None:
+        assert self._quick is not None
+        self._loop.call_soon(self._quick.commit)
+
+    def _admit(self, node: Node, headers: dict[str, str]) -> tuple[Session, bool] | None:
+        """Return the caller's session, and whether the caller is local; None for strangers."""
+        from kalam_jupyter.kalam import KalamError
+
+        caller = self._context.gate.caller(_Capital(headers))
+        if caller is None or caller.kind == "anonymous":
+            return None
+        try:
+            return self._context.session(node, caller), caller.kind == "local"
+        except KalamError:
+            return None
+
+    def _done(self, outcome: _Outcome) -> None:
+        """Answer; called on the event loop, or by the engine's writer, for many at a time."""
+        if threading.get_ident() == self._thread:
+            self._send(outcome)
+            return
+        self._outcomes.append(outcome)
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._told = False
+        while self._outcomes:
+            self._send(self._outcomes.popleft())
+
+    @staticmethod
+    def _send(outcome: _Outcome) -> None:
+        answer, session, began, found = outcome
+        took = round((time.perf_counter() - began) * 1000, 3)
+        try:
+            if isinstance(found, BaseException):
+                raise found
+            answer(200, sql_answer.success(session, found, took))
+        except Exception as error:
+            # One statement's failure, whatever it is, is its own answer and nobody else's.
+            status, body = sql_answer.failure(error, took)
+            if status == 500:
+                log.error("a statement failed", exc_info=error)
+            answer(status, orjson.dumps(body))
+
+
+class _Capital(dict[str, str]):
+    """Headers in lower case, asked for as ``Authorization``."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """See `dict.get`."""
+        return super().get(name.lower(), default)
+
+
+def _read(body: bytes) -> tuple[str, list[Any], str] | None:
+    """Return text, parameters and namespace; None for what the ordinary way should look at."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(given, dict):
+        return None
+    sql, params, namespace = (
+        given.get("sql"),
+        given.get("params") or [],
+        given.get("namespace_id") or "default",
+    )
+    if not (isinstance(sql, str) and isinstance(params, list) and isinstance(namespace, str)):
+        return None
+    return None if _FILE_CALL.search(sql) else (sql, params, namespace)
