@@ -313,7 +313,11 @@ class _Filling:
             return
         view = kalam.find_view(namespace, name)
         if view is not None:
-            self._add_view(view)
+            try:
+                with engine_errors(lambda error: self._queries._translate(error, self.denied)):
+                    self._add_view(view)
+            except StatementError as refusal:  # it counts only if the query really reads the view
+                self.denied[view.qualified] = refusal
             return
         try:
             virtual = kalam.virtual_table(self._session, namespace, name)
@@ -330,10 +334,12 @@ class _Filling:
         self._depth += 1
         self.unbounded = self.unbounded or prepared.unbounded
         before = len(self.tables)
-        for ns, name in prepared.names:
-            self.add(ns or view.default_namespace, name)
-        del self.tables[before:]  # a view has no primary key to sort by
-        self._depth -= 1
+        try:
+            for ns, name in prepared.names:
+                self.add(ns or view.default_namespace, name)
+        finally:
+            self._depth -= 1
+            del self.tables[before:]  # a view has no primary key to sort by
         text = prepared.fill(self._session.user_id, self._session.role)
         self._queries._register_functions(self._context, prepared.functions)
         frame = run_sql(self._context, text, {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
@@ -142,11 +143,19 @@ class Storages:
         found = self._kalam.engine.catalogue.get(MANIFEST, manifest_key(table, owner))
         return found or {"owner": owner, "segments": [], "last_seq": 0, "next": 0, "updated_at": 0}
 
-    def manifests(self) -> list[tuple[Any, ...]]:
-        """Return the rows of `system.manifest`."""
+    def manifests(self, visible: Callable[[str, str, str], bool] = lambda *_: True) -> list[tuple[Any, ...]]:
+        """Return the rows of `system.manifest`.
+
+        Parameters
+        ----------
+        visible : callable
+            Says of (namespace, table, owner) whether it is to be seen.
+        """
         rows = []
         for key, value in self._kalam.engine.catalogue.items(MANIFEST):
             namespace, name = key.split("/")[0].split(".")
+            if not visible(namespace, name, value["owner"]):
+                continue
             scope = value["owner"] or "shared"
             etag = f"{value['next']}-{value['last_seq']}"
             text = orjson.dumps(value).decode()

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from kalam_jupyter.engine.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, STRING, DataType
-from kalam_jupyter.kalam import system_views
+from kalam_jupyter.kalam import access, system_views
 from kalam_jupyter.kalam.catalog import (
     JOB,
     NAMESPACE,
@@ -29,6 +29,7 @@ from kalam_jupyter.kalam.result import Result, ResultColumn, annotate
 from kalam_jupyter.kalam.types import JSON, TIMESTAMP, json_type, sql_type
 
 if TYPE_CHECKING:
+    from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.context import Context
     from kalam_jupyter.kalam.database import Kalam
 
@@ -282,10 +283,21 @@ class SystemTables:
         """Answer SHOW: open to every role."""
         name = {"tables": "schemas"}.get(what, what)
         spec, rows = self._tables[name]
-        found = rows()
+        found = self._visible_manifests(ctx.session) if name == "manifest" else rows()
         if namespace is not None:
             found = [r for r in found if r[2] == namespace and r[11]]
         return Result.of_table(to_table(spec, found))
+
+    def _visible_manifests(self, session: Session) -> Rows:
+        """All to admins; to others those of their own rows, and of shared tables they may read."""
+
+        def visible(namespace: str, name: str, owner: str) -> bool:
+            table = self._kalam.find_table(namespace, name)
+            if session.is_admin or table is None or table.owned:
+                return session.is_admin or owner == session.user_id
+            return access.may_read_shared(session.role, table.access_level)
+
+        return self._kalam.storages.manifests(visible)
 
     def describe(self, table: TableDef, *, history: bool) -> Result:
         """Answer DESCRIBE TABLE."""
@@ -303,16 +315,21 @@ class SystemTables:
         return Result.of_rows([ResultColumn(n, t) for n, t in DESCRIBE], found)
 
     def table_stats(self, ctx: Context, table: TableDef) -> Result:
-        """Answer SHOW STATS."""
+        """Answer SHOW STATS: of all owners' rows to admins, of one's own to others."""
         relation = self._kalam.relation(table)
         owners: Sequence[str] = relation.owners() if table.owned else [""]
+        live, segments = self._kalam.live.all(), self._kalam.storages.segments(table)
+        if table.owned and not ctx.session.is_admin:
+            user = ctx.session.user_id
+            owners = [user]
+            live = [q for q in live if q.session.user_id == user]
+            segments = self._kalam.storages.manifest(table, user)["segments"]
         snapshots = [relation.snapshot(owner) for owner in owners]
         batches = [b for s in snapshots for b in s.batches()]
         rows = sum(b.num_rows - b.column(table.seq_index + 1).true_count for b in batches)
         memory = sum(b.nbytes for b in batches)
-        streams = sum(1 for q in self._kalam.live.all() if q.table == table.qualified)
-        segments = len(self._kalam.storages.segments(table))
-        row = (table.name, table.namespace, table.version, rows, segments, streams, memory)
+        streams = sum(1 for q in live if q.table == table.qualified)
+        row = (table.name, table.namespace, table.version, rows, len(segments), streams, memory)
         return Result.of_rows([ResultColumn(n, t) for n, t in STATS], [row])
 
 
