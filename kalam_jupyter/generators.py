@@ -47,7 +47,7 @@ def _pageviews(random: np.random.Generator, rows: int) -> Columns:
     return {
         "user_id": _named("User_", random.integers(1, _USERS + 1, rows)),
         "page_id": _named("Page_", page),
-        "seconds": np.round(random.exponential(20.0, rows), 1),
+        "duration": np.round(random.exponential(20.0, rows), 1),
     }
 
 

@@ -9,6 +9,7 @@ import kalam_jupyter
 from kalam_jupyter.client import Connection
 from kalam_jupyter.client.inprocess import InProcessTransport
 from kalam_jupyter.generators import GENERATORS
+from kalam_jupyter.ksql.lang import parse_schema
 from kalam_jupyter.node import Node
 
 
@@ -46,3 +47,9 @@ def test_every_generator_fits_a_stream():
 def test_an_unknown_generator_says_which_there_are():
     with pytest.raises(ValueError, match="orders, pageviews"):
         kalam_jupyter.generate("ordrs")
+
+
+@pytest.mark.parametrize("name", list(GENERATORS))
+def test_no_column_is_a_reserved_word(name):
+    for column in kalam_jupyter.generate(name, rows=1).columns:
+        parse_schema(f"{column} STRING")

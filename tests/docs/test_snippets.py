@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from kalam_jupyter.magics.commands import COMMANDS
+from kalam_jupyter.magics.options import OPTIONS
 from kalam_server.cli import main
+from tests.notebooks.run import execute
 from tests.server.running import TOKEN, running
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -50,6 +54,23 @@ def run_python(page: str, names: dict[str, object]) -> None:
 
 def test_python_api() -> None:
     run_python("python-api.md", {})
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("page", ["index.md", "from-ksqldb.md", "from-kalamdb.md", "teaching.md"])
+def test_cells_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
+    shown = [b for b in blocks(page) if b.language in ("python", "sql") and b.file is None]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(b.text) for b in shown])
+    assert shown
+    path = tmp_path / "page.ipynb"
+    nbformat.write(notebook, path)
+    execute(path)
+
+
+def test_every_option_and_command_of_the_magics_is_described() -> None:
+    text = (DOCS / "notebook.md").read_text(encoding="utf-8")
+    assert [name for name in OPTIONS if f"`{name}" not in text] == []
+    assert [name for name in COMMANDS if f"%ksql {name}" not in text] == []
 
 
 @pytest.fixture

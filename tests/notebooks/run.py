@@ -79,7 +79,5 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.name != "stderr"]
-        for output in cell.outputs:
-            if "text/html" in output.get("data", {}):
-                output.data.pop(WIDGET_VIEW, None)
+        cell.outputs = [o for o in cell.outputs if set(o.get("data", ("",))) != {WIDGET_VIEW}]
     return notebook

@@ -20,7 +20,8 @@ def html(cell: nbformat.NotebookNode) -> str:
     return "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
 
 
-def test_there_are_a_tour_and_lessons():
+def test_there_are_a_tour_and_ten_lessons():
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{n:02}_" for n in range(11)]
     assert NOTEBOOKS[0].name == "00_tour.ipynb"
 
 
@@ -66,5 +67,14 @@ def test_a_lesson_asks_explains_draws_and_lets_practise(path: Path):
     assert text.count("**Explain.**") >= 3
     assert text.count("<details>") >= 3
     assert any(solutions(cell) for cell in notebook.cells)
-    pictures = "".join(html(cell) for cell in notebook.cells if cell.cell_type == "code")
-    assert "```mermaid" in text or "data:image/svg+xml" in pictures
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
+    drawn = any("image/png" in data or "data:image/svg+xml" in data.get("text/html", "") for data in outputs)
+    assert "```mermaid" in text or drawn
+
+
+@LESSONS
+def test_a_lesson_leads_to_the_next(path: Path):
+    number = NOTEBOOKS.index(path)
+    links = nbformat.read(path, as_version=4).cells[-1].source
+    if number + 1 < len(NOTEBOOKS):
+        assert f"]({NOTEBOOKS[number + 1].name})" in links
