@@ -209,8 +209,7 @@ class HttpTransport:
         expired = isinstance(error, dict) and error.get("code") == "TOKEN_EXPIRED"
         if not expired or self._login is None:
             return False
-        with self._lock:
-            self._log_in(*self._login)
+        self._log_in_again()
         return True
 
     def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
@@ -218,7 +217,12 @@ class HttpTransport:
         from kalam_jupyter.client.live_socket import LiveSocketStream
 
         self._need("kalam")
-        return LiveSocketStream.open(self._wire, sql.strip(), options)
+        return LiveSocketStream.open(self._wire, sql.strip(), options, self._log_in_again)
+
+    def _log_in_again(self) -> None:
+        if self._login is not None:
+            with self._lock:
+                self._log_in(*self._login)
 
     def consume(
         self, topic: str, group: str, start: str | int, limit: int, partition: int, timeout: float

@@ -7,13 +7,13 @@ import contextlib
 import gzip
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.changes import INSERT, KIND_NAMES, Changes
+from kalam_jupyter.changes import INSERT, KIND_NAMES, UPDATE, Changes
 from kalam_jupyter.client.buffered import BufferedStream
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
 from kalam_jupyter.client.foreign import kalam_table
@@ -23,17 +23,35 @@ _ID = "live"
 #: The server hangs up on clients that say nothing for 10 s.
 _PING_INTERVAL_S = 4.0
 _MAX_MESSAGE = 64 * 1024 * 1024
+#: How long a broken connection is tried again, and the longest pause between two tries.
+RETRY_SECONDS, RETRY_PAUSE_S = 60.0, 8.0
+
+
+def _delays() -> Iterator[float]:
+    """Yield pauses, each twice as long, until all of them are `RETRY_SECONDS`."""
+    pause, left = 0.25, RETRY_SECONDS
+    while left > 0:
+        yield min(pause, left)
+        pause, left = min(2 * pause, RETRY_PAUSE_S), left - pause
 
 
 class LiveSocketStream(BufferedStream):
-    """A live query of a server. Reconnecting is left to the caller: see `Stream.error`."""
+    """A live query of a server.
+
+    When the connection breaks it connects again for `RETRY_SECONDS`, and goes on behind the last row it saw:
+    no row is lost or repeated, though of one that was deleted meanwhile only a server that tells will tell.
+    `interruption` says so while it lasts. What cannot be resumed ends with an error instead.
+    """
 
     dialect = "kalam"
 
-    def __init__(self, wire: Wire, sql: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, wire: Wire, sql: str, options: Mapping[str, Any], renew: Callable[[], None]) -> None:
         super().__init__(sql)
         self.id = ""
-        self._wire, self._options = wire, options
+        self._wire, self._options, self._renew = wire, options, renew
+        #: Highest `_seq` seen.
+        self._seen: int | None = None
+        self._got_rows = self._resuming = False
         self._ready = threading.Event()
         self._room: asyncio.Event | None = None
         self._closing: asyncio.Event | None = None
@@ -41,14 +59,21 @@ class LiveSocketStream(BufferedStream):
         self._fields: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def open(cls, wire: Wire, sql: str, options: Mapping[str, Any]) -> LiveSocketStream:
+    def open(
+        cls, wire: Wire, sql: str, options: Mapping[str, Any], renew: Callable[[], None] = lambda: None
+    ) -> LiveSocketStream:
         """Subscribe; return when the server has acknowledged.
+
+        Parameters
+        ----------
+        renew : callable
+            Called before a reconnection after the server refused the token: logs in again if it can.
 
         Raises
         ------
         ClientError
         """
-        self = cls(wire, sql, options)
+        self = cls(wire, sql, options, renew)
         threading.Thread(target=self._run, name="live-query", daemon=True).start()
         try:
             self._ready.wait()
@@ -65,7 +90,7 @@ class LiveSocketStream(BufferedStream):
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            asyncio.run(self._persist())
         except ClientError as error:
             self._end(error=error)
         except (OSError, TimeoutError) as error:
@@ -74,18 +99,53 @@ class LiveSocketStream(BufferedStream):
             self._end()
             self._ready.set()
 
+    async def _persist(self) -> None:
+        """Serve, over as many connections as it takes."""
+        self._loop = asyncio.get_running_loop()
+        self._room, self._closing = asyncio.Event(), asyncio.Event()
+        delays: Iterator[float] = iter(())
+        while not self._closing.is_set():
+            try:
+                await self._serve()
+            except (ClientError, OSError, TimeoutError) as error:
+                refused = isinstance(error, ClientError) and not isinstance(error, ConnectionLostError)
+                expired = refused and bool(self.interruption) and getattr(error, "status", None) == 401
+                if not self._can_resume or (refused and not expired):
+                    raise
+                if not self.interruption:
+                    delays = _delays()
+                self.interruption = str(error)
+                delay = next(delays, None)
+                if delay is None:
+                    raise
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), delay)
+                if expired:
+                    await asyncio.to_thread(self._renew)
+
+    @property
+    def _can_resume(self) -> bool:
+        """Whether another connection can go on where this one ended."""
+        if not self._ready.is_set():
+            return False
+        from_start = not self._got_rows and self._options.get("initial", True)
+        return self._seen is not None or bool(from_start)
+
     async def _serve(self) -> None:
         from tornado.httpclient import HTTPClientError, HTTPRequest
         from tornado.websocket import websocket_connect
 
-        self._loop = asyncio.get_running_loop()
-        self._room, self._closing = asyncio.Event(), asyncio.Event()
+        assert self._closing is not None
         headers = {} if self._wire.authorization is None else {"Authorization": self._wire.authorization}
         url = "ws" + self._wire.url.removeprefix("http") + "/v1/ws"
         request = HTTPRequest(url, headers=headers, connect_timeout=CONNECT_TIMEOUT_S)
         try:
             socket = await websocket_connect(request, max_message_size=_MAX_MESSAGE)
         except HTTPClientError as error:
+            if error.code == 401:
+                raise ClientError(
+                    f"live queries need a login: {error}", code="UNAUTHORIZED", status=401
+                ) from error
             raise ConnectionLostError(f"{self._wire.url} refused a live query: {error}") from error
         reader = asyncio.ensure_future(self._converse(socket))
         pinger = asyncio.ensure_future(self._ping(socket))
@@ -111,6 +171,7 @@ class LiveSocketStream(BufferedStream):
         await self._authenticated(socket)
         await socket.write_message(json.dumps(self._subscription()))
         last_seq = None
+        self._resuming = self._got_rows
         while (message := await self._next(socket)) is not None:
             match message["type"]:
                 case "subscription_ack":
@@ -119,6 +180,7 @@ class LiveSocketStream(BufferedStream):
                     self._initial(message["rows"])
                     control = message["batch_control"]
                     last_seq = control["last_seq_id"] or last_seq
+                    self._saw(last_seq)
                     if control["has_more"]:
                         await self._until_room()
                         more = {"type": "next_batch", "subscription_id": _ID, "last_seq_id": last_seq}
@@ -138,7 +200,7 @@ class LiveSocketStream(BufferedStream):
             raise ClientError(f"live queries need a login: {text}", code="UNAUTHORIZED", status=401)
 
     def _subscription(self) -> dict[str, Any]:
-        given = self._options
+        given = self._options if self._seen is None else {**self._options, "from_seq": self._seen}
         options: dict[str, Any] | None = {
             name: given[source]
             for name, source in (
@@ -175,17 +237,31 @@ class LiveSocketStream(BufferedStream):
         self.id = message["subscription_id"]
         self._fields = message["schema"]
         self.key = tuple(f["name"] for f in self._fields if "pk" in f.get("flags", ()))
+        self.interruption = ""
         self.schema = kalam_table(self._fields, []).schema
         self._ready.set()
 
     def _initial(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            batch = self._batch(rows)
-            self._push(Changes(batch, np.full(len(rows), INSERT, np.int8), initial=True))
+        if not rows:
+            return
+        resumed = self._resuming
+        kind = UPDATE if resumed and self.key else INSERT
+        self._note(rows)
+        self._push(Changes(self._batch(rows), np.full(len(rows), kind, np.int8), initial=not resumed))
+
+    def _note(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._got_rows = True
+        for row in rows:
+            self._saw(row.get("_seq"))
+
+    def _saw(self, seq: str | int | None) -> None:
+        if seq is not None:
+            self._seen = max(int(seq), self._seen or 0)
 
     def _changed_row(self, message: Mapping[str, Any]) -> None:
         kind = message["change_type"]
         rows = message["old_values"] if kind == "delete" else message["rows"]
+        self._note(rows)
         kinds = np.full(len(rows), KIND_NAMES.index(kind), np.int8)
         self._push(Changes(self._batch(rows), kinds))
 

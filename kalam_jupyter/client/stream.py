@@ -41,6 +41,8 @@ class Stream(ABC):
         Why it ended ("Limit Reached"), "" otherwise.
     error : ClientError or None
         Why it failed.
+    interruption : str
+        Why no rows come at the moment, while the connection is made again; "" otherwise.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Stream(ABC):
     key: tuple[str, ...] = ()
     message: str = ""
     error: ClientError | None = None
+    interruption: str = ""
 
     @property
     @abstractmethod
