@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kalam_jupyter.engine.batch import Batch, Payload, StoredBatch
+from kalam_jupyter.engine.encoding import row_checker
+from kalam_jupyter.engine.errors import RowError
 from kalam_jupyter.engine.processor import StepContext
-from kalam_jupyter.engine.types import TIMESTAMP
+from kalam_jupyter.engine.types import TIME, TIMESTAMP, DataType, Decimal, Map, Schema
 from kalam_jupyter.ksql.formats import KsqlCodec
+from kalam_jupyter.ksql.formats.base import find_type
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
@@ -50,6 +53,7 @@ class SinkWriter:
         self._reporter = reporter
         self._windowed = sink.window is not None
         self._timestamp = self._timestamp_reader(parse_timestamp)
+        self._may_overflow = any(find_type(c.type, _overflows) for c in codec.schema)
 
     def _timestamp_reader(self, parse: Callable[[str], int] | None) -> Callable[[Record], Any] | None:
         if self.sink.timestamp is None:
@@ -90,11 +94,23 @@ class SinkWriter:
         batch = Batch(
             [r.ts for r in records], payload, self._codec, headers=headers if any(headers) else None
         )
+        if self._may_overflow and not self._fits(payload):
+            batch = Batch(batch.timestamps, raw=batch.encoded(), headers=batch.headers)
         if not self._codec.total:
             batch.encoded()  # now: a row that its schema does not admit ends the query, not some reader
         if self._partitions > 1:
             batch.partitions = partitions_of(batch, self._partitions)
         return batch
+
+    def _fits(self, payload: Payload) -> bool:
+        """Whether the engine can hold the rows by their types; if not, it gets the bytes of the records."""
+        schema = self._codec.schema
+        try:
+            row_checker(Schema(schema.key))([k for k in payload.keys if k is not None])
+            row_checker(Schema(schema.value))([v for v in payload.values if v is not None])
+        except RowError:
+            return False
+        return True
 
     def _column_batch(self, records: ColumnBatch) -> Batch:
         columns = records.payload_columns()
@@ -119,6 +135,14 @@ class SinkWriter:
                     continue
             kept.append(r)
         return kept
+
+
+def _overflows(type_: DataType) -> bool:
+    """Whether ksqlDB has values of a type that the type does not admit.
+
+    A DECIMAL may be rounded to one digit more than its precision, midnight be 24:00, a map have a null key.
+    """
+    return isinstance(type_, Decimal | Map) or type_ == TIME
 
 
 class PersistentQuery:
