@@ -13,7 +13,7 @@ from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.files import file_path, outgoing
 from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.replay import Replay
-from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.result import Result, rows_of
 from kalam_jupyter.client.script import Part, split_script
 from kalam_jupyter.client.session import Session
 from kalam_jupyter.client.stream import Stream
@@ -339,15 +339,10 @@ class Connection:
         ClientError
             If there is no such source.
         """
-        if "." in name:
-            results = self.kalam(f"SELECT * FROM {name}")
-        else:
-            results = self.ksql(f"SELECT * FROM {name};")
-        table = results[0].table
-        if table is None:
-            raise ClientError(f"'{name}' has no rows to read")
-        hidden = [c for c in _SYSTEM_COLUMNS if c in table.column_names]
-        return table.drop_columns(hidden) if "." in name else table
+        if "." not in name:
+            return rows_of(self.ksql(f"SELECT * FROM {name};"), name)
+        table = self._transport.kalam_table(name, "default")
+        return table.drop_columns([c for c in _SYSTEM_COLUMNS if c in table.column_names])
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return `table` as a DataFrame with Arrow-backed columns."""

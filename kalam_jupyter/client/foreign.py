@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,12 @@ from kalam_jupyter.engine.types import DataType, to_arrow
 from kalam_jupyter.ksql import KsqlError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import parse_schema, parse_statement
-from kalam_server.negotiate import KSQL_JSON
+from kalam_server.negotiate import DELIMITED, KSQL_JSON
+
+#: Rows asked for at a time where a server cuts answers: KalamDB's own limit, unless it was changed.
+PAGE_ROWS = 1000
+#: Column that orders the versions of a KalamDB table's rows.
+SEQ = "_seq"
 
 
 def kalam_table(schema: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -52,6 +57,47 @@ def kalam_results(body: Mapping[str, Any]) -> list[Result]:
     return results
 
 
+def whole_table(ask: Callable[[str], pa.Table], name: str) -> pa.Table:
+    """Return all rows of a KalamDB table, a page after the other: the server cuts what is longer.
+
+    Pages are told apart by `_seq`, so rows that are updated meanwhile are seen again: the later one counts.
+
+    Parameters
+    ----------
+    ask : callable
+        Runs a SELECT.
+    name : str
+
+    Raises
+    ------
+    ClientError
+        If the table has no `_seq` (a system table), and more rows than a page.
+    """
+    first = ask(f"SELECT * FROM {name} LIMIT {PAGE_ROWS}")
+    if SEQ not in first.column_names:
+        if first.num_rows >= PAGE_ROWS:
+            raise ClientError(
+                f"{name} has {PAGE_ROWS} rows or more, and nothing to page by: SELECT what you need of it",
+                code="TOO_LARGE",
+            )
+        return first
+    pages, last = [first.slice(0, 0)], -1
+    page_of = f"SELECT * FROM {name} WHERE {SEQ} > {{}} ORDER BY {SEQ} LIMIT {PAGE_ROWS}"
+    while (page := ask(page_of.format(last))).num_rows:
+        pages.append(page)
+        last = page.column(SEQ)[-1].as_py()
+    return pa.concat_tables(pages)
+
+
+def latest(table: pa.Table, key: Sequence[str]) -> pa.Table:
+    """Return the last row of each key; all rows where there is no key."""
+    if not key:
+        return table
+    numbered = table.append_column("#", pa.array(range(table.num_rows), pa.int64()))
+    last = numbered.group_by(list(key)).aggregate([("#", "max")]).column("#_max")
+    return table.take(last.combine_chunks().sort())
+
+
 def open_ksql_query(
     wire: Wire, text: str, properties: Mapping[str, Any], variables: Mapping[str, str]
 ) -> Result:
@@ -60,7 +106,7 @@ def open_ksql_query(
     tree = _tree(statement)
     if isinstance(tree, ast.Print):
         body = {"ksql": text, "streamsProperties": dict(properties), "sessionVariables": dict(variables)}
-        opened = wire.open("POST", "/query", body)
+        opened = wire.open("POST", "/query", body, accept=DELIMITED)  # records only, no formats
         if opened.status != 200:
             raise ksql_failure(opened.status, opened.rest())
         return Result("stream", "ksql", statement=statement, stream=LineStream(opened, statement))

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
 from kalam_jupyter.client.files import Outgoing, multipart
-from kalam_jupyter.client.foreign import kalam_results, open_ksql_query
+from kalam_jupyter.client.foreign import kalam_results, latest, open_ksql_query, whole_table
 from kalam_jupyter.client.http_stream import open_stream
 from kalam_jupyter.client.messages import Message
-from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.result import Result, rows_of
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.client.topology_text import explained_topology
 from kalam_jupyter.client.wire import Answer, Wire, basic, kalam_failure, ksql_failure, path_of
@@ -202,6 +202,20 @@ class HttpTransport:
         if answer.status == 401 and self._renewed(answer.json()):
             answer = self._wire.request(method, path, body, **settings)
         return answer
+
+    def kalam_table(self, name: str, namespace: str) -> pa.Table:
+        """See `Transport`."""
+        if self.ours:
+            return rows_of(self.kalam(f"SELECT * FROM {name}", (), namespace), name)
+        key: tuple[str, ...] = ()
+
+        def ask(sql: str) -> pa.Table:
+            nonlocal key
+            results = self.kalam(sql, (), namespace)
+            key = results[0].key
+            return rows_of(results, name)
+
+        return latest(whole_table(ask, name), key)
 
     def _renewed(self, body: Any) -> bool:
         """Log in again when the token has expired; say whether that was it."""

@@ -19,7 +19,7 @@ from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.files import Outgoing
 from kalam_jupyter.client.login import OWNER, Login
 from kalam_jupyter.client.messages import Message
-from kalam_jupyter.client.result import Result
+from kalam_jupyter.client.result import Result, rows_of
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import KalamError, LiveQuery
@@ -94,6 +94,10 @@ class InProcessTransport:
             lambda: kalam.execute(kalam.session(self._user), text, params=params, namespace=namespace)
         )
         return [_kalam_result(result) for result in results]
+
+    def kalam_table(self, name: str, namespace: str) -> pa.Table:
+        """See `Transport`."""
+        return rows_of(self.kalam(f"SELECT * FROM {name}", (), namespace), name)
 
     def kalam_upload(
         self, text: str, params: Sequence[Any], namespace: str, files: Mapping[str, Outgoing]

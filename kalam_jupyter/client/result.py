@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from kalam_jupyter.client.errors import ClientError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +62,20 @@ class Result:
         if self.table is None:
             raise ValueError(f"a result of kind '{self.kind}' has no rows")
         return to_frame(self.table)
+
+
+def rows_of(results: Sequence[Result], name: str) -> pa.Table:
+    """Return the rows of the one SELECT that read `name`.
+
+    Raises
+    ------
+    ClientError
+        If it gave none.
+    """
+    table = results[0].table
+    if table is None:
+        raise ClientError(f"'{name}' has no rows to read")
+    return table
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

@@ -42,6 +42,9 @@ class Transport(Protocol):
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """Run KalamDB statements."""
 
+    def kalam_table(self, name: str, namespace: str) -> pa.Table:
+        """Return all rows of a KalamDB table, however many."""
+
     def kalam_upload(
         self, text: str, params: Sequence[Any], namespace: str, files: Mapping[str, Outgoing]
     ) -> list[Result]:

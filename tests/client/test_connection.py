@@ -370,3 +370,25 @@ class TestTopology:
     def test_what_is_no_query_has_none(self, connection, query):
         with pytest.raises(ClientError):
             connection.topology(query)
+
+
+class TestWholeTables:
+    ROWS = 2500
+
+    @pytest.fixture
+    def many(self, connection):
+        connection.kalam("CREATE NAMESPACE big")
+        connection.kalam("CREATE TABLE big.t (id BIGINT PRIMARY KEY, v TEXT) WITH (TYPE='SHARED')")
+        for first in range(0, self.ROWS, 500):
+            values = ", ".join(f"({i}, 'x{i}')" for i in range(first, first + 500))
+            connection.kalam(f"INSERT INTO big.t VALUES {values}")
+        return connection
+
+    def test_a_table_is_never_cut(self, many):
+        many.kalam("UPDATE big.t SET v = 'changed' WHERE id = 7")
+        many.kalam("DELETE FROM big.t WHERE id = 8")
+        table = many.table("big.t")
+        assert table.column_names == ["id", "v"]
+        found = dict(zip(*table.to_pydict().values(), strict=True))
+        expected = {i: f"x{i}" for i in range(self.ROWS) if i != 8} | {7: "changed"}
+        assert (table.num_rows, found) == (len(expected), expected)
