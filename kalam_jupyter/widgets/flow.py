@@ -51,10 +51,6 @@ class FlowControl:
         """Whether the user froze the display."""
         self._paused = paused
 
-    def watched(self, now: float) -> bool:
-        """Whether a browser has acknowledged something lately."""
-        return now - self._acked_at < SILENCE_S
-
     @property
     def open(self) -> bool:
         """Whether a frame could go but for the rate."""

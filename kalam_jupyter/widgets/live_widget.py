@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import pyarrow as pa
 import traitlets as t
-from IPython.display import DisplayHandle, display
 
 from kalam_jupyter.widgets import snapshot
 from kalam_jupyter.widgets.buffer import Frame, make_buffer
 from kalam_jupyter.widgets.pacer import Pacer, Stats
+from kalam_jupyter.widgets.shown import ShownWidget
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from kalam_jupyter.client.stream import Stream
 
-#: Seconds between two snapshots of a widget that keeps changing. With a front end that shows it live
-#: they can be rare: JupyterLab makes the whole view again for each.
+#: Seconds between two snapshots of a widget that keeps changing.
 SNAPSHOT_EVERY_S = 5.0
-SNAPSHOT_EVERY_WATCHED_S = 30.0
 #: The first one comes early: a cell that ends soon should not be saved empty.
 SNAPSHOT_FIRST_S = 0.5
 
@@ -37,7 +33,7 @@ def live_widgets() -> list[LiveWidget]:
     return sorted((widget for widget in _widgets if not widget.ended), key=lambda widget: widget.started)
 
 
-class LiveWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not followed
+class LiveWidget(ShownWidget):
     """The rows of a stream, shown live. Abstract: `LiveTable` and `LiveChart` say how.
 
     Parameters
@@ -58,7 +54,6 @@ class LiveWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are no
         Why it failed, "" otherwise.
     """
 
-    uid = t.Unicode().tag(sync=True)
     title = t.Unicode().tag(sync=True)
     columns = t.List(t.Dict()).tag(sync=True)
     max_rows = t.Int(5_000).tag(sync=True)
@@ -68,7 +63,6 @@ class LiveWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are no
 
     def __init__(self, stream: Stream, *, max_rows: int, height: int, **traits: Any) -> None:
         super().__init__(
-            uid=uuid.uuid4().hex,
             title=stream.sql,
             columns=[
                 {"name": f.name, "type": _type_text(f.type), "key": f.name in stream.key}
@@ -82,7 +76,6 @@ class LiveWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are no
         self.started = time.monotonic()
         self._buffer = make_buffer(stream.schema, stream.key, max_rows)
         self._progress = threading.Condition()
-        self._handle: DisplayHandle | None = None
         self._shown_at, self._shown_rows = self.started + SNAPSHOT_FIRST_S - SNAPSHOT_EVERY_S, 0
         self._pacer = Pacer(stream, self._buffer, _Browser(self))
         self.on_msg(self._on_message)
@@ -147,27 +140,10 @@ class LiveWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are no
 
     # ---- display
 
-    def show(self) -> None:
-        """Display the widget in the cell that runs now."""
-        self._handle = display(self, display_id=True)
-
-    def _ipython_display_(self) -> None:
-        data, metadata = self._bundle()
-        self._handle = DisplayHandle()
-        self._handle.display(data, metadata=metadata, raw=True)
-
     def update_snapshot(self) -> None:
-        """Put the rows of this moment into the saved form of the output."""
+        """Put the rows of this moment into the saved output."""
         self._shown_at, self._shown_rows = time.monotonic(), self._buffer.rows_in
-        if self._handle is not None:
-            data, metadata = self._bundle()
-            self._handle.update(data, metadata=metadata, raw=True)
-
-    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle = self._repr_mimebundle_() or {}
-        # anywidget gives (data, metadata), ipywidgets only data.
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, **self._snapshot()}, metadata
+        super().update_snapshot()
 
     def _snapshot(self) -> dict[str, str]:
         """Return ``text/html`` and ``text/plain`` of this moment: the last rows."""
@@ -220,8 +196,8 @@ class _Browser:
         with widget._progress:
             widget._progress.notify_all()
         is_new = widget._buffer.rows_in != widget._shown_rows
-        every = SNAPSHOT_EVERY_WATCHED_S if widget._pacer.watched else SNAPSHOT_EVERY_S
-        if is_new and widget.status == "running" and time.monotonic() - widget._shown_at >= every:
+        due = time.monotonic() - widget._shown_at >= SNAPSHOT_EVERY_S
+        if is_new and due and widget.status == "running":
             widget.update_snapshot()
 
     def ended(self, status: str, error: str) -> None:

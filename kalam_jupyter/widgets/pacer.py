@@ -128,11 +128,6 @@ class Pacer:
         return not self._thread.is_alive()
 
     @property
-    def watched(self) -> bool:
-        """Whether a browser has acknowledged frames lately."""
-        return self._flow.watched(time.monotonic())
-
-    @property
     def stats(self) -> Stats:
         """The figures of this moment."""
         then, before = self._samples[0]

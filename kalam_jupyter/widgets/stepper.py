@@ -6,13 +6,13 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import anywidget
 import traitlets as t
 
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.widgets import _assets
 from kalam_jupyter.widgets.readable import readable
+from kalam_jupyter.widgets.shown import ShownWidget
 from kalam_jupyter.widgets.snapshot import EPOCH_COLUMNS, cell_text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _BOUNDS = ("WINDOWSTART", "WINDOWEND")
 _TIMES = EPOCH_COLUMNS | {"JOINS FROM", "JOINS TO"}
 
 
-class Stepper(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not followed
+class Stepper(ShownWidget):
     """A ksqlDB query, fed by hand.
 
     The query runs on its own: nothing is read from topics and nothing is written. In the browser one steps
@@ -117,6 +117,7 @@ class Stepper(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not f
             done = len(self.steps)
             self.steps = [*self.steps, *(_step(s) for s in self._stepping.steps[done:])]
             self.position = len(self.steps)
+            self.update_snapshot()
 
     def step(self) -> Step | None:
         """Go on by one record; None when there are no more.
@@ -176,10 +177,8 @@ class Stepper(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not f
 
     # ---- display
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options) or {}
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "text/html": _page(self), "text/plain": _text(self)}, metadata
+    def _snapshot(self) -> dict[str, str]:
+        return {"text/html": _page(self), "text/plain": _text(self)}
 
 
 # ---- as JSON for the browser

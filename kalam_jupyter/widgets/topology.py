@@ -6,12 +6,12 @@ import html
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import anywidget
 import traitlets as t
 
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.widgets import _assets, chart_svg, topology_svg
 from kalam_jupyter.widgets.readable import readable
+from kalam_jupyter.widgets.shown import ShownWidget
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
@@ -23,7 +23,7 @@ EVERY_S = 1.0
 _PICTURE_WIDTH = 760
 
 
-class Topology(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not followed
+class Topology(ShownWidget):
     """The operators of a ksqlDB query, from its sources to its sink.
 
     Of a query that runs it shows the records that each operator took and emitted, how many a second, and how
@@ -93,6 +93,7 @@ class Topology(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not 
             self.stop()
             self.figures = {i: {**f, "rate": 0} for i, f in self.figures.items()}
             self.state = "ENDED"
+            self.update_snapshot()
             return
         with self.hold_trait_notifications():
             self.figures = _figures(self.data, before)
@@ -121,10 +122,8 @@ class Topology(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not 
 
     # ---- display
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**options) or {}
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**data, "text/html": self._page(), "text/plain": self._text()}, metadata
+    def _snapshot(self) -> dict[str, str]:
+        return {"text/html": self._page(), "text/plain": self._text()}
 
     def _page(self) -> str:
         picture = topology_svg.draw(self.data["nodes"], self.data["edges"])

@@ -50,6 +50,8 @@ def run(shell: InteractiveShell) -> Callable[[str], Cell]:
         with capture_output() as captured:
             result = shell.run_cell(text)
         result.raise_error()
-        return Cell(captured.outputs, result.result)
+        # A widget's view is an output without text, beside the one that is saved.
+        shown = [out for out in captured.outputs if "text/plain" in out.data]
+        return Cell(shown, result.result)
 
     return run_cell

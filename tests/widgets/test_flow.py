@@ -74,10 +74,3 @@ def test_an_acknowledgement_of_the_future_is_not_believed():
     for i in range(WINDOW):
         flow.sent(2.0 + i)
     assert not flow.open
-
-
-def test_watched_while_acknowledgements_come():
-    flow = flow_after(1)
-    assert not flow.watched(0.0)
-    flow.acknowledge(1, 1.0)
-    assert flow.watched(2.5) and not flow.watched(3.5)

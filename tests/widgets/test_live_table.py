@@ -110,16 +110,18 @@ def test_wait_is_false_when_the_stream_ends_early():
     assert not table.wait(rows=5, timeout=WAIT_S)
 
 
-def test_the_display_bundle_holds_widget_table_and_text():
+def test_the_view_and_what_is_saved_are_two_outputs():
     stream = HandStream()
     table = Recorded(stream, sort=("N", "desc"))
     stream.give(changes([("a", 1), ("b", 2)]))
     stream.end()
     table.wait(timeout=WAIT_S)
-    data, _ = table._bundle()
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == table.model_id
-    assert "<table" in data["text/html"]
-    assert data["text/plain"].splitlines()[1:3] == ["b  2", "a  1"]
+    view, saved = table._view()[0], table._saved()
+    assert list(view) == ["application/vnd.jupyter.widget-view+json"]
+    assert view["application/vnd.jupyter.widget-view+json"]["model_id"] == table.model_id
+    assert set(saved) == {"text/html", "text/plain"}
+    assert "<table" in saved["text/html"] and f'data-klt="{table.uid}"' in saved["text/html"]
+    assert saved["text/plain"].splitlines()[1:3] == ["b  2", "a  1"]
 
 
 def test_a_column_that_is_not_there_cannot_be_sorted_by():

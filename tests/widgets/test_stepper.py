@@ -78,7 +78,7 @@ def test_a_record_that_does_not_fit_is_told_and_changes_nothing(stepper):
 
 
 def test_its_saved_form_tells_the_story(stepper):
-    data, _ = stepper._repr_mimebundle_()
+    data = stepper._saved()
     assert "windowed aggregate: opens a window" in data["text/html"] and "&lt;b&gt;" in data["text/html"]
     assert "ITEM=tea, N=2 [1970-01-01 00:00:00 – 1970-01-01 00:00:10]" in data["text/plain"]
 

@@ -71,7 +71,7 @@ def test_a_statement_is_drawn_and_not_run(connection):  # noqa: F811
 
 
 def test_its_saved_form_is_a_picture(topology):
-    data, _ = topology._repr_mimebundle_()
+    data = topology._saved()
     assert re.search(r'<img [^>]*src="data:image/svg\+xml;base64,', data["text/html"])
     assert "SINK · T · 1 written" in data["text/plain"]
 

@@ -34,3 +34,10 @@ const isDark = (colour) => {
   const parts = (colour.match(/[\d.]+/g) ?? [0, 0, 0]).slice(0, 3).map(Number);
   return parts.reduce((a, b) => a + b, 0) < (colour.startsWith("color(") ? 1.5 : 382);
 };
+
+// While a view is in the page, the saved output of its widget is not: see shown.py.
+function hideSnapshot(uid, root) {
+  const style = element("style");
+  style.textContent = `[data-klt="${uid}"], .jp-OutputArea-child:has([data-klt="${uid}"]) { display: none; }`;
+  root.append(style);
+}

@@ -264,6 +264,7 @@ class LiveView {
     // JupyterLab's own keys (dd deletes the cell, arrows leave it) must not hear what is typed here.
     this.root = element("section", "klt-live", { "aria-label": label, "data-lm-suppress-shortcuts": "true" });
     this.root.append(this.makeHeader(), ...this.makeBody(), this.makeFooter());
+    hideSnapshot(model.get("uid"), this.root);
     el.append(this.root);
     this.onStatus = () => {
       this.asked = null;

@@ -126,6 +126,7 @@ class StepperView {
     side.append(this.records, this.makeForm());
     main.append(side, this.cards);
     this.root.append(this.makeHeader(), this.timeline, main);
+    hideSnapshot(model.get("uid"), this.root);
     el.append(this.root);
     this.changed = () => this.paint();
     model.on("change:steps change:position change:error", this.changed);

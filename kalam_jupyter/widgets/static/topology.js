@@ -17,6 +17,7 @@ class TopologyView {
     this.box.innerHTML = model.get("picture"); // the kernel's own drawing, its texts escaped there
     this.details = element("dl", "klt-details", { "aria-live": "polite" });
     this.root.append(header, this.box, this.details);
+    hideSnapshot(model.get("uid"), this.root);
     el.append(this.root);
     this.nodes = new Map([...this.box.querySelectorAll(".node")].map((g) => [g.dataset.id, g]));
     for (const [id, g] of this.nodes) this.makeActive(id, g);
