@@ -1,0 +1,200 @@
+"""Clients that cost next to nothing: HTTP/1.1 and WebSocket over blocking sockets, bytes counted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+TOKEN, PASSWORD = "benchmark", "RootPass123!"
+
+
+def request(method: str, path: str, body: Any = None, token: str = TOKEN) -> bytes:
+    """Return a keep-alive request with a JSON body."""
+    data = b"" if body is None else json.dumps(body).encode()
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    ).encode() + data
+
+
+def sql(text: str, token: str = TOKEN, namespace: str | None = None) -> bytes:
+    """Return the request that runs a statement."""
+    body = {"sql": text} if namespace is None else {"sql": text, "namespace_id": namespace}
+    return request("POST", "/v1/api/sql", body, token)
+
+
+def complete(data: bytes) -> bool:
+    """Whether an answer is there to its end."""
+    head, found, body = data.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    lower = head.lower()
+    if b"content-length: " in lower:
+        return len(body) >= int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
+    return b"chunked" not in lower or body.endswith(b"0\r\n\r\n")
+
+
+class Http:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self, data: bytes) -> None:
+        """Send a request."""
+        self.socket.sendall(data)
+
+    def answer(self, *, refused: bool = False) -> bytes:
+        """Return the body of the answer to the request sent last."""
+        data = b""
+        while not complete(data):
+            part = self.socket.recv(1 << 20)
+            if not part:
+                raise RuntimeError("the server closed the connection")
+            data += part
+        if not refused and not data.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(data[:500].decode())
+        return data.partition(b"\r\n\r\n")[2]
+
+    def send(self, data: bytes) -> bytes:
+        """Send a request and return the body of its answer."""
+        self.start(data)
+        return self.answer()
+
+    def sql(self, text: str) -> Any:
+        """Run a statement and return its first result."""
+        return json.loads(self.send(sql(text)))["results"][0]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
+
+
+def at_once(connections: Sequence[Http], requests: Sequence[bytes]) -> None:
+    """Send each request over a connection of its own, in turns when there are more, and await all answers."""
+    for first in range(0, len(requests), len(connections)):
+        part = list(zip(connections, requests[first : first + len(connections)], strict=False))
+        for connection, data in part:
+            connection.start(data)
+        for connection, _ in part:
+            connection.answer()
+
+
+class Ws:
+    """One WebSocket of the local user, authenticated by its upgrade."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            (
+                f"GET /v1/ws?compress=false HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
+                f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n"
+            ).encode()
+        )
+        self.until(b"auth_success")
+
+    def until(self, mark: bytes, times: int = 1) -> None:
+        """Read until something has come so many times."""
+        data, found, last = b"", 0, time.monotonic()
+        while found < times:
+            part = self.socket.recv(1 << 20)
+            if time.monotonic() - last > 2:  # the server asks every few seconds
+                last = time.monotonic()
+                self.pong()
+            if not part:
+                raise RuntimeError("the server closed the WebSocket")
+            data = data[-len(mark) + 1 :] + part if len(mark) > 1 else part
+            found += data.count(mark)
+
+    def send(self, message: Any) -> None:
+        """Send a message."""
+        data = json.dumps(message).encode()
+        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+        self.socket.sendall(b"\x81" + size + b"\0\0\0\0" + data)
+
+    def subscribe(self, name: str, text: str, **options: int) -> None:
+        """Subscribe and wait for the last initial rows."""
+        self.send({"type": "subscribe", "subscription": {"id": name, "sql": text, "options": options}})
+        self.until(b"initial_data_batch")
+
+    def pong(self) -> None:
+        """Say that this client is there."""
+        self.socket.sendall(b"\x8a\x80\0\0\0\0")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
+
+
+class Audience:
+    """Many WebSockets whose changes are counted."""
+
+    def __init__(self, sockets: Sequence[Ws]) -> None:
+        self.sockets = {ws.socket.fileno(): ws for ws in sockets}
+        self._poll = select.epoll()
+        for number in self.sockets:
+            self._poll.register(number, select.EPOLLIN)
+        self._buffer = bytearray(1 << 20)
+
+    def take(self, messages: int) -> None:
+        """Wait until so many changes have come in all."""
+        buffer, got, last = self._buffer, 0, time.monotonic()
+        while got < messages:
+            for number, _ in self._poll.poll(20):
+                ws = self.sockets[number]
+                size = ws.socket.recv_into(buffer)
+                if not size:
+                    raise RuntimeError("the server closed a WebSocket")
+                got += buffer.count(b'"change_type"', 0, size)
+            if time.monotonic() - last > 5:
+                last = time.monotonic()
+                for ws in self.sockets.values():
+                    ws.pong()
+
+    def close(self) -> None:
+        """Close them all."""
+        self._poll.close()
+        for ws in self.sockets.values():
+            ws.close()
+
+
+def many_files() -> None:
+    """Allow as many sockets as the machine does."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextmanager
+def kalam_serve(data: str, **settings: object) -> Iterator[int]:
+    """Run ``kalam serve`` on a directory; give the port of KalamDB's API.
+
+    Parameters
+    ----------
+    settings : object
+        Of ``KALAMDB_`` variables.
+    """
+    variables = {f"KALAMDB_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {**os.environ, "BENCHMARK_TOKEN": TOKEN, "KALAMDB_ROOT_PASSWORD": PASSWORD, **variables}
+    command = [sys.executable, "-m", "kalam_server.cli", "serve", "--data", data, "--development"]
+    command += ["--kalam-port", "0", "--ksql-port", "0", "--token-env", "BENCHMARK_TOKEN"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline().rsplit(":", 1)[1])
+    finally:
+        process.terminate()
+        process.wait(60)
