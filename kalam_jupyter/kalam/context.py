@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kalam_jupyter.kalam.stopping import Stop
 
 T = TypeVar("T")
+Also = Callable[[Transaction, Any], None]
 
 
 @dataclass
@@ -58,6 +59,8 @@ class Context:
         Whether the row limits for HTTP clients apply.
     block : Block or None
         The explicit transaction that is open.
+    also : callable or None
+        Called with the transaction of each change and what the change returned; part of it.
     stop : Stop or None
         Ends the request's queries early.
     audit : tuple or None
@@ -71,6 +74,7 @@ class Context:
     limit: bool = False
     block: Block | None = None
     stop: Stop | None = None
+    also: Also | None = None
     audit: tuple[str, str, str | None] | None = None
 
     def owner(self, table: TableDef) -> str:
@@ -92,6 +96,8 @@ class Context:
 
     def _recorded(self, tx: Transaction, apply: Callable[[Transaction], T]) -> T:
         result = apply(tx)
+        if self.also is not None:
+            self.also(tx, result)
         if self.audit is not None:
             self.kalam.audit.record(tx, self.session, *self.audit)
             self.audit = None

@@ -12,7 +12,7 @@ from kalam_jupyter.engine.errors import EngineClosedError, EngineError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import access, commands, ddl, dml, storage_statements, topic_statements, users
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.context import Block, Context
+from kalam_jupyter.kalam.context import Also, Block, Context
 from kalam_jupyter.kalam.errors import (
     GateError,
     KalamError,
@@ -118,6 +118,7 @@ class Executor:
         *,
         limit: bool = False,
         stop: Stop | None = None,
+        also: Also | None = None,
     ) -> list[Result]:
         """Run every statement of `sql` in order and return their results.
 
@@ -131,7 +132,9 @@ class Executor:
         values = self.check_params(session, params)
         if values and len(steps) > 1:
             raise KalamError("PARAMS_WITH_BATCH", "Parameters not supported with multi-statement batches")
-        ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit, stop=stop)
+        ctx = Context(
+            self._kalam, session, values, (namespace or "default").lower(), limit, stop=stop, also=also
+        )
         done: list[tuple[Step, Result]] = []
         i = 0
         while i < len(steps):

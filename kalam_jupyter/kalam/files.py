@@ -234,12 +234,21 @@ class Files:
             text += [sql[at:start], f"'{reference}'"]
             at = end
         final = "".join([*text, sql[at:]])
+        paths = [path for _, path in stored.values()]
+
+        def keep(tx: Transaction, count: Any) -> None:
+            """The files belong to the rows from the moment these are there."""
+            if count:
+                for path in paths:
+                    tx.remove(FILES, path)
+
         try:
-            results = execute(session, final, params=params, namespace=namespace, limit=True)
+            results = self._kalam.executor.execute(session, final, params, namespace, limit=True, also=keep)
         except BaseException:
-            self._discard(table, [path for _, path in stored.values()])
+            self._discard(table, paths)
             raise
-        self._forget([path for _, path in stored.values()])
+        if not results[0].row_count:
+            self._discard(table, paths)
         return results
 
     def _target(self, session: Session, sql: str, namespace: str) -> tuple[TableDef, str]:
@@ -276,9 +285,8 @@ class Files:
     ) -> dict[str, tuple[dict[str, Any], str]]:
         """Copy uploads into the table's storage; return each one's FileRef and path.
 
-        The paths are noted first and the notes taken away once the statement has run: what is still
-        noted at the next
-        start belongs to no row.
+        The paths are noted first, and the statement's own transaction takes the notes away: what is still
+        noted at the next start belongs to no row.
         """
         storages = self._kalam.storages
         directory, files = storages.table_path(table, owner), storages.of_table(table)

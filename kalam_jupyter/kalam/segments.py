@@ -186,12 +186,20 @@ class Segments:
                 merged = self._merged(table, segments)
                 segment = self._write(table, owner, merged, manifest["next"])
                 self._save(table, owner, [segment], manifest["next"] + 1, manifest["last_seq"])
-                files = storages.of_table(table)
-                for old in segments:
-                    files.delete_file(old["path"])
+            self._sweep(table, owner)
             after += min(len(segments), 1)
         purged = self._purge(table)
         return f"Compaction completed: {before} segment(s) into {after}, {purged} tombstone(s) removed"
+
+    def _sweep(self, table: TableDef, owner: str) -> None:
+        """Remove what the manifest does not name: merged segments, and what a crash left."""
+        storages = self._kalam.storages
+        files, directory = storages.of_table(table), storages.table_path(table, owner)
+        named = {segment["path"] for segment in storages.manifest(table, owner)["segments"]}
+        for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True)):
+            written = info.type == fs.FileType.File and info.base_name.startswith("batch-")
+            if written and info.path not in named:
+                files.delete_file(info.path)
 
     def _merged(self, table: TableDef, segments: list[dict[str, Any]]) -> pa.Table:
         """The latest version of each row, without tombstones, in the table's present columns."""
