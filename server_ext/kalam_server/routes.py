@@ -62,7 +62,7 @@ KSQL_ROUTES = [
     Entry(r"/topology/?", StatementTopologyHandler),
     Entry(r"/topology/([^/]+)/?", QueryTopologyHandler),
     Entry(r"/chc/(?:ready|live)/?", CompanionHandler),
-    Entry(r"/(?:subjects|schemas|config|mode)(?:/.*)?", SchemaRegistryHandler),
+    Entry(r"/(?:subjects|schemas|config|mode|compatibility)(?:/.*)?", SchemaRegistryHandler),
 ]
 #: Only where the mount owns the whole port: Jupyter has a root of its own.
 KSQL_ROOT = [Entry(r"/", RootHandler)]

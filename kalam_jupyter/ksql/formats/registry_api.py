@@ -16,6 +16,7 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.formats.compatibility import IncompatibleSchemaError
 from kalam_jupyter.ksql.formats.proto_schema import ProtoSchema
 from kalam_jupyter.ksql.formats.schema_registry import (
     EmbeddedRegistry,
@@ -68,6 +69,8 @@ def answer(registry: EmbeddedRegistry, method: str, path: str, body: bytes = b""
             code, message = error.code, error.message
         except SchemaNotFoundError as error:
             code, message = SCHEMA_NOT_FOUND, error.message
+        except IncompatibleSchemaError as error:
+            return 409, {"error_code": 409, "message": error.message}
         except KsqlError as error:
             code, message = INVALID_SCHEMA, error.message
         return code // 100, {"error_code": code, "message": message}
@@ -154,7 +157,7 @@ def _given_schema(registry: EmbeddedRegistry, data: dict[str, Any]) -> Registere
 
 
 def _register(registry: EmbeddedRegistry, data: dict[str, Any], subject: str) -> Any:
-    return {"id": registry.register(subject, _given_schema(registry, data))}
+    return {"id": registry.register(subject, _given_schema(registry, data), strict=True)}
 
 
 def _find(registry: EmbeddedRegistry, data: dict[str, Any], subject: str) -> Any:
@@ -201,6 +204,20 @@ def _set_compatibility(registry: EmbeddedRegistry, data: dict[str, Any], subject
     return {"compatibility": registry.compatibility(subject)}
 
 
+def _forget_compatibility(registry: EmbeddedRegistry, data: Any, subject: str) -> Any:
+    return {"compatibilityLevel": registry.forget_compatibility(subject)}
+
+
+def _judge(registry: EmbeddedRegistry, data: dict[str, Any], subject: str, number: str | None = None) -> Any:
+    """Say whether a subject would take a schema: because of one version, or of all that its level counts."""
+    schema = _given_schema(registry, data)
+    version = None
+    if number is not None:
+        version = _version(registry, data, subject, number)["version"]
+    found = registry.incompatibilities(subject, schema, version)
+    return {"is_compatible": not found, "messages": found}
+
+
 def _mode(registry: EmbeddedRegistry, data: Any) -> Any:
     return {"mode": "READWRITE"}
 
@@ -218,7 +235,12 @@ _ROUTES: list[tuple[re.Pattern[str], dict[str, _Handler]]] = [
         (r"/schemas/ids/([0-9]{1,18})/versions", {"GET": _uses}),
         (r"/schemas/types", {"GET": _types}),
         (r"/config", {"GET": _compatibility, "PUT": _set_compatibility}),
-        (r"/config/([^/]+)", {"GET": _compatibility, "PUT": _set_compatibility}),
+        (
+            r"/config/([^/]+)",
+            {"GET": _compatibility, "PUT": _set_compatibility, "DELETE": _forget_compatibility},
+        ),
+        (r"/compatibility/subjects/([^/]+)/versions", {"POST": _judge}),
+        (r"/compatibility/subjects/([^/]+)/versions/([^/]+)", {"POST": _judge}),
         (r"/mode", {"GET": _mode}),
     )
 ]

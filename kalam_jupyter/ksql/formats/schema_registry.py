@@ -23,6 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.formats.compatibility import (
+    COMPATIBILITY_LEVELS,
+    DEFAULT_COMPATIBILITY,
+    IncompatibleSchemaError,
+    faults,
+)
 
 if TYPE_CHECKING:
     from kalam_jupyter.engine.engine import Engine
@@ -31,16 +37,6 @@ if TYPE_CHECKING:
 SCHEMA_KIND = "ksql.schema"
 SUBJECT_KIND = "ksql.subject"
 SETTINGS_KIND = "ksql.schema_registry"
-DEFAULT_COMPATIBILITY = "BACKWARD"
-COMPATIBILITY_LEVELS = (
-    "NONE",
-    "BACKWARD",
-    "BACKWARD_TRANSITIVE",
-    "FORWARD",
-    "FORWARD_TRANSITIVE",
-    "FULL",
-    "FULL_TRANSITIVE",
-)
 REQUEST_SECONDS = 10.0
 
 
@@ -179,6 +175,7 @@ class EmbeddedRegistry:
         *,
         schema_id: int | None = None,
         tx: Transaction | None = None,
+        strict: bool = False,
     ) -> int:
         """Add a schema to a subject, unless it is there already; return its id.
 
@@ -190,11 +187,22 @@ class EmbeddedRegistry:
             The id to give it (what a registry in import mode does); the next free one by default.
         tx : Transaction, optional
             The transaction that this is part of; one of its own by default.
+        strict : bool
+            Judge as Confluent's registry does. Otherwise, for statements, the subject is judged only if
+            somebody set a level, for it or for all, and a JSON schema may gain properties though it admits
+            others: by the strict rule ALTER .. ADD COLUMN could never work.
+
+        Raises
+        ------
+        IncompatibleSchemaError
+            If the subject's compatibility level does not allow it. A given id is not judged.
         """
         if tx is None:
             return self._engine.transact(
-                lambda tx: self.register(subject, schema, schema_id=schema_id, tx=tx)
+                lambda tx: self.register(subject, schema, schema_id=schema_id, tx=tx, strict=strict)
             )
+        if schema_id is None:
+            self.check_compatible(subject, schema, strict=strict)
         data = schema.to_data()
         wanted = _canonical(data)
         catalogue = self._engine.catalogue
@@ -220,6 +228,30 @@ class EmbeddedRegistry:
         tx.remove(SUBJECT_KIND, subject)
         return versions
 
+    def check_compatible(self, subject: str, schema: RegisteredSchema, *, strict: bool = False) -> None:
+        """Refuse a schema that its subject's compatibility level does not allow; see `register`."""
+        settings = self._engine.catalogue.get(SETTINGS_KIND, "compatibility") or {}
+        if not strict and not settings.keys() & {"", subject}:
+            return
+        found = self.incompatibilities(subject, schema, strict=strict)
+        if found:
+            raise IncompatibleSchemaError(
+                "Schema being registered is incompatible with an earlier schema for subject "
+                f'"{subject}", details: [{"; ".join(found)}] (compatibility level '
+                f"{self.compatibility(subject)})"
+            )
+
+    def incompatibilities(
+        self, subject: str, schema: RegisteredSchema, version: int | None = None, *, strict: bool = True
+    ) -> list[str]:
+        """Return why a subject does not take a schema, as its level asks, or because of one `version`."""
+        if self._engine.catalogue.get(SUBJECT_KIND, subject) is None:
+            return []
+        known = [self.schema(i) for n, i in self._versions(subject) if version in (None, n)]
+        if any(_canonical(k.to_data()) == _canonical(schema.to_data()) for k in known):
+            return []
+        return faults(self.compatibility(subject), schema, known, self, lenient=not strict)
+
     def compatibility(self, subject: str | None = None) -> str:
         """Return the compatibility level of a subject, or the default one."""
         settings = self._engine.catalogue.get(SETTINGS_KIND, "compatibility") or {}
@@ -227,7 +259,7 @@ class EmbeddedRegistry:
         return default if subject is None else settings.get(subject, default)
 
     def set_compatibility(self, level: str, subject: str | None = None) -> None:
-        """Keep a compatibility level. It is told to those who ask; versions are not judged by it.
+        """Keep a compatibility level: versions that are registered from now on are judged by it.
 
         Raises
         ------
@@ -244,6 +276,17 @@ class EmbeddedRegistry:
             tx.put(SETTINGS_KIND, "compatibility", {**settings, subject or "": level.upper()})
 
         self._engine.transact(change)
+
+    def forget_compatibility(self, subject: str) -> str:
+        """Let a subject have the default level again; return the one it had."""
+        before = self.compatibility(subject)
+
+        def change(tx: Transaction) -> None:
+            settings = tx.get(SETTINGS_KIND, "compatibility") or {}
+            tx.put(SETTINGS_KIND, "compatibility", {k: v for k, v in settings.items() if k != subject})
+
+        self._engine.transact(change)
+        return before
 
 
 def _canonical(data: dict[str, Any]) -> str:
@@ -368,6 +411,8 @@ class DryRegistry:
 
     def register(self, subject: str, schema: RegisteredSchema) -> int:
         """Add a schema to a subject; its id is one that no registry gives."""
+        if isinstance(self._base, EmbeddedRegistry):
+            self._base.check_compatible(subject, schema)
         schema_id = next((i for i, s in self._schemas.items() if s == schema), -1 - len(self._schemas))
         self._schemas[schema_id] = schema
         self._subjects[subject] = schema_id

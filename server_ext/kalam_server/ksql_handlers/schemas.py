@@ -330,7 +330,12 @@ _REGISTRY_TYPE = "application/vnd.schemaregistry.v1+json"
 
 def _registry(summary: str, schema: Fragment, *, body: Fragment | None = None) -> Fragment:
     """Return an operation of the schema registry's API."""
-    refusals = {"400": "The request is wrong.", "404": "There is no such thing.", "422": "It cannot be."}
+    refusals = {
+        "400": "The request is wrong.",
+        "404": "There is no such thing.",
+        "409": "It is incompatible.",
+        "422": "It cannot be.",
+    }
     described: Fragment = {
         "summary": summary,
         "responses": {
@@ -377,7 +382,16 @@ SUB_ROUTES: dict[type[Route], dict[str, dict[str, Fragment]]] = {
         "/schemas/ids/{id}/versions": {"get": _registry("Who uses a schema", array(_OBJECT))},
         "/schemas/types": {"get": _registry("The kinds of schemas", array(TEXT))},
         "/config": _LEVELS,
-        "/config/{subject}": _LEVELS,
+        "/config/{subject}": {
+            **_LEVELS,
+            "delete": _registry("Let a subject have the default level again", _OBJECT),
+        },
+        "/compatibility/subjects/{subject}/versions": {
+            "post": _registry("Whether a subject would take a schema", _OBJECT, body=_SCHEMA)
+        },
+        "/compatibility/subjects/{subject}/versions/{version}": {
+            "post": _registry("Whether a schema goes with a version", _OBJECT, body=_SCHEMA)
+        },
         "/mode": {"get": _registry("Whether schemas may be registered", _OBJECT)},
     }
 }

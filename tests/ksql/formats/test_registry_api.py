@@ -33,6 +33,7 @@ def post(registry: EmbeddedRegistry, path: str, **data: object) -> tuple[int, ob
 
 def test_schemas_are_registered_and_found(registry: EmbeddedRegistry) -> None:
     assert post(registry, "/subjects/a%2Fb-value/versions", schema='"int"') == (200, {"id": 1})
+    answer(registry, "PUT", "/config/a%2Fb-value", b'{"compatibility": "NONE"}')
     assert post(
         registry, "/subjects/a%2Fb-value/versions", schema='{"type": "object"}', schemaType="JSON"
     ) == (
