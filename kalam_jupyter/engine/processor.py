@@ -272,7 +272,7 @@ class Scheduler:
             runner = self.runners.get(processor_id)
             if runner is None or not runner.running:
                 continue
-            if processor_id in unwritten or self._next(runner) is not None:
+            if processor_id in unwritten or self._waiting(runner):
                 return False
         return True
 
@@ -293,12 +293,8 @@ class Scheduler:
             return False
         return all(runner.positions.get(name, 0) >= end for name, end in ends.items())
 
-    def _next(self, runner: Runner) -> tuple[str, StoredBatch] | None:
-        """Return the input that is the earliest in the log, None when caught up.
-
-        What the other inputs have in between ends the batch: records of different topics arrive in
-        the order in which they were written.
-        """
+    def _waiting(self, runner: Runner) -> list[tuple[int, int, Topic]]:
+        """Return the inputs that have more: log position of the next record, number of the input, topic."""
         assert runner.processor is not None
         found: list[tuple[int, int, Topic]] = []
         for i, name in enumerate(runner.processor.inputs):
@@ -314,11 +310,20 @@ class Scheduler:
                 if item.positions is not None:
                     position = int(item.positions[sequence - item.sequence])
                 found.append((position, i, topic))
+        return found
+
+    def _next(self, runner: Runner) -> tuple[str, StoredBatch] | None:
+        """Return the input that is the earliest in the log, None when caught up.
+
+        What the other inputs have in between ends the batch: records of different topics arrive in
+        the order in which they were written.
+        """
+        found = self._waiting(runner)
         if not found:
             return None
         found.sort()
         topic = found[0][2]
-        batch = topic.read(runner.positions[topic.name])[0]
+        batch = topic.read_step(runner.positions[topic.name], found[1][0] if len(found) > 1 else None)
         if batch.positions is not None and len(found) > 1:
             side: Literal["right", "left"] = "right" if found[0][1] < found[1][1] else "left"
             batch = batch.slice(0, int(np.searchsorted(batch.positions, found[1][0], side)))

@@ -30,6 +30,8 @@ from kalam_jupyter.engine.history import History
 MAX_BATCH: Final = 65_536
 #: So many small appends in a row are merged into one batch.
 MERGE_AFTER: Final = 1_024
+#: Most small appends that a processor is fed at once.
+MERGE_STEP: Final = 256
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,28 @@ class Topic(History[StoredBatch]):
         """
         with self._lock:
             return self.read_from(sequence, max_records)[0]
+
+    def read_step(self, sequence: int, before: int | None = None) -> StoredBatch:
+        """Return the next batch for a processor; small appends that wait are taken together.
+
+        Parameters
+        ----------
+        sequence : int
+            Of the first record; it is retained, and there.
+        before : int or None
+            Log position that ends the step: what was appended later is left for the next.
+        """
+        at = self.find(sequence)
+        first = self.items[at].slice(sequence - self.starts[at], MAX_BATCH)
+        # None but the small ones at the end: others may be in a checkpoint, where recovery cannot merge them.
+        if at < len(self.items) - self._small or merge_key(first.batch) is None:
+            return first
+        key, run = merge_key(first.batch), [first]
+        for item in self.items[at + 1 : at + MERGE_STEP]:
+            if (before is not None and item.position > before) or merge_key(item.batch) != key:
+                break
+            run.append(item)
+        return _merged(run)[0]
 
     def read_one(self, sequence: int, count: int) -> StoredBatch:
         """Return exactly `count` records as one batch, as a step once took them.

@@ -65,6 +65,32 @@ def test_inputs_arrive_in_the_order_in_which_they_were_written(engine: Engine) -
     assert [value for _, value in recorder.seen] == list("012345")
 
 
+def test_small_appends_that_wait_are_one_step(engine: Engine) -> None:
+    processor = WordCount()
+    engine.add_processor(processor)
+    engine.pause_processor("word-count")
+    engine.start()
+    for word in "abcab":
+        engine.transact(lambda tx, w=word: tx.append("words", words(w)))
+    engine.resume_processor("word-count")
+    assert engine.settle()
+    assert len(processor.contexts) == 1
+    assert processor.counts == {"a": 2, "b": 2, "c": 1}
+
+
+def test_steps_of_waiting_appends_keep_the_order_across_topics(engine: Engine) -> None:
+    recorder = Recorder("r", "more", "words")
+    engine.add_processor(recorder, "earliest")
+    engine.pause_processor("r")
+    engine.start()
+    for i in range(60):
+        name = "words" if i // 7 % 3 else "more"
+        engine.transact(lambda tx, i=i, n=name: tx.append(n, words(str(i))))
+    engine.resume_processor("r")
+    assert engine.settle()
+    assert [value for _, value in recorder.seen] == [str(i) for i in range(60)]
+
+
 def test_order_across_topics_outlives_merging(engine: Engine) -> None:
     for i in range(60):
         name = "words" if i % 3 else "more"
@@ -179,6 +205,7 @@ def test_a_resumed_processor_goes_on_from_its_last_good_step(engine: Engine) -> 
     engine.add_processor(processor)
     engine.start()
     engine.transact(lambda tx: tx.append("words", words("a", "b")))
+    assert engine.settle()
     engine.transact(lambda tx: tx.append("words", words("a", "boom")))
     assert engine.settle()
     process = processor.process
@@ -186,6 +213,7 @@ def test_a_resumed_processor_goes_on_from_its_last_good_step(engine: Engine) -> 
         process(topic, batch, context) if b"boom" not in batch.batch.encoded()[1] else []
     )
     engine.resume_processor("word-count")
+    assert engine.settle()
     engine.transact(lambda tx: tx.append("words", words("a")))
     assert engine.settle()
     assert processor.counts == {"a": 2, "b": 1}

@@ -242,6 +242,33 @@ def test_replay_sees_the_same_contexts(tmp_path: Path) -> None:
     assert len({c.seed for c in first.contexts}) == len(first.contexts)
 
 
+def test_steps_that_took_several_appends_are_replayed_as_they_were(tmp_path: Path) -> None:
+    """Some of them in a checkpoint, the others in the log."""
+    engine = open_engine(tmp_path / "e")
+    start_counting(engine, WordCount())
+    engine.pause_processor("word-count")
+    for word in ("a", "b", "a"):
+        engine.transact(lambda tx, w=word: tx.append("words", words(w)))
+    engine.close()
+    first, second = WordCount(), WordCount()
+    with open_engine(tmp_path / "e") as engine:
+        engine.add_processor(first)
+        engine.start()
+        for word in ("a", "c", "c"):
+            engine.transact(lambda tx, w=word: tx.append("words", words(w)))
+        engine.resume_processor("word-count")
+        assert engine.settle()
+        shutil.copytree(tmp_path / "e", tmp_path / "copy")
+    with open_engine(tmp_path / "copy") as engine:
+        engine.add_processor(second)
+        engine.start()
+        assert engine.settle()
+        assert [n for _, (n,) in topic_values(engine, "counts")] == [1, 1, 2, 3, 1, 2]
+    assert second.counts == first.counts == {"a": 3, "b": 1, "c": 2}
+    assert [c.position for c in second.contexts] == [c.position for c in first.contexts]
+    assert len(first.contexts) == 2
+
+
 def test_a_failed_processor_is_rebuilt_before_it_goes_on(engine: Engine, reopen: Any) -> None:
     start_counting(engine, WordCount())
     engine.transact(lambda tx: tx.append("words", words("a", "b")))
