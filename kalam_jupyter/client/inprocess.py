@@ -299,6 +299,10 @@ class KsqlStream(Stream):
         """See `Stream`."""
         return bool(self._query.wait(timeout))
 
+    def caught_up(self) -> bool | None:
+        """See `Stream`."""
+        return self._transport.node.engine.settle(0) and not self._query.wait(0)
+
     def close(self) -> None:
         """See `Stream`."""
         self._query.close()
@@ -355,6 +359,10 @@ class KalamStream(Stream):
     def wait(self, timeout: float | None = None) -> bool:
         """See `Stream`."""
         return self._snapshot is not None or self.finished or self._query.wait(timeout)
+
+    def caught_up(self) -> bool | None:
+        """See `Stream`."""
+        return self._transport.node.engine.settle(0) and not self.wait(0)
 
     def close(self) -> None:
         """See `Stream`."""

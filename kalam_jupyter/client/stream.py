@@ -77,6 +77,10 @@ class Stream(ABC):
             False when the time was up.
         """
 
+    def caught_up(self) -> bool | None:
+        """Return whether all that was there has been polled, upstream queries included; None: nobody knows."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """End the query. Closing twice is fine."""

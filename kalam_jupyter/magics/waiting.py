@@ -101,7 +101,8 @@ def _abandon(future: Future[list[Result]]) -> None:
 def read_once(stream: Stream, deadline: Deadline) -> pa.Table:
     """Return the rows a query has now, the latest of each key if it has one, and end it.
 
-    It has given them when it finished, when the deadline came, or when nothing came for `QUIET_S`.
+    It has given them when it finished, when an engine of this process says that it and the queries before it
+    are caught up, when the deadline came, or when nothing came for `QUIET_S`.
 
     Raises
     ------
@@ -111,10 +112,11 @@ def read_once(stream: Stream, deadline: Deadline) -> pa.Table:
     buffer = make_buffer(stream.schema, stream.key, ONCE_ROWS)
     try:
         while not stream.finished and deadline.left() != 0:
+            caught_up = stream.caught_up()
             changes = stream.poll()
             if changes is not None:
                 buffer.add(changes)
-            elif not stream.finished and not stream.wait(deadline.left(QUIET_S)):
+            elif caught_up or (not stream.finished and not stream.wait(deadline.left(QUIET_S))):
                 break
     finally:
         stream.close()

@@ -17,8 +17,8 @@ from IPython.display import DisplayHandle
 _VIEW = "application/vnd.jupyter.widget-view+json"
 # JupyterLab's line about a model that is gone, right above the snapshot that stands for it.
 _STYLE = (
-    "<style>.jp-OutputArea-child:has(> .jupyter-widgets:not(:has(*)))"
-    ':has(+ .jp-OutputArea-child [data-klt="{uid}"]){{display:none}}</style>'
+    '<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child [data-klt="{uid}"])'
+    ":not(:has(.klt-live)){{display:none}}</style>"
 )
 
 

@@ -258,9 +258,10 @@ def _page(stepper: Stepper) -> str:
     head = "".join(
         f'<th style="text-align:left">{name}</th>' for name in ("", "record", "what it did", "emitted")
     )
+    title = " ".join(stepper.title.split())
     return (
         '<div style="overflow:auto">\n<table border="0" class="dataframe klt-snapshot">\n'
-        f'<caption style="text-align:left;caption-side:top"><code>{_html(stepper.title)}</code></caption>\n'
+        f'<caption style="text-align:left;caption-side:top"><code>{_html(title)}</code></caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
     )
 
@@ -280,7 +281,7 @@ def _html(text: str) -> str:
 
 
 def _record_text(step: Step) -> str:
-    return f"{cell_text(step.given.rowtime, 'ROWTIME')} {step.record.source} {_values(step.given)}"
+    return f"{cell_text(step.given.rowtime, 'ROWTIME')} {step.record.source}: {_values(step.given)}"
 
 
 def _emitted(r: RecordView) -> str:

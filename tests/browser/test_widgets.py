@@ -206,6 +206,9 @@ def test_a_saved_notebook_shows_its_widgets_to_another_kernel(page: Page, lab: L
     page.goto(lab.notebook(name, app=app))
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=60 * SECONDS)
     expect(page.locator(".klt-snapshot")).to_have_count(4, timeout=60 * SECONDS)
-    for lost in page.get_by_text("model not found").all():
-        expect(lost).to_be_hidden()
+    lost = page.get_by_text("model not found")
+    expect(lost).to_have_count(4)
+    for one in lost.all():
+        expect(one).to_be_hidden()
+    into_view(page, "--plot")
     picture(page, f"saved-{app[:3]}")
