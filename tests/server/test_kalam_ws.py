@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import httpx
 import msgspec
 import pytest
 import websocket
@@ -284,3 +285,83 @@ class TestFraming:
         client.socket.send("x" * (1024 * 1024 + 1))
         error = client.receive()
         assert (error["code"], error["subscription_id"]) == ("MESSAGE_TOO_LARGE", "protocol")
+
+
+class TestManySubscribers:
+    @pytest.fixture
+    def crowded(self):
+        config = CONFIG.with_(
+            max_subscriptions_per_user=10_000, max_subscriptions_per_connection=1_000, ws_client_timeout=120
+        )
+        with running("kalam", config=config) as server:
+            execute(server, "CREATE NAMESPACE app")
+            for name in ("feed", "other"):
+                execute(server, f"CREATE SHARED TABLE app.{name} (id BIGINT PRIMARY KEY, v TEXT)")
+            yield server
+
+    def test_a_thousand_subscribers_on_one_table_while_another_is_queried(self, crowded):
+        token = crowded.node.kalam.auth.issue("root").access_token
+        clients = [Client(crowded, "?compress=false", token) for _ in range(10)]
+        for client in clients:
+            client.receive()
+            for i in range(100):
+                subscription = {"id": f"s{i}", "sql": "SELECT * FROM app.feed"}
+                client.send(type="subscribe", subscription=subscription)
+            for _ in range(100):
+                assert client.receive()["type"] == "subscription_ack"
+        url, known = f"{crowded.url}/v1/api/sql", {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(headers=known) as http:
+            for i in range(5):
+                assert (
+                    http.post(url, json={"sql": f"INSERT INTO app.feed VALUES ({i}, 'x')"}).status_code == 200
+                )
+                http.post(url, json={"sql": f"INSERT INTO app.other VALUES ({i}, 'y')"})
+                found = http.post(url, json={"sql": "SELECT count(*) FROM app.other"}).json()
+                assert found["results"][0]["rows"] == [[str(i + 1)]]
+        for client in clients:
+            seen = {f"s{i}": [] for i in range(100)}
+            for _ in range(500):
+                change = client.receive()
+                seen[change["subscription_id"]].append(change["rows"][0]["id"])
+            assert all(ids == ["0", "1", "2", "3", "4"] for ids in seen.values())
+            client.socket.close()
+
+    def test_a_client_that_does_not_read_holds_up_nobody_and_loses_nothing(self, crowded):
+        token = crowded.node.kalam.auth.issue("root").access_token
+        slow, quick = (Client(crowded, "?compress=false", token) for _ in range(2))
+        for client in (slow, quick):
+            client.receive()
+            client.subscribe("SELECT * FROM app.feed", last_rows=0)
+        payload = "x" * 20_000
+        for first in range(0, 800, 20):  # 16 MB: more than sockets take
+            values = ", ".join(f"({i}, '{payload}')" for i in range(first, first + 20))
+            execute(crowded, f"INSERT INTO app.feed VALUES {values}")
+            assert [quick.receive()["rows"][0]["id"] for _ in range(20)] == [
+                str(i) for i in range(first, first + 20)
+            ]
+        (waiting,) = [q for q in crowded.node.kalam.live.all() if q.lag]
+        assert waiting.delivered < 800  # the rest is on the table's history, not in a buffer of the client's
+        assert [slow.receive()["rows"][0]["id"] for _ in range(800)] == [str(i) for i in range(800)]
+        for client in (slow, quick):
+            client.socket.close()
+
+    @pytest.mark.parametrize("packed", [False, True], ids=["json", "msgpack"])
+    def test_large_changes_are_compressed_for_each_subscriber(self, crowded, packed):
+        token = crowded.node.kalam.auth.issue("root").access_token
+        query = "?serialization=msgpack" if packed else ""
+        encode, decode = (msgspec.msgpack.encode, msgspec.msgpack.decode) if packed else (None, json.loads)
+        client = Client(crowded, query, token)
+        client.receive()
+        names = ["a", "b" * 100, "é"]
+        for name in names:
+            subscription = {"id": name, "sql": "SELECT * FROM app.feed"}
+            message = {"type": "subscribe", "subscription": subscription}
+            client.socket.send_binary(encode(message)) if packed else client.send(**message)
+            client.socket.recv()
+        execute(crowded, f"INSERT INTO app.feed VALUES (1, '{'abc' * 1000}')")
+        frames = [client.socket.recv() for _ in names]
+        assert all(len(frame) < 600 for frame in frames)
+        changes = [decode(gzip.decompress(frame)) for frame in frames]
+        assert sorted(c["subscription_id"] for c in changes) == sorted(names)
+        assert {c["rows"][0]["v"] for c in changes} == {"abc" * 1000}
+        client.socket.close()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1 import MAX_EXPRESS_BODY, Peer, Request
+from kalam_server.http1_exchange import Peer, Request
 from kalam_server.identity import is_loopback
 from kalam_server.kalam_handlers import sql_answer
 
@@ -35,6 +35,8 @@ Answer = Callable[[int, bytes], None]
 _SPECIAL = frozenset(
     {b"origin", b"x-forwarded-for", b"x-real-ip", b"content-encoding", b"expect", b"upgrade"}
 )
+#: Larger bodies take a while to read.
+MAX_BODY = 64 * 1024
 _FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
 
 
@@ -70,7 +72,7 @@ class SqlExpress:
             and _SPECIAL.isdisjoint(headers)
             and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
             and length.isdigit()
-            and int(length) <= MAX_EXPRESS_BODY
+            and int(length) <= MAX_BODY
             and b"arrow" not in headers.get(b"accept", b"")
         )
 
