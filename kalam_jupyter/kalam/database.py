@@ -80,7 +80,7 @@ class Kalam:
         self.storages = Storages(self)
         first_boot(self)
         self.seqs.advance_past(self._newest_seq())
-        self.vectors = VectorSearch()
+        self.vectors = VectorSearch(self.storages.base / "vectors" if self.storages.has_base else None)
         self.queries = QueryEngine(self)
         self.topics = Topics(self)
         self.live = LiveQueries(self)
@@ -182,6 +182,7 @@ class Kalam:
         self.live.close()
         self.segments.close()
         self.jobs.close()
+        self.vectors.close()
         self.storages.close()
 
     # ---- tables and views

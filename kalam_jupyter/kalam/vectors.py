@@ -1,14 +1,18 @@
 """Vectors: distance functions, and nearest-neighbour search over EMBEDDING columns.
 
 An indexed column is searched through an HNSW graph (usearch), which follows the table: before a search
-the rows that
-came and went since the last one are added and removed, told apart by their `_seq`. Other columns are scanned.
+the rows that came and went since the last one are added and removed, told apart by their `_seq`. Other
+columns are scanned. Graphs are saved beside the engine's data, as caches: one that is old, or cannot be
+read, costs time and nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Seqs = npt.NDArray[np.int64]
 _METRICS = {"cosine": "cos", "l2": "l2sq", "dot": "ip"}
+#: A graph is saved when so many of its rows changed, and a tenth of them; and at the end.
+_SAVE_FROM = 1000
 _RESULT = pa.schema([pa.field("row_id", pa.string()), pa.field("score", pa.float32())])
 
 
@@ -123,23 +129,54 @@ def vector_udfs() -> dict[str, ScalarUDF]:
 
 
 class _Index:
-    """The HNSW graph of one column of one owner's rows."""
+    """The HNSW graph of one column of one owner's rows.
 
-    def __init__(self, dimension: int, metric: str) -> None:
+    Parameters
+    ----------
+    path : Path or None
+        Where it is saved; a graph that is there already is taken up.
+    """
+
+    def __init__(self, dimension: int, metric: str, path: Path | None = None) -> None:
         from usearch.index import Index
 
-        self._graph = Index(ndim=dimension, metric=_METRICS[metric], dtype="f32")
-        self._seqs: Seqs = np.empty(0, dtype=np.int64)
+        self._graph: Any = None
+        self._path = path
+        if path is not None and path.is_file():
+            # A file that is no graph is refused with whatever its bytes lead to.
+            with contextlib.suppress(RuntimeError, ValueError, OSError):
+                found = Index.restore(path)
+                if found is not None and found.ndim == dimension:
+                    self._graph = found
+        if self._graph is None:
+            self._graph = Index(ndim=dimension, metric=_METRICS[metric], dtype="f32")
+        keys = self._graph.keys[:] if len(self._graph) else ()
+        self._seqs: Seqs = np.asarray(keys, dtype=np.int64)
+        self._unsaved = 0
         self.lock = threading.Lock()
 
     def follow(self, seqs: Seqs, vectors: Floats) -> None:
         """Bring the graph to the rows there are now."""
-        for gone in np.setdiff1d(self._seqs, seqs, assume_unique=True).tolist():
-            self._graph.remove(gone)
+        gone = np.setdiff1d(self._seqs, seqs, assume_unique=True).tolist()
+        for seq in gone:
+            self._graph.remove(seq)
         new = ~np.isin(seqs, self._seqs, assume_unique=True)
         if new.any():
             self._graph.add(seqs[new], vectors[new])
         self._seqs = seqs
+        self._unsaved += len(gone) + int(new.sum())
+        if self._unsaved > max(_SAVE_FROM, len(seqs) // 10):
+            self.save()
+
+    def save(self) -> None:
+        """Write the graph beside its old form, then put it in its place."""
+        if self._path is None or not self._unsaved:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = self._path.with_suffix(".part")
+        self._graph.save(partial)
+        partial.replace(self._path)
+        self._unsaved = 0
 
     def nearest(self, query: Floats, k: int) -> list[int]:
         """Return the `_seq` of the nearest rows, nearest first."""
@@ -149,9 +186,16 @@ class _Index:
 
 
 class VectorSearch:
-    """Nearest-neighbour search of one `Kalam`."""
+    """Nearest-neighbour search of one `Kalam`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    directory : Path or None
+        Where graphs are saved; None keeps them in memory.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
         self._lock = threading.Lock()
         self._indexes: dict[tuple[str, int, str, str, str], _Index] = {}
 
@@ -197,14 +241,35 @@ class VectorSearch:
         with self._lock:
             found = self._indexes.get(key)
             if found is None:
-                found = self._indexes[key] = _Index(size, metric)
+                found = self._indexes[key] = _Index(size, metric, self._path(*key))
             return found
+
+    def _path(self, relation: str, *rest: object) -> Path | None:
+        """Return where a graph is saved: named by digests, so that no name leads out of the directory."""
+        if self._directory is None:
+            return None
+        return self._directory / f"{_digest(relation)}-{_digest(repr(rest))}.usearch"
+
+    def close(self) -> None:
+        """Save what changed."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        for index in indexes:
+            with index.lock:
+                index.save()
 
     def forget(self, table: TableDef) -> None:
         """Drop the indexes of a table that is gone."""
         with self._lock:
             for key in [k for k in self._indexes if k[0] == table.relation]:
                 del self._indexes[key]
+        if self._directory is not None:
+            for path in self._directory.glob(f"{_digest(table.relation)}-*"):
+                path.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _columns(

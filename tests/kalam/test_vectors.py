@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import orjson
 import pytest
+from usearch.index import Index
 
-from tests.kalam.conftest import Client
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.kalam import Kalam
+from tests.kalam.conftest import CONFIG, Client
 
 
 @pytest.fixture
@@ -82,3 +88,63 @@ def test_distance_of_null_and_zero_vectors(docs: Client) -> None:
 )
 def test_vector_errors(docs: Client, sql: str, text: str) -> None:
     assert text in docs.error(sql).message
+
+
+SEARCH = "SELECT row_id FROM vector_search('app.v', 'e', $1, 10)"
+
+
+def fill(root: Client, rows: np.ndarray[Any, Any]) -> None:
+    root.run(f"CREATE SHARED TABLE app.v (id INT PRIMARY KEY, e EMBEDDING({rows.shape[1]}))")
+    values = ", ".join(f"({i}, '{orjson.dumps(row.tolist()).decode()}')" for i, row in enumerate(rows))
+    root.run(f"INSERT INTO app.v VALUES {values}; ALTER TABLE app.v CREATE INDEX e USING L2")
+
+
+def test_an_index_finds_nearly_what_a_scan_finds(root: Client) -> None:
+    rng = np.random.default_rng(11)
+    rows, queries = rng.normal(size=(800, 16)), rng.normal(size=(20, 16))
+    fill(root, rows)
+    found = 0
+    for query in queries:
+        exact = set(np.argsort(np.linalg.norm(rows - query, axis=1))[:10].tolist())
+        answer = root.rows(SEARCH, orjson.dumps(query.tolist()).decode())
+        found += len(exact & {int(i) for (i,) in answer})
+    assert found >= 0.95 * 200
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_saved_index_is_taken_up_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    added: list[int] = []
+    add = Index.add
+
+    def counted(self: Any, keys: Any, vectors: Any, **options: Any) -> Any:
+        added.append(len(keys))
+        return add(self, keys, vectors, **options)
+
+    monkeypatch.setattr(Index, "add", counted)
+    rows = np.random.default_rng(3).normal(size=(50, 4))
+    query = orjson.dumps(rows[7].tolist()).decode()
+    with Engine.open(tmp_path) as engine:
+        kalam = Kalam(engine, CONFIG)
+        root = Client(kalam, kalam.session("root"))
+        root.run("CREATE NAMESPACE app")
+        fill(root, rows)
+        first = root.rows(SEARCH, query)
+        kalam.close()
+    assert added == [50]
+    (saved,) = tmp_path.rglob("*.usearch")
+    if damage:
+        saved.write_bytes(b"not a graph")
+    with Engine.open(tmp_path) as engine:
+        kalam = Kalam(engine, CONFIG)
+        root = Client(kalam, kalam.session("root"))
+        assert root.rows(SEARCH, query) == first
+        root.run(f"DELETE FROM app.v WHERE id = 7; INSERT INTO app.v VALUES (90, '{query}')")
+        assert root.rows(SEARCH, query)[0] == ("90",)
+        assert added == ([50, 50, 1] if damage else [50, 1])
+        kalam.close()
+        kalam = Kalam(engine, CONFIG)
+        Client(kalam, kalam.session("root")).run("DROP TABLE app.v")
+        assert list(tmp_path.rglob("*.usearch")) == []
+        kalam.close()
