@@ -78,7 +78,7 @@ class Stream(ABC):
         """
 
     def caught_up(self) -> bool | None:
-        """Return whether all that was there has been polled, upstream queries included; None: nobody knows."""
+        """Return whether all there was is polled, of queries upstream, too; None: nobody knows."""
         return None
 
     @abstractmethod

@@ -10,10 +10,10 @@ _PANEL = "_kalam_jupyter_panel"
 
 def load(shell: Any) -> None:
     """Register magics, completion and ``df.kalam`` with an IPython shell. Idempotent."""
+    from kalam_jupyter.client.connections import connections
     from kalam_jupyter.magics.accessor import register
     from kalam_jupyter.magics.commands import COMMANDS
     from kalam_jupyter.magics.completion import make_matcher
-    from kalam_jupyter.magics.connections import connections
     from kalam_jupyter.magics.magic import KalamMagics
     from kalam_jupyter.magics.panel import open_channel
 
@@ -29,7 +29,7 @@ def load(shell: Any) -> None:
 
 def unload(shell: Any) -> None:
     """Take magics and completion away, stop live tables and close the connections."""
-    from kalam_jupyter.magics.connections import connections
+    from kalam_jupyter.client.connections import connections
     from kalam_jupyter.widgets import live_tables
 
     matcher = getattr(shell, _MATCHER, None)

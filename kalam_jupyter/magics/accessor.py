@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kalam_jupyter.magics.connections import connections
+from kalam_jupyter.client.connections import connections
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client import connect
-from kalam_jupyter.magics.connections import DEFAULT, Connections
+from kalam_jupyter.client.connections import DEFAULT, Connections
 from kalam_jupyter.magics.display import Note, listing
 from kalam_jupyter.magics.errors import UsageError
 from kalam_jupyter.magics.journal import journals

@@ -17,14 +17,16 @@ from kalam_jupyter.client import ClientError
 from kalam_jupyter.magics.catalog import Catalog
 from kalam_jupyter.magics.options import OPTIONS, Dialect
 from kalam_jupyter.magics.scan import blanked
+from kalam_jupyter.widgets.encoding import KINDS
 
 if TYPE_CHECKING:
-    from kalam_jupyter.magics.connections import Connections
+    from kalam_jupyter.client.connections import Connections
 
 _CELL = re.compile(r"\s*%%(ksql|kalam)\b")
 _LINE = re.compile(r"(?:^|=)\s*%(ksql|kalam)\s")
 _FRAGMENT = re.compile(r"[\w.$]*\Z")
 _OPTION = re.compile(r"(?:^|\s)(--?[a-z]*)\Z")
+_PLOT = re.compile(r"--plot[ =]([a-z]*)\Z")
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
 
 _KALAM_WORDS = """
@@ -103,7 +105,11 @@ def _dialect(match: re.Match[str]) -> Dialect:
 
 
 def _options(cursor: _Cursor) -> tuple[str, dict[str, str]] | None:
-    found = _OPTION.search(cursor.before) if cursor.on_magic_line else None
+    if not cursor.on_magic_line:
+        return None
+    if kind := _PLOT.search(cursor.before):
+        return kind.group(1), dict.fromkeys(KINDS, "kind")
+    found = _OPTION.search(cursor.before)
     if found is None:
         return None
     return found.group(1), {n: "option" for n, o in OPTIONS.items() if cursor.dialect in o.dialects}

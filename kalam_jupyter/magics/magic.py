@@ -11,9 +11,9 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import display
 
 from kalam_jupyter.client import ClientError
+from kalam_jupyter.client.connections import UnknownConnectionError, connections
 from kalam_jupyter.magics.catalog import Catalog
 from kalam_jupyter.magics.commands import COMMANDS, find_command
-from kalam_jupyter.magics.connections import connections
 from kalam_jupyter.magics.display import Note, to_display
 from kalam_jupyter.magics.errors import (
     InterruptedCellError,
@@ -70,6 +70,8 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             return self._run(dialect, options, rest if cell is None else f"{rest}\n{cell}")
         except KeyboardInterrupt:
             raise InterruptedCellError("Interrupted.") from None
+        except UnknownConnectionError as error:
+            raise UsageError(f"{error} {UsageError.near(error.name, error.known)}".rstrip()) from None
         except ClientError as error:  # a command's, or the connection's own: no text to point into
             raise SqlError(error.message, code=error.code, title="Connection error") from None
 
@@ -244,6 +246,8 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
     said = error.message.lower()
     if not any(words in said for words in ("did you mean", "unknown statement", "reserved word")):
         shown.hint = _suggestion(shown.token, connection, dialect)
+    if line == 1 and bound.original.startswith(shown.token) and shown.token.islower():
+        shown.hint = UsageError.near(shown.token, COMMANDS) or shown.hint  # commands are of line magics only
     return shown
 
 
@@ -252,7 +256,7 @@ def _suggestion(token: str, connection: Connection, dialect: Dialect) -> str:
     if not word or not (word[0].isalpha() or word[0] == "_"):
         return ""
     catalog = Catalog(connection, dialect)
-    known = {**catalog.sources(), **catalog.functions()}
+    known = [*catalog.sources(), *catalog.functions()]
     if word.lower() in (name.lower() for name in known):
         return ""
     return UsageError.near(word, known)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kalam_jupyter.overview import overview, peek, stop_query
 
 if TYPE_CHECKING:
-    from kalam_jupyter.magics.connections import Connections
+    from kalam_jupyter.client.connections import Connections
     from kalam_jupyter.node import Node
 
 TARGET = "kalam-jupyter.panel"

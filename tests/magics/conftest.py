@@ -10,8 +10,8 @@ from IPython.utils.capture import capture_output
 
 import kalam_jupyter
 from kalam_jupyter.client import Connection
+from kalam_jupyter.client.connections import connections
 from kalam_jupyter.client.inprocess import InProcessTransport
-from kalam_jupyter.magics.connections import connections
 from kalam_jupyter.node import Node
 
 

@@ -286,6 +286,12 @@ def test_help_is_shown(run):
     assert "--earliest" in text and "connect [URL" in text
 
 
+def test_a_misspelt_command_is_told_the_near_one(run):
+    with pytest.raises(SqlError) as caught:
+        run("%ksql conect embedded")
+    assert message_of(caught.value).endswith("Did you mean connect?")
+
+
 def complete(shell, text: str) -> list[str]:
     """Completions at the ``|``."""
     return [c.text for c in shell.Completer.completions(text.replace("|", ""), text.index("|"))]
@@ -301,6 +307,7 @@ def test_completion_knows_sources_columns_and_keywords(run, shell):
         assert "GROUP BY" in complete(shell, "%%ksql\nSELECT COUNT(*) FROM orders GRO|")
         assert "--earliest" in complete(shell, "%%ksql --ea|")
         assert "stop" in complete(shell, "%ksql sto|")
+        assert complete(shell, "%%ksql --plot ba|") == ["bar"]
         assert "select" in complete(shell, "%%kalam\nsel|")
         assert complete(shell, "orders = 1; ord|") != ["ORDERS"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kalam_jupyter.client import Connection
+from kalam_jupyter.client.connections import Connections
 from kalam_jupyter.client.inprocess import InProcessTransport
-from kalam_jupyter.magics.connections import Connections
 from kalam_jupyter.magics.panel import PanelChannel
 from kalam_jupyter.node import Node
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from kalam_jupyter.magics.connections import connections
+from kalam_jupyter.client.connections import connections
 from kalam_jupyter.magics.errors import InterruptedCellError, SqlError, UsageError
 from kalam_jupyter.widgets import live_tables
 from tests.magics.test_magics import ORDERS, WAIT_S
