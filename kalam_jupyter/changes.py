@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_jupyter.engine.types import DataType, Decimal, Map, to_arrow
 
 #: Kinds of change, as they stand in `Changes.kinds`.
 INSERT, UPDATE, DELETE = 0, 1, 2
@@ -66,7 +66,25 @@ def from_result_rows(
         otherwise every row is an insert.
     """
     values = zip(*(row.values for row in rows), strict=True)
-    arrays = [to_arrow(list(v), t) for v, t in zip(values, types, strict=True)]
+    arrays = [result_array(list(v), t) for v, t in zip(values, types, strict=True)]
     present = UPDATE if keyed else INSERT
     kinds = np.fromiter((DELETE if r.tombstone else present for r in rows), np.int8, len(rows))
     return Changes(pa.RecordBatch.from_arrays(arrays, schema=schema), kinds)
+
+
+def result_array(values: Sequence[Any], type_: DataType) -> pa.Array:
+    """Return a column of a ksqlDB result, as `to_arrow` does, though not all its values may fit the type.
+
+    A DECIMAL may have been rounded to one digit more than its precision (CEIL, CAST): it is kept as it is.
+    The null key of a map is the text that it is in JSON.
+    """
+    try:
+        return to_arrow(values, type_)
+    except pa.ArrowInvalid:
+        if isinstance(type_, Decimal):
+            wide = pa.decimal128(38, type_.scale) if type_.precision <= 38 else pa.decimal256(76, type_.scale)
+            return pa.array(values, wide).view(type_.arrow)
+        if isinstance(type_, Map):
+            named = [v and {"null" if k is None else k: x for k, x in v.items()} for v in values]
+            return to_arrow(named, type_)
+        raise

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from kalam_jupyter.changes import result_array
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.engine.errors import EngineError, NotFoundError
 from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.topic import Topic
-from kalam_jupyter.engine.types import DataType, Schema, to_arrow
+from kalam_jupyter.engine.types import DataType, Schema
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
@@ -131,7 +132,7 @@ class TransientQuery:
                 break
         if self.error is not None:
             raise self.error
-        arrays = [to_arrow([r.values[i] for r in rows], column.type) for i, column in enumerate(self.columns)]
+        arrays = [result_array([r.values[i] for r in rows], c.type) for i, c in enumerate(self.columns)]
         schema = pa.schema([pa.field(c.name, c.type.arrow) for c in self.columns])
         return pa.Table.from_arrays(arrays, schema=schema)
 
