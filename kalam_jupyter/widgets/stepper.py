@@ -80,7 +80,7 @@ class Stepper(ShownWidget):
         timestamp: str | None = None,
     ) -> None:
         if connection is None:
-            from kalam_jupyter.magics.connections import connections
+            from kalam_jupyter.client.connections import connections
 
             connection = connections.current
         self._stepping: Stepping = connection.stepping(query)

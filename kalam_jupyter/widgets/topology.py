@@ -63,7 +63,7 @@ class Topology(ShownWidget):
 
     def __init__(self, query: str, *, connection: Connection | None = None) -> None:
         if connection is None:
-            from kalam_jupyter.magics.connections import connections
+            from kalam_jupyter.client.connections import connections
 
             connection = connections.current
         self._connection = connection
