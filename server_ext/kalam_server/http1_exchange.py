@@ -123,8 +123,8 @@ class Exchange(httputil.HTTPConnection):
             self._expected = int(headers["Content-Length"])
         elif not bodiless and not self._head_only:
             request.keep_alive = False  # the end of the connection is the end of the body
-        if not self.body_read:
-            request.keep_alive = False
+        if not self.body_read and not self._chunked:
+            request.keep_alive = False  # a streamed answer may read the rest yet
         if not request.keep_alive and code != 101:
             headers["Connection"] = "close"
         elif request.version == "1.0":
@@ -175,6 +175,8 @@ class Exchange(httputil.HTTPConnection):
         if self._expected:
             self.connection.close()
             raise httputil.HTTPOutputError(f"Tried to write {self._expected} bytes less than Content-Length")
+        if not self.body_read:
+            self.request.keep_alive = False
         held, self._held = self._held or [], None
         if self._chunked and not self._head_only:
             held.append(b"0\r\n\r\n")

@@ -78,16 +78,28 @@ def _run(command: list[str], **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
 
 
+def _interpreter(name: str) -> str | None:
+    """Return a Python that starts, from PATH or of pyenv (whose shims start only the chosen version)."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [shutil.which(name), *sorted(map(str, pyenv.glob(f"*/bin/{name}")))]
+    return next((f for f in found if f is not None and not _run([f, "--version"]).returncode), None)
+
+
 @pytest.fixture(scope="session")
 def python_client() -> Callable[..., dict[str, Any]]:
     """Run a program in the virtual environment of one PyPI client."""
 
-    def run(name: str, requirements: list[str], program: str, *arguments: str) -> dict[str, Any]:
+    def run(
+        name: str, requirements: list[str], program: str, *arguments: str, interpreter: str = sys.executable
+    ) -> dict[str, Any]:
+        found = _interpreter(interpreter)
+        if found is None:
+            pytest.skip(f"{name} needs {interpreter}, which is not here")
         home = CACHE / name
         python = home / "bin" / "python"
         if not (home / "ready").exists():
             shutil.rmtree(home, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+            subprocess.run([found, "-m", "venv", str(home)], check=True)
             for step in (["setuptools<80", "wheel"], requirements):
                 done = _run([str(python), "-m", "pip", "install", "--quiet", "--no-build-isolation", *step])
                 if done.returncode:

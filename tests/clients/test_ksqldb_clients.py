@@ -86,6 +86,33 @@ def test_pypi_ksql_reads_push_queries_line_by_line(python_client: Run, open_serv
     assert created(seen["drop"])
 
 
+def test_pypi_pyksql_builds_streams_and_reads_them(python_client: Run, open_server: Server) -> None:
+    seen = python_client("pyksql", ["pykSQL==0.11.0"], "pyksql_program.py", open_server.ksql)
+    assert seen["version"].count(".") == 2
+    assert (seen["created"], seen["derived"]) == (True, True)
+    assert {"PY_PYKSQL", "PY_PYKSQL_B"} <= set(names(seen["list"]))
+    assert seen["push"] == [{"ID": 1, "NOTE": "a"}, {"ID": 2, "NOTE": "ü"}]
+    assert seen["lines"][1] == '{"row":{"columns":[2]}},\n'
+    assert seen["close"] is False
+    assert seen["dropped"] == ["currentStatus"] * 3
+
+
+def test_pypi_jetblack_is_a_database_driver(python_client: Run, token_server: Server) -> None:
+    seen = python_client(
+        "jetblack",
+        ["jetblack-ksql-dbapi[httpx]==0.2.1"],
+        "jetblack_program.py",
+        token_server.ksql,
+        TOKEN,
+        interpreter="python3.12",
+    )
+    assert (seen["columns"], seen["rows"]) == (["ID", "NOTE"], [[1, "a"], [2, "b"]])
+    assert (seen["pull"], seen["printed"]) == ([1, 1], 2)
+    assert ["TABLE", "PY_JETBLACK_T", "PY_JETBLACK_T", "KAFKA", "JSON", False] in seen["tables"]
+    assert [f[:2] for f in seen["fields"]] == [["ID", "INTEGER"], ["NOTE", "STRING"], ["AMOUNT", "DECIMAL"]]
+    assert "Could not find STREAM/TABLE 'NOBODY'" in seen["error"]
+
+
 def test_npm_ksqldb_client_parses_every_http2_frame(node_client: Run, open_server: Server) -> None:
     seen = node_client("ksqldb_client.js", "http://127.0.0.1", open_server.port)
     assert seen["create"]["status"] == 200

@@ -383,15 +383,17 @@ class TestInsertsStream:
         send('{"target":"INS"}\n')
         reader = sock.makefile("rb")
         assert reader.readline().startswith(b"HTTP/1.1 200")
-        while reader.readline() != b"\r\n":
-            pass
+        head = list(iter(reader.readline, b"\r\n"))
+        assert not any(line.lower().startswith(b"connection: close") for line in head)
         for i in range(3):
             send(json.dumps({"K": i}) + "\n")
             size = int(reader.readline(), 16)
             assert json.loads(reader.read(size)) == {"status": "ok", "seq": i}
             reader.readline()
         sock.sendall(b"0\r\n\r\n")
-        assert reader.readline() == b"0\r\n"
+        assert (reader.readline(), reader.readline()) == (b"0\r\n", b"\r\n")
+        sock.sendall(b"GET /chc/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert reader.readline().startswith(b"HTTP/1.1 200")
         sock.close()
 
 
