@@ -38,7 +38,7 @@ def frame(name: str) -> pd.DataFrame:
     ClientError
         If the notebook's current connection knows no such source.
     """
-    from kalam_jupyter.magics.connections import connections
+    from kalam_jupyter.client.connections import connections
 
     return connections.current.frame(name)
 
@@ -84,7 +84,7 @@ def generate(
     if rate is None and stream is None:
         return made
     if connection is None:
-        from kalam_jupyter.magics.connections import connections
+        from kalam_jupyter.client.connections import connections
 
         connection = connections.current
     key = GENERATORS[name][1]
