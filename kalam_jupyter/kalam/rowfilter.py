@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,6 +16,9 @@ from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.stream import TokenStream
+
+if TYPE_CHECKING:
+    from datafusion import SessionContext
 
 Row = Sequence[Any]
 
@@ -48,6 +52,8 @@ class RowFilter:
     ) -> None:
         self._table, self._where, self._params = table, where, params
         self._user, self._role, self._alias = user_id, role, alias or table.name
+        self._lock = threading.Lock()
+        self._context: SessionContext | None = None
         if expression is None:
             s = TokenStream(where)
             expression = parse_expression(s)
@@ -84,22 +90,30 @@ class RowFilter:
         ------
         StatementError
         """
-        from datafusion import SessionConfig, SessionContext
-
         schema = self._table.schema
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
         arrays = [to_arrow(list(values), c.type) for values, c in zip(columns, schema, strict=True)]
         arrays.append(pa.array(range(len(rows)), type=pa.int64()))
         fields = [*schema.arrow, pa.field("kdb_row", pa.int64())]
         batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([f.with_nullable(True) for f in fields]))
-        context = SessionContext(SessionConfig().with_target_partitions(1))
-        context.register_record_batches(quote(self._alias), [[batch]])
-        for function in json_udfs().values():
-            context.register_udf(function)
-        with engine_errors():
-            text = f"SELECT kdb_row FROM {quote(self._alias)} WHERE ({self._where})"
+        text = f"SELECT kdb_row FROM {quote(self._alias)} WHERE ({self._where})"
+        values = {str(i): v for i, v in enumerate(self._params, 1)}
+        with self._lock, engine_errors():
+            context = self._context_with(batch)
             filled = rewrite.prepare(text).fill(self._user, self._role)
-            values = {str(i): v for i, v in enumerate(self._params, 1)}
             found = run_sql(context, filled, values).to_arrow_table()
         kept = set(found.column(0).to_pylist())
         return [i in kept for i in range(len(rows))]
+
+    def _context_with(self, batch: pa.RecordBatch) -> SessionContext:
+        """Return the session context, made once, with the rows as its only table."""
+        from datafusion import SessionConfig, SessionContext
+
+        if self._context is None:
+            self._context = SessionContext(SessionConfig().with_target_partitions(1))
+            for function in json_udfs().values():
+                self._context.register_udf(function)
+        else:
+            self._context.deregister_table(quote(self._alias))
+        self._context.register_record_batches(quote(self._alias), [[batch]])
+        return self._context
