@@ -95,6 +95,8 @@ def _shape(text: str) -> tuple[str, list[tuple[Any, DataType]]]:
             literals.append((match[1].replace("''", "'"), STRING))
             return "\0STRING\0"
         value = int(digits)
+        if value == 0:  # the only number that a minus in front of it does not change
+            return match[0]
         type_ = INTEGER if value < 2**31 else BIGINT
         literals.append((value, type_))
         return f"\0{type_}\0"
