@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Bools, Columns, Int64s
 from kalam_jupyter.engine.types import Column, DataType, from_arrow
-from kalam_jupyter.ksql.operators.record import Key, Record
+from kalam_jupyter.ksql.operators.record import Key, Record, Row
 
 
 class NotColumnarError(Exception):
@@ -114,10 +114,20 @@ class ColumnBatch:
                 keys[i] = None
         return keys
 
+    def rows(self) -> list[Row]:
+        """Return the flat rows."""
+        lists = [from_arrow(self.column(i), self.types[i]) for i in range(self.width)]
+        return list(zip(*lists, strict=True)) if lists else [()] * self.num_rows
+
+    def keyed(self) -> ColumnBatch:
+        """Return the records with a key."""
+        if not self.key:
+            return self.take(np.zeros(0, dtype=np.int64))
+        return self if self.key_valid is None else self.take(np.flatnonzero(self.key_valid))
+
     def records(self) -> list[Record]:
         """Return the row form."""
-        lists = [from_arrow(self.column(i), self.types[i]) for i in range(self.width)]
-        rows = zip(*lists, strict=True) if lists else iter([()] * self.num_rows)
+        rows = self.rows()
         ts = self.ts.tolist()
         if self.windows is None:
             return [Record(k, row, t) for k, row, t in zip(self.keys(), rows, ts, strict=True)]

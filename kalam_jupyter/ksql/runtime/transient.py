@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -49,8 +49,7 @@ class ResultColumn:
     header: str = ""
 
 
-@dataclass(frozen=True)
-class ResultRow:
+class ResultRow(NamedTuple):
     """One row. A tombstone says that the row with these key columns is gone; its other values are None."""
 
     values: tuple[Any, ...]
@@ -318,11 +317,13 @@ class StreamingQuery(TransientQuery):
             self._steps += 1
             records = self.topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
             if isinstance(records, ColumnBatch):
-                records = records.records()
-            if self._keyed_only:
-                records = [r for r in records if r.key is not None]
-            # A stream's record without a value is no row; a table's is a tombstone.
-            self._add([self._row(r) for r in records if r.row is not None or self._is_table])
+                found = records.keyed() if self._keyed_only else records
+                self._add(list(map(ResultRow, found.rows())))
+            else:
+                if self._keyed_only:
+                    records = [r for r in records if r.key is not None]
+                # A stream's record without a value is no row; a table's is a tombstone.
+                self._add([self._row(r) for r in records if r.row is not None or self._is_table])
         if self._ends is not None:
             self._ends_reached(name, batch)
 
