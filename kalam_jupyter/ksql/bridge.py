@@ -119,6 +119,11 @@ class _ChangeSubscription:
         return self._topic.lag
 
     @property
+    def ready(self) -> bool:
+        """Whether `poll` has something to say."""
+        return self._topic.ready
+
+    @property
     def wake(self) -> Callable[[], None] | None:
         """Called when something arrived."""
         return self._topic.wake
