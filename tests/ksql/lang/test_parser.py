@@ -30,7 +30,7 @@ from kalam_jupyter.ksql.lang import (
     statement_spans,
 )
 from kalam_jupyter.ksql.lang.ast import ColumnRef, Literal, Location, NamedType
-from kalam_jupyter.ksql.lang.tokens import directives
+from kalam_jupyter.ksql.lang.tokens import scan
 from kalam_jupyter.ksql.lang.types import resolve_type
 
 
@@ -62,7 +62,10 @@ def test_statements_are_split_without_being_parsed() -> None:
 
 def test_directives_of_test_scripts_are_kept_aside() -> None:
     script = "--@test: one\n-- comment\nSHOW STREAMS;\n--@expected.error: x.Y\n"
-    assert [(d.value, d.line) for d in directives(script)] == [("test: one", 1), ("expected.error: x.Y", 4)]
+    assert [(d.value, d.line) for d in scan(script) if d.kind == "directive"] == [
+        ("test: one", 1),
+        ("expected.error: x.Y", 4),
+    ]
     assert len(parse_script(script)) == 1
 
 
