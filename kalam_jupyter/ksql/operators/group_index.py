@@ -67,11 +67,12 @@ class GroupIndex:
         return slot
 
     def slots(self, batch: ColumnBatch, starts: Int64s | None, timestamp: int) -> Int64s:
-        """Return the slot of each row's group; `timestamp` is that of new ones."""
+        """Return the slot of each row's group; `timestamp` is that of new ones.
+
+        `starts` is None in an aggregation without windows, whose groups all start at 0.
+        """
         n = batch.num_rows
         numbers = self._batch_numbers(batch)
-        if starts is None:
-            starts = np.zeros(n, dtype=np.int64)
         if FULL * (self._used + n) > len(self._table):
             self._build(n)
         out = np.empty(n, dtype=np.int64)
@@ -82,25 +83,29 @@ class GroupIndex:
         return out
 
     def _look(
-        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s
+        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s | None
     ) -> tuple[Int64s, Int64s]:
         """Find rows' groups from their places on; return the rows that have none, and their empty places."""
         empty_rows, empty_at = [], []
+        if len(rows) < len(numbers):
+            numbers, starts = numbers.take(rows), None if starts is None else starts.take(rows)
         while len(rows):
             found = self._table.take(at)
             out[rows] = found
-            other = self._numbers.take(found) != numbers.take(rows)
-            other |= self._starts.take(found) != starts.take(rows)
+            other = self._numbers.take(found) != numbers
+            if starts is not None:
+                other |= self._starts.take(found) != starts
             none = found == _EMPTY
             empty = np.flatnonzero(none)
             empty_rows.append(rows.take(empty))
             empty_at.append(at.take(empty))
             on = np.flatnonzero(other & ~none)
             rows, at = rows.take(on), at.take(on) + 1 & self._last
+            numbers, starts = numbers.take(on), None if starts is None else starts.take(on)
         return np.concatenate(empty_rows), np.concatenate(empty_at)
 
     def _claim(
-        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s, timestamp: int
+        self, out: Int64s, rows: Int64s, at: Int64s, numbers: Int64s, starts: Int64s | None, timestamp: int
     ) -> tuple[Int64s, Int64s]:
         """Give one row at each empty place a slot there; return the others, who have to look again."""
         claims = -2 - rows
@@ -110,7 +115,8 @@ class GroupIndex:
         slots = self._new(len(winners), timestamp)
         winning = rows.take(winners)
         self._table[at.take(winners)] = out[winning] = slots
-        self._numbers[slots], self._starts[slots] = numbers.take(winning), starts.take(winning)
+        self._numbers[slots] = numbers.take(winning)
+        self._starts[slots] = 0 if starts is None else starts.take(winning)
         self._used += len(slots)
         losers = np.flatnonzero(~won)
         return rows.take(losers), at.take(losers)
@@ -145,9 +151,10 @@ class GroupIndex:
         numbers = [self._number(store_key(k)) for k in keys]
         return np.array(numbers, dtype=np.int64)[grouping.codes]
 
-    def _places(self, numbers: Int64s, starts: Int64s) -> Int64s:
+    def _places(self, numbers: Int64s, starts: Int64s | None) -> Int64s:
         h = numbers.view(np.uint64) * np.uint64(_BY_NUMBER)
-        h ^= starts.view(np.uint64) * np.uint64(_BY_START)
+        if starts is not None:
+            h ^= starts.view(np.uint64) * np.uint64(_BY_START)
         h ^= h >> np.uint64(32)
         h *= np.uint64(_MIX)
         h >>= np.uint64(self._shift)
