@@ -56,10 +56,16 @@ def server():
 @pytest.fixture
 def stream(server):
     """The stream of the examples: `/ksql/terminate` may have ended it."""
+    reopen(server)
     server.node.ksql.execute(
         "CREATE STREAM IF NOT EXISTS S (K INT KEY, V STRING) "
         "WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);"
     )
+
+
+def reopen(server):
+    """Answer again, whatever `/ksql/terminate` did: a server stays shut then until it is started anew."""
+    server.node.ksql.server_state = "READY"
 
 
 def routes_of(path):
@@ -106,6 +112,7 @@ def test_the_examples_are_answered(server, stream):
                 if "example" in described:
                     given = described["example"]
                     content = given.encode() if isinstance(given, str) else json.dumps(given)
+                    reopen(server)
                     answer = client.post(path, content=content, headers={"Content-Type": media_type})
                     if answer.status_code != 200:
                         refused.append((path, answer.status_code))
@@ -122,6 +129,7 @@ def test_the_examples_are_answered(server, stream):
     suppress_health_check=list(HealthCheck),
 )
 def test_the_server_keeps_to_its_description(case, server, stream):
+    reopen(server)
     answer = case.call(
         base_url=server.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20, allow_redirects=False
     )
