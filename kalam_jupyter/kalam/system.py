@@ -1,8 +1,7 @@
 """`system.*`: tables made from the catalogue when they are read, and what SHOW and DESCRIBE say.
 
-Stored tables carry their times in ms, virtual views in microseconds, as the contract has it. A table is
-a list of
-columns and a function that gives its rows.
+Stored tables carry their times in ms (``:ms``), virtual views in microseconds (``:time``), as the contract
+has it. A table is a list of columns and a function that gives its rows.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from kalam_jupyter.kalam.catalog import (
     TableDef,
 )
 from kalam_jupyter.kalam.result import Result, ResultColumn, annotate
-from kalam_jupyter.kalam.types import JSON, TIMESTAMP, json_type, sql_type
+from kalam_jupyter.kalam.types import JSON, TIMESTAMP, TIMESTAMP_MS, json_type, sql_type
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
@@ -44,6 +43,7 @@ def columns(spec: str) -> Columns:
         "int": INTEGER,
         "big": BIGINT,
         "time": TIMESTAMP,
+        "ms": TIMESTAMP_MS,
         "json": JSON,
         "bool": BOOLEAN,
         "double": DOUBLE,
@@ -54,42 +54,42 @@ def columns(spec: str) -> Columns:
 USERS = columns(
     "user_id password_hash role email auth_type auth_data:json storage_mode storage_id "
     "failed_login_attempts:int "
-    "locked_until:time last_login_at:time created_at:time updated_at:time last_seen:time deleted_at:time"
+    "locked_until:ms last_login_at:ms created_at:ms updated_at:ms last_seen:ms deleted_at:ms"
 )
-NAMESPACES = columns("namespace_id name created_at:time options:json table_count:int")
+NAMESPACES = columns("namespace_id name created_at:ms options:json table_count:int")
 SCHEMAS = columns(
-    "table_id table_name namespace_id table_type created_at:time schema_version:int columns:json "
+    "table_id table_name namespace_id table_type created_at:ms schema_version:int columns:json "
     "table_comment "
-    "updated_at:time options:json access_level is_latest:bool storage_id use_user_storage:bool"
+    "updated_at:ms options:json access_level is_latest:bool storage_id use_user_storage:bool"
 )
 STORAGES = columns(
     "storage_id storage_name description storage_type base_directory credentials:json config_json:json "
-    "shared_tables_template user_tables_template created_at:time updated_at:time"
+    "shared_tables_template user_tables_template created_at:ms updated_at:ms"
 )
 JOBS = columns(
     "job_id job_type status leader_status parameters:json message exception_trace idempotency_key queue "
     "priority:int "
-    "retry_count:int max_retries:int memory_used:big cpu_used:big created_at:time updated_at:time "
-    "started_at:time "
-    "finished_at:time node_id leader_node_id"
+    "retry_count:int max_retries:int memory_used:big cpu_used:big created_at:ms updated_at:ms "
+    "started_at:ms "
+    "finished_at:ms node_id leader_node_id"
 )
 JOB_NODES = columns(
-    "job_id node_id status error_message created_at:time started_at:time finished_at:time updated_at:time"
+    "job_id node_id status error_message created_at:ms started_at:ms finished_at:ms updated_at:ms"
 )
 AUDIT_LOG = columns(
-    "audit_id timestamp:time actor_user_id action target details:json ip_address subject_user_id"
+    "audit_id timestamp:ms actor_user_id action target details:json ip_address subject_user_id"
 )
 MANIFEST = columns(
-    "cache_key namespace_id table_name scope etag last_refreshed:time last_accessed:time in_memory:bool "
+    "cache_key namespace_id table_name scope etag last_refreshed:ms last_accessed:ms in_memory:bool "
     "sync_state "
     "manifest_json:json"
 )
 TOPICS = columns(
     "topic_id name alias partitions:int retention_seconds:big retention_max_bytes:big routes:json "
-    "created_at:time "
-    "updated_at:time"
+    "created_at:ms "
+    "updated_at:ms"
 )
-TOPIC_OFFSETS = columns("topic_id group_id partition_id:int last_acked_offset:big updated_at:time")
+TOPIC_OFFSETS = columns("topic_id group_id partition_id:int last_acked_offset:big updated_at:ms")
 DESCRIBE = columns(
     "column_name ordinal_position:int column_id:big data_type is_nullable:bool is_primary_key:bool "
     "column_default "

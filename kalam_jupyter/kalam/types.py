@@ -42,6 +42,8 @@ JSON = Logical("JSON", STRING)
 UUID = Logical("UUID", STRING)
 FILE = Logical("FILE", STRING)
 TIMESTAMP = Timestamp("us")
+#: of the stored system tables, whose numbers the contract has in ms
+TIMESTAMP_MS = Timestamp("ms")
 DATETIME = Timestamp("us", "UTC")
 TIME = Time("us")
 MAX_DIMENSION = 8192
@@ -81,7 +83,8 @@ _JSON_NAMES: dict[DataType, str] = {
     BYTES: "Bytes",
     UUID: "Uuid",
     FILE: "File",
-    TIMESTAMP: "Timestamp",
+    TIMESTAMP_MS: "Timestamp",
+    TIMESTAMP: "Timestamp",  # the later one is what the name means
     DATETIME: "DateTime",
     DATE: "Date",
     TIME: "Time",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -462,6 +463,33 @@ def test_secrets_are_masked(root: Client) -> None:
     assert root.json("SELECT password_hash FROM system.users WHERE user_id = 'bob'") == [["***"]]
     assert root.rows("SELECT value FROM system.settings WHERE name = 'jwt_secret'") != [("x",)]
     assert "'x'" not in str(root.rows("SELECT * FROM system.audit_log"))
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("users", "created_at"),
+        ("namespaces", "created_at"),
+        ("schemas", "updated_at"),
+        ("tables", "updated_at"),
+    ],
+)
+def test_times_of_system_tables_are_moments_of_now(root: Client, table: str, column: str) -> None:
+    before = root.kalam.engine.clock.now_ms()
+    root.run("CREATE USER bob WITH PASSWORD 'x' ROLE dba")
+    root.run("CREATE NAMESPACE later")
+    root.run("CREATE TABLE later.t (id INT PRIMARY KEY)")
+    sql = f"SELECT MAX({column}) AS at FROM system.{table}"
+    found = root.one(sql).table
+    assert found is not None
+    moment = found.column("at")[0].as_py()
+    assert moment.replace(tzinfo=dt.UTC).timestamp() * 1000 >= before
+    wire = root.json(sql)[0][0]  # a number, in ms where the table is stored
+    assert wire == round(
+        moment.replace(tzinfo=dt.UTC).timestamp() * (1_000_000 if table == "tables" else 1000)
+    )
+    schema = root.one(f"SELECT {column} FROM system.{table}").schema
+    assert schema[0]["data_type"] == "Timestamp"
 
 
 # ---- the two ways to answer a simple query agree -----------------------------------------------------------
