@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.magics.entities import Answer, answer
 from kalam_jupyter.magics.errors import UsageError
+from kalam_jupyter.magics.scan import split_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,20 +44,30 @@ class Note:
 def to_display(result: Result, options: Options) -> list[Any]:
     """Return the objects that show a result, the one people go on with last.
 
-    Rows become a DataFrame, a stream a running `LiveTable`, both a `LiveChart` with --plot; a listing becomes
-    a DataFrame, all else a `Note`.
+    Rows become a DataFrame (those of a PRINT, lines), a stream a running `LiveTable`, both a `LiveChart` with
+    --plot; a listing becomes a DataFrame, all else a `Note`.
     """
     if result.stream is not None:
         return [live_widget(result.stream, options)]
     if result.table is not None and options.plot is not None:
         return [plot(result, result.table, options)]
     if result.table is not None:
-        return [result.frame()]
+        return [_printed(result.table) if _is_print(result) else result.frame()]
     if result.entity is not None:
         return _entity(answer(result.entity))
     if result.message:
         return [Note(result.message)]
     return [Note(f"{result.row_count:,} row{'s' * (result.row_count != 1)}")] if result.row_count else []
+
+
+def _is_print(result: Result) -> bool:
+    statement = next(split_cell(result.statement), None)
+    return result.dialect == "ksql" and statement is not None and statement.word == "PRINT"
+
+
+def _printed(table: pa.Table) -> Note:
+    """Return the records of a PRINT as lines: a cell of a DataFrame would cut them."""
+    return Note("" if table.num_rows else "no records", "\n".join(table.column(0).to_pylist()))
 
 
 def live_widget(stream: Stream, options: Options) -> LiveWidget:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client import Result
@@ -21,7 +22,9 @@ _EMIT = re.compile(r"\bEMIT\s+(CHANGES|FINAL)\b", re.IGNORECASE)
 _LIMIT = re.compile(r"\bLIMIT\b", re.IGNORECASE)
 _SUBSCRIBE = re.compile(r"\s*SUBSCRIBE\s+TO\s+", re.IGNORECASE)
 _OPTIONS = re.compile(r"\bOPTIONS\s*\(([^)]*)\)\s*;?\s*\Z", re.IGNORECASE)
+_SELECT = re.compile(r"\bSELECT\b", re.IGNORECASE)
 _QUERY_WORDS = frozenset({"SELECT", "WITH"})
+_SETTING_WORDS = frozenset({"SET", "UNSET", "DEFINE", "UNDEFINE"})
 _LIVE_OPTIONS = {
     "last_rows": "last_rows",
     "batch_size": "batch_size",
@@ -147,7 +150,26 @@ def run(
         # KalamDB does not say which statement a result belongs to.
         return [replace(r, statement=step.text.strip()) for r in results] if len(results) == 1 else results
     properties = {"auto.offset.reset": "earliest"} if options.earliest else None
-    return connection.ksql(step.text, properties=properties)
+    return _with_inserts(step.text, connection.ksql(step.text, properties=properties))
+
+
+def _with_inserts(text: str, answered: list[Result]) -> list[Result]:
+    """Put in what ksqlDB does not say: how many rows each run of INSERT INTO .. VALUES inserted."""
+    shown: list[Result] = []
+    answers = iter(answered)
+    for inserts, run_of in groupby(split_cell(text), key=_inserts_values):
+        if inserts:
+            count = len(list(run_of))
+            message = f"{count:,} row{'s' * (count != 1)} inserted"
+            shown.append(Result("message", "ksql", message=message, row_count=count))
+        else:
+            shown += islice(answers, sum(s.word not in _SETTING_WORDS for s in run_of))
+    # RUN SCRIPT answers for each of its own statements: where each result belongs is not known then.
+    return shown if sum(r.kind != "message" for r in shown) == len(answered) else answered
+
+
+def _inserts_values(statement: Statement) -> bool:
+    return statement.word == "INSERT" and not _SELECT.search(blanked(statement.text))
 
 
 def live_query(text: str) -> tuple[str, dict[str, Any]]:

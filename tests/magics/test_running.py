@@ -122,3 +122,36 @@ def test_a_query_that_goes_on_fills_no_table(run):
     with pytest.raises(UsageError, match="add --once"):
         run("%ksql --into shop.o SELECT * FROM orders EMIT CHANGES;")
     assert connections.current.streams == []
+
+
+def test_a_run_of_inserts_says_how_many_rows(run):
+    cell = run(
+        ORDERS + "SELECT COUNT(*) AS n FROM orders EMIT CHANGES LIMIT 1;\nDEFINE item = 'tea';\n"
+        "INSERT INTO orders (id, item) VALUES (4, 'SELECT');\nDROP TABLE revenue;"
+    )
+    lines = str(cell).splitlines()
+    assert "3 rows inserted" in lines
+    assert lines.index("1 row inserted") > lines.index("3 rows inserted")
+    assert len(cell.shown) == 5  # streams made, rows, query, row; the last is the value
+
+
+def test_insert_select_says_what_the_engine_says(run):
+    run(ORDERS)
+    run("%ksql CREATE STREAM o2 (id INT KEY, p DOUBLE) WITH (KAFKA_TOPIC='o2', FORMAT='JSON', PARTITIONS=1);")
+    assert "inserted" not in str(run("%ksql INSERT INTO o2 SELECT id, price AS p FROM orders;"))
+
+
+def test_an_insert_cannot_be_assigned(run):
+    run(ORDERS)
+    with pytest.raises(UsageError, match="nothing to assign to x"):
+        run("%%ksql\nx << INSERT INTO orders VALUES (4, 'tea', 1.0);")
+
+
+def test_print_once_shows_records_whole(run, shell):
+    run(ORDERS)
+    item = "x" * 200
+    run(f"%ksql INSERT INTO orders VALUES (9, '{item}', 1.0);")
+    shown = repr(run("%ksql --once PRINT 'orders' FROM BEGINNING;").value)
+    assert item in shown and len(shown.splitlines()) == 4
+    run("%%ksql --once\nx << PRINT 'orders' FROM BEGINNING;")
+    assert len(shell.user_ns["x"]) == 4
