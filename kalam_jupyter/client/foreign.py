@@ -162,7 +162,7 @@ class RowObjectStream(ReadStream):
         self._lines = self._elements()
         header = next(self._lines, {}).get("header")
         if header is None:
-            raise ConnectionLostError("the answer does not begin with a header")
+            raise ConnectionLostError(f"{opened.url} answered without a header")
         self.id = header.get("queryId") or ""
         columns = parse_schema(header["schema"])
         self.marked_key = tuple(c.name for c in columns if c.constraint is not None)

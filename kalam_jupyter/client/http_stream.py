@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kalam_jupyter.changes import INSERT, Changes
 from kalam_jupyter.client.buffered import BufferedStream
-from kalam_jupyter.client.errors import ClientError, ConnectionLostError
+from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.wire import OpenAnswer
 from kalam_server.frames import KINDS_KEY, RESULT_KEY
 from kalam_server.negotiate import ARROW
@@ -43,7 +43,7 @@ class ReadStream(BufferedStream):
             self._read()
         except _READ_ERRORS as error:
             # A read that `close` cut off ends in one of these as well; `_end` is then too late to matter.
-            self._end(error=ConnectionLostError(f"the server went away: {error}"))
+            self._end(error=self._opened.lost(error))
         finally:
             with contextlib.suppress(*_READ_ERRORS):
                 self._opened.connection.close()
@@ -68,7 +68,7 @@ class ArrowStream(ReadStream):
         try:
             self._reader = pa.ipc.open_stream(pa.PythonFile(opened.response, mode="r"))
         except _READ_ERRORS as error:
-            raise ConnectionLostError(f"the server went away: {error}") from error
+            raise opened.lost(error) from error
         info = orjson.loads(self._reader.schema.metadata[RESULT_KEY])
         self.id, self.kind, self.key = info["id"], info["kind"], tuple(info["key"])
         self.schema = self._reader.schema.remove_metadata()
@@ -79,7 +79,7 @@ class ArrowStream(ReadStream):
             try:
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
             except StopIteration:
-                self._end(error=ConnectionLostError("the server ended the answer early"))
+                self._end(error=self._opened.lost())
                 return
             if metadata is not None and RESULT_KEY in metadata:
                 self._finish(orjson.loads(metadata[RESULT_KEY]))

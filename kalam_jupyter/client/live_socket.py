@@ -190,7 +190,7 @@ class LiveSocketStream(BufferedStream):
                     await self._until_room()
                 case "error":
                     raise ClientError(message["message"], code=message["code"])
-        raise ConnectionLostError(f"{self._wire.url} ended the live query")
+        raise ConnectionLostError(f"the connection to {self._wire.url} was lost")
 
     async def _authenticated(self, socket: Any) -> None:
         """Wait for the answer to the token of the upgrade request."""

@@ -55,11 +55,14 @@ class OpenAnswer:
     connection : http.client.HTTPConnection
     sock : socket.socket
         Shutting it down ends a read that another thread is in.
+    url : str
+        Of the server.
     """
 
     response: http.client.HTTPResponse
     connection: http.client.HTTPConnection
     sock: socket.socket
+    url: str
 
     @property
     def status(self) -> int:
@@ -79,6 +82,11 @@ class OpenAnswer:
             return None
         finally:
             self.connection.close()
+
+    def lost(self, error: Exception | None = None) -> ConnectionLostError:
+        """Return what to say of a body that broke off."""
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        return ConnectionLostError(f"the connection to {self.url} was lost{reason}")
 
     def abort(self) -> None:
         """End the exchange, from any thread."""
@@ -167,7 +175,7 @@ class Wire:
         try:
             connection.request(method, f"{urlsplit(self.url).path}{path}", body=data, headers=headers)
             sock = connection.sock
-            return OpenAnswer(connection.getresponse(), connection, sock)
+            return OpenAnswer(connection.getresponse(), connection, sock, self.url)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._lost(error) from error

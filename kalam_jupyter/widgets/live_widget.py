@@ -51,7 +51,7 @@ class LiveWidget(ShownWidget):
     ----------
     status : {"running", "paused", "stopped", "finished", "failed"}
     error : str
-        Why it failed, "" otherwise.
+        Why it failed, or why no rows come while the connection is tried again; "" otherwise.
     """
 
     title = t.Unicode().tag(sync=True)
@@ -195,6 +195,8 @@ class _Browser:
         widget = self._widget
         with widget._progress:
             widget._progress.notify_all()
+        interruption = widget.stream.interruption
+        widget.error = f"{interruption}; trying again" if interruption else ""
         is_new = widget._buffer.rows_in != widget._shown_rows
         due = time.monotonic() - widget._shown_at >= SNAPSHOT_EVERY_S
         if is_new and due and widget.status == "running":

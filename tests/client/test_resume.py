@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from kalam_jupyter.client import ClientError, connect
+from kalam_jupyter.client import ClientError, ConnectionLostError, connect
 from tests.server.running import ROOT_PASSWORD, running
 
 
@@ -139,6 +139,7 @@ def test_the_interruption_shows_until_it_is_over_and_a_close_ends_it(cable, conn
         cable.close()
         while not stream.interruption:
             assert not stream.finished
+        assert f"http://127.0.0.1:{cable.port}" in stream.interruption
         stream.close()
         assert stream.finished and stream.error is None
 
@@ -152,3 +153,19 @@ def test_what_the_server_refuses_is_not_tried_again(server, cable, connection):
             stream.wait(20)
             stream.poll()
         assert isinstance(stream.error, ClientError)
+
+
+def test_a_push_query_says_which_connection_was_lost():
+    with running("ksql", open_ksql=True) as server:
+        cable = Cable(server.port)
+        url = f"http://127.0.0.1:{cable.port}"
+        with connect(url) as connection:
+            connection.ksql("CREATE STREAM S (A INT) WITH (KAFKA_TOPIC='s', FORMAT='JSON', PARTITIONS=1);")
+            stream = connection.push("SELECT * FROM S EMIT CHANGES;")
+            cable.close()
+            while not stream.finished:
+                stream.wait(20)
+                stream.poll()
+            assert isinstance(stream.error, ConnectionLostError)
+            assert stream.error.message.startswith(f"the connection to {url} was lost")
+            assert "IncompleteRead" not in stream.error.message

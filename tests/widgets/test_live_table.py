@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -147,3 +149,18 @@ def test_a_browser_gets_all_rows_that_are_retained():
     assert table.wait(timeout=WAIT_S)
     sent = pa.concat_tables(table.frames())
     assert sent.num_rows == 100_000 and sent["N"][-1].as_py() == 119_999
+
+
+def test_an_interruption_is_told_until_rows_come_again():
+    stream = HandStream()
+    table = Recorded(stream)
+    told, over = threading.Event(), threading.Event()
+    table.observe(lambda change: (told if change["new"] else over).set(), "error")
+    stream.interruption = "the connection to http://x was lost"
+    stream.give(changes([("a", 1)]))
+    assert told.wait(WAIT_S)
+    assert table.error == "the connection to http://x was lost; trying again" and table.status == "running"
+    stream.interruption = ""
+    stream.give(changes([("b", 2)]))
+    assert over.wait(WAIT_S) and table.error == ""
+    table.stop()
