@@ -153,7 +153,8 @@ class LiveWidget(ShownWidget):
 
     @property
     def _caption(self) -> str:
-        state = f"{self.status}: {self.error}" if self.error else self.status
+        status = "reconnecting" if self.error and self.status == "running" else self.status
+        state = f"{status}: {self.error}" if self.error else status
         return f"{state} · {self._buffer.rows_in:,} rows in"
 
     # ---- messages from the browser; any thread may bring them

@@ -160,7 +160,9 @@ def test_an_interruption_is_told_until_rows_come_again():
     stream.give(changes([("a", 1)]))
     assert told.wait(WAIT_S)
     assert table.error == "the connection to http://x was lost; trying again" and table.status == "running"
+    assert "reconnecting: the connection to http://x was lost; trying again" in table._snapshot()["text/html"]
     stream.interruption = ""
     stream.give(changes([("b", 2)]))
     assert over.wait(WAIT_S) and table.error == ""
+    assert "reconnecting" not in table._snapshot()["text/html"]
     table.stop()

@@ -250,6 +250,7 @@ class Live {
 
 const STATUS_TEXT = {
   running: "live",
+  reconnecting: "reconnecting",
   paused: "paused",
   stopped: "stopped",
   finished: "finished",
@@ -314,10 +315,13 @@ class LiveView {
 
   paintStatus() {
     const status = this.model.get("status");
+    const error = this.model.get("error");
     const busy = this.asked !== null && !isOver(status);
-    this.badge.textContent = busy ? `${this.asked}…` : STATUS_TEXT[status];
-    this.badge.dataset.status = status;
-    this.badge.title = busy ? "Takes effect when the kernel is free" : "";
+    // A stream that runs and tells an error is one whose connection is being made again.
+    const shown = status === "running" && error ? "reconnecting" : status;
+    this.badge.textContent = busy ? `${this.asked}…` : STATUS_TEXT[shown];
+    this.badge.dataset.status = shown;
+    this.badge.title = busy ? "Takes effect when the kernel is free" : error;
     this.pause.textContent = status === "paused" ? "Resume" : "Pause";
     this.pause.hidden = this.stop.hidden = isOver(status);
   }
