@@ -22,7 +22,7 @@ from kalam_jupyter.client.messages import Message
 from kalam_jupyter.client.result import Result, rows_of
 from kalam_jupyter.client.stream import Stream
 from kalam_jupyter.engine.errors import EngineError
-from kalam_jupyter.kalam import KalamError, LiveQuery
+from kalam_jupyter.kalam import KalamError, LiveQuery, Stop
 from kalam_jupyter.kalam import Result as KalamResult
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.topics import CONSUMER_ROLES, Topics
@@ -89,9 +89,12 @@ class InProcessTransport:
 
     def kalam(self, text: str, params: Sequence[Any], namespace: str) -> list[Result]:
         """See `Transport`."""
-        kalam = self.node.kalam
+        kalam, stop = self.node.kalam, Stop()
         results = self._run(
-            lambda: kalam.execute(kalam.session(self._user), text, params=params, namespace=namespace)
+            lambda: kalam.execute(
+                kalam.session(self._user), text, params=params, namespace=namespace, stop=stop
+            ),
+            interrupt=stop.cancel,
         )
         return [_kalam_result(result) for result in results]
 
@@ -171,19 +174,31 @@ class InProcessTransport:
         """Run `work`, in a worker when this is the main thread."""
         return self._run(work)
 
-    def _run(self, work: Callable[[], T], abandon: Callable[[T], None] | None = None) -> T:
+    def _run(
+        self,
+        work: Callable[[], T],
+        abandon: Callable[[T], None] | None = None,
+        interrupt: Callable[[], None] | None = None,
+    ) -> T:
+        """Run `work`; an interrupt calls `interrupt`, and `abandon` with what `work` gives all the same."""
         if threading.current_thread() is not threading.main_thread():
             return _translated(work)
+        future: Future[T] | None = None
         try:
-            future: Future[T] = self._workers.submit(_translated, work)
-        except RuntimeError as error:
-            raise ClientError("the connection is closed", code="CLOSED") from error
-        try:
+            future = self._submitted(work)
             return future.result()
         except KeyboardInterrupt:
-            if abandon is not None:
+            if interrupt is not None:
+                interrupt()
+            if abandon is not None and future is not None:
                 future.add_done_callback(lambda f: abandon(f.result()) if f.exception() is None else None)
             raise
+
+    def _submitted(self, work: Callable[[], T]) -> Future[T]:
+        try:
+            return self._workers.submit(_translated, work)
+        except RuntimeError as error:
+            raise ClientError("the connection is closed", code="CLOSED") from error
 
 
 def _user(node: Node, login: Login) -> str:

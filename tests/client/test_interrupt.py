@@ -1,6 +1,7 @@
 """An interrupt in the main thread never tears the engine's state."""
 
 import _thread
+import signal
 import threading
 
 import pytest
@@ -57,3 +58,29 @@ def test_a_query_whose_caller_was_interrupted_is_ended():
         release.set()
         assert ended.wait(20)
         assert node.ksql.transient_queries() == []
+
+
+def test_an_interrupt_ends_the_select_that_runs():
+    with Node.open(kalam=CONFIG) as node, Connection(InProcessTransport(node)) as connection:
+        begun, ended = threading.Event(), threading.Event()
+        worker = connection._transport._workers
+        submit = worker.submit
+
+        def watched(work, *args):
+            future = submit(work, *args)
+            future.add_done_callback(lambda _: ended.set())
+            begun.set()
+            return future
+
+        worker.submit = watched
+
+        def interrupt():
+            begun.wait(20)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # wakes it, too
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(
+                interrupt,
+                lambda: connection.kalam("SELECT sum(value) FROM generate_series(1, 1000000000000)"),
+            )
+        assert ended.wait(60)
