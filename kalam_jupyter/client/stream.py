@@ -81,6 +81,10 @@ class Stream(ABC):
         """Return whether all there was is polled, of queries upstream, too; None: nobody knows."""
         return None
 
+    def behind(self) -> int | None:
+        """Return how many records it and the queries upstream have still to read; None: nobody knows."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """End the query. Closing twice is fine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kalam_jupyter.client.connections import connections
+from kalam_jupyter.client.progress import Waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class KalamAccessor:
         timestamp : str, optional
             Column whose values become the records' event times; the rows are sent in its order.
         rate : float, optional
-            Rows a second, sent in the background; all at once when it is missing.
+            Rows a second, sent in the background; at once when it is missing, in appends of 100,000.
         connection : Connection, optional
             The notebook's current one by default.
 
@@ -78,7 +79,8 @@ class KalamAccessor:
             If the frame does not fit the table, or lacks the key.
         """
         target = connection or connections.current
-        return target.table_frame(self._frame, name, key=key)
+        with Waiting(f"{len(self._frame):,} rows into {name}"):
+            return target.table_frame(self._frame, name, key=key)
 
 
 def register() -> None:

@@ -27,6 +27,9 @@ _LINE = re.compile(r"(?:^|=)\s*%(ksql|kalam)\s")
 _FRAGMENT = re.compile(r"[\w.$]*\Z")
 _OPTION = re.compile(r"(?:^|\s)(--?[a-z]*)\Z")
 _PLOT = re.compile(r"--plot[ =]([a-z]*)\Z")
+_COLUMN = re.compile(r"--(?:sort|x|y|by)[ =](?:[^\s,]*,)*(\w*)\Z")
+_DIRECTION = re.compile(r"--sort[ =]\S+:([a-z]*)\Z")
+_ALIAS = re.compile(r"\bAS\s+([A-Za-z_]\w*)", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_][\w.]*")
 
 _KALAM_WORDS = """
@@ -74,7 +77,7 @@ def make_matcher(connections: Connections, commands: Iterable[str]) -> Callable[
                 return {"completions": []}
             key = (id(connection), cursor.dialect)
             catalog = catalogs.setdefault(key, Catalog(connection, cursor.dialect))
-            typed, names = _PROPOSALS[cursor.dialect](cursor, catalog)
+            typed, names = _columns(cursor, catalog) or _PROPOSALS[cursor.dialect](cursor, catalog)
         completions = [
             SimpleCompletion(_in_case_of(typed, name, kind), type=kind)
             for name, kind in names.items()
@@ -109,10 +112,34 @@ def _options(cursor: _Cursor) -> tuple[str, dict[str, str]] | None:
         return None
     if kind := _PLOT.search(cursor.before):
         return kind.group(1), dict.fromkeys(KINDS, "kind")
+    if direction := _DIRECTION.search(cursor.before):
+        return direction.group(1), dict.fromkeys(("asc", "desc"), "direction")
     found = _OPTION.search(cursor.before)
     if found is None:
         return None
     return found.group(1), {n: "option" for n, o in OPTIONS.items() if cursor.dialect in o.dialects}
+
+
+def _columns(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, str]] | None:
+    """Propose columns to an option that takes some: those the query names, and those of its sources."""
+    found = _COLUMN.search(cursor.before) if cursor.on_magic_line else None
+    if found is None:
+        return None
+    # Not `blanked`: to it the options before a line magic's SQL are a comment.
+    text = cursor.sql[cursor.offset :]
+    aliases = _ALIAS.findall(text)
+    names = dict.fromkeys((a.upper() for a in aliases) if cursor.dialect == "ksql" else aliases, "alias")
+    for source in _sources_in(text, catalog):
+        names |= catalog.columns(source)
+    return found.group(1), names
+
+
+def _sources_in(text: str, catalog: Catalog) -> Iterator[str]:
+    """Yield the sources that a text names, with their namespace or without."""
+    words = {word.lower() for word in _WORD.findall(text)}
+    for source in catalog.sources():
+        if words & {source.lower(), source.rpartition(".")[2].lower()}:
+            yield source
 
 
 def _commands(cursor: _Cursor, commands: Iterable[str]) -> tuple[str, dict[str, str]] | None:
@@ -160,11 +187,11 @@ def _kalam_proposals(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, 
 
 
 def _kalam_names(catalog: Catalog, cell: str, typed: str) -> Iterator[tuple[str, str]]:
-    words = {word.lower() for word in _WORD.findall(blanked(cell))}
+    read = set(_sources_in(blanked(cell), catalog))
     qualifier, dot, _ = typed.rpartition(".")
     for source, kind in catalog.sources().items():
-        plain = source.rpartition(".")[2]
-        if source.lower() in words or plain.lower() in words:
+        if source in read:
+            plain = source.rpartition(".")[2]
             for column, type_ in catalog.columns(source).items():
                 yield (f"{qualifier}.{column}" if dot and qualifier.lower() == plain else column), type_
         yield source, kind

@@ -12,6 +12,7 @@ from IPython.display import display
 
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import UnknownConnectionError, connections
+from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.catalog import Catalog
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.display import Note, to_display
@@ -114,7 +115,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
                 journals.of(connection).add(step.text, dialect, options, params)
             for result in step_results:
                 if result.stream is not None and options.once:
-                    result = _once(result, deadline)
+                    result = _once(result, deadline, connection)
                 yield from self._values(result, step.target, options, connection)
 
     def _steppers(self, text: str, options: Options, connection: Connection) -> Iterator[Any]:
@@ -186,10 +187,10 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
                 widget.stop()
 
 
-def _once(result: Result, deadline: Deadline) -> Result:
+def _once(result: Result, deadline: Deadline, connection: Connection) -> Result:
     """Turn a query that goes on into the rows it has now."""
     assert result.stream is not None
-    table = read_once(result.stream, deadline)
+    table = read_once(result.stream, deadline, connection)
     return replace(
         result, kind="rows", stream=None, table=table, row_count=table.num_rows, key=result.stream.key
     )
@@ -217,7 +218,8 @@ def _into_table(result: Result, target: str, connection: Connection) -> Note:
         raise UsageError(f"There is nothing to write into {target}: the statement gives no rows")
     hidden = [c for c in ("_seq", "_deleted") if c in result.table.column_names]
     key = result.key[0] if len(result.key) == 1 else None
-    written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
+    with Waiting(f"{result.table.num_rows:,} rows into {target}"):
+        written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
     return Note(f"{target}: {written:,} rows")
 
 

@@ -10,9 +10,11 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.client import Result
+from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.errors import UsageError
 from kalam_jupyter.magics.options import Dialect, Options
 from kalam_jupyter.magics.scan import Statement, blanked, padded, split_cell
+from kalam_jupyter.magics.waiting import shortened
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
@@ -222,4 +224,6 @@ def results(
     if params and len(steps) > 1:
         raise UsageError("--params is for a cell of one statement")
     for step in steps:
-        yield step, deadline.run(partial(run, step, connection, dialect, options, params))
+        with Waiting(shortened(step.text)):
+            found = deadline.run(partial(run, step, connection, dialect, options, params))
+        yield step, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import weakref
@@ -10,19 +11,24 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
+from kalam_jupyter.client import ClientError
+from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.errors import InterruptedCellError
 from kalam_jupyter.widgets.buffer import make_buffer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kalam_jupyter.client import Result, Stream
+    from kalam_jupyter.client import Connection, Result, Stream
     from kalam_jupyter.widgets.live_widget import LiveWidget
 
 #: A query that gave nothing for so long has given what there is.
 QUIET_S = 1.0
 #: Rows that --once keeps at most; a live table is for more.
 ONCE_ROWS = 1_000_000
+#: Characters of a statement that the line about it shows.
+_SHOWN = 60
+_TEXT_LITERAL = re.compile(r"'(?:[^']|'')*'?")
 
 
 class Deadline:
@@ -98,7 +104,13 @@ def _abandon(future: Future[list[Result]]) -> None:
                 result.stream.close()
 
 
-def read_once(stream: Stream, deadline: Deadline) -> pa.Table:
+def shortened(text: str) -> str:
+    """Return the beginning of statements as one line; texts in them, which may be secret, are left out."""
+    words = " ".join(_TEXT_LITERAL.sub("'…'", text).split())
+    return words if len(words) <= _SHOWN else f"{words[: _SHOWN - 1]}…"
+
+
+def read_once(stream: Stream, deadline: Deadline, connection: Connection) -> pa.Table:
     """Return the rows a query has now, the latest of each key if it has one, and end it.
 
     It has given them when it finished, when an engine of this process says that it and the queries before it
@@ -110,16 +122,36 @@ def read_once(stream: Stream, deadline: Deadline) -> pa.Table:
         If the query failed.
     """
     buffer = make_buffer(stream.schema, stream.key, ONCE_ROWS)
+    rows = 0
+
+    def figures() -> str:
+        behind = _behind(stream, connection)
+        return f"{rows:,} rows so far" + (f" · {behind:,} records behind" if behind else "")
+
     try:
-        while not stream.finished and deadline.left() != 0:
-            caught_up = stream.caught_up()
-            changes = stream.poll()
-            if changes is not None:
-                buffer.add(changes)
-            elif caught_up or (not stream.finished and not stream.wait(deadline.left(QUIET_S))):
-                break
+        with Waiting(shortened(stream.sql), figures):
+            while not stream.finished and deadline.left() != 0:
+                caught_up = stream.caught_up()
+                changes = stream.poll()
+                if changes is not None:
+                    buffer.add(changes)
+                    rows += changes.batch.num_rows
+                elif caught_up or (not stream.finished and not stream.wait(deadline.left(QUIET_S))):
+                    break
     finally:
         stream.close()
     if stream.error is not None:
         raise stream.error
     return buffer.table()
+
+
+def _behind(stream: Stream, connection: Connection) -> int | None:
+    """Return how many records a query has still to read, as far as the engine or the server says so."""
+    behind = stream.behind()
+    if behind is not None or stream.dialect != "ksql":
+        return behind
+    try:
+        nodes = connection.topology(stream.id)["nodes"]
+    except ClientError:  # a cluster, or the query ended meanwhile
+        return None
+    return sum(node["lag"] or 0 for node in nodes)

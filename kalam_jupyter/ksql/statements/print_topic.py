@@ -50,6 +50,10 @@ class PrintQuery(TransientQuery):
         self._subscription = topic.subscribe("earliest" if statement.from_beginning else "latest", self._wake)
         self.topic = topic
 
+    def lag(self) -> dict[str, int]:
+        """Return how many records of the topic were not looked at yet."""
+        return {self.topic.name: self._subscription.lag}
+
     def _behind(self) -> bool:
         return self._subscription.lag > 0
 
