@@ -61,3 +61,15 @@ def test_rows_without_numbers_cannot_be_drawn(run):
     run(ORDERS)
     with pytest.raises(UsageError, match="no column with numbers"):
         run("%%ksql --plot\nSELECT item FROM orders;")
+
+
+def test_windows_without_their_start_are_not_drawn_by_row(run):
+    run(ORDERS)
+    query = "AS n FROM orders WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY item EMIT CHANGES;"
+    with pytest.raises(UsageError, match="add WINDOWSTART to the SELECT, or name another column with --x"):
+        run(f"%%ksql --earliest --plot\nSELECT item, COUNT(*) {query}")
+    assert live_widgets() == []
+    chart = run(f"%%ksql --earliest --plot\nSELECT item, WINDOWSTART, COUNT(*) {query}").value
+    assert chart.encoding.x == "WINDOWSTART"
+    chart.stop()
+    run(f"%%ksql --earliest --plot --x item\nSELECT item, COUNT(*) {query}").value.stop()
