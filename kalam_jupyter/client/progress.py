@@ -24,7 +24,6 @@ EVERY_S = 0.25
 Bundle = dict[str, str]
 _NOTHING: Bundle = {"text/html": "", "text/plain": ""}
 _STYLE = "color:var(--jp-ui-font-color2,GrayText);font-variant-numeric:tabular-nums;color-scheme:light dark"
-_BAR_STYLE = "width:16em;vertical-align:middle;margin-right:.6em;accent-color:var(--jp-brand-color1,#1976d2)"
 
 
 def in_kernel() -> bool:
@@ -137,7 +136,7 @@ def bar(done: int, total: int, seconds: float) -> Bundle:
     if rate > 0:
         parts += [f"{rate:,.{0 if rate >= 10 else 1}f} rows/s", f"{_span((total - done) / rate)} left"]
     said = " · ".join(parts)
-    element = f'<progress style="{_BAR_STYLE}" value="{done}" max="{max(total, 1)}"></progress>'
+    element = f'<progress value="{done}" max="{max(total, 1)}"></progress> '
     return {
         "text/html": f'<div class="klt-progress" style="{_STYLE}">{element}{said}</div>',
         "text/plain": said,
