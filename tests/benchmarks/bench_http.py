@@ -22,14 +22,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
+import psutil
 from tornado.websocket import websocket_connect
 
 from tests.benchmarks.report import Report
-from tests.benchmarks.wire import PASSWORD, TOKEN, Audience, Ws
+from tests.benchmarks.wire import PASSWORD, TOKEN, Audience, Http2, Ws
 
 SECONDS = 3.0
 SUBSCRIBERS = 1000
 FAN_OUT_ROWS = 80
+IDLE_QUERIES = 1000
+LIMITS = {"ksql.max.push.queries": str(2 * IDLE_QUERIES)}
 
 
 class Http:
@@ -236,6 +239,65 @@ async def ksql(report: Report, port: int) -> None:
             "rows/s",
             note="rows of all clients, from an INSERT to the client",
         )
+    await http2(report, port)
+
+
+async def http2(report: Report, port: int) -> None:
+    """The same over HTTP/2: 8 requests in flight on one connection; a push query, a DATA frame a row."""
+    connection = Http2(port)
+
+    def measured(method: str, path: str, body: Callable[[int], object]) -> float:
+        for i in range(8):
+            connection.start(method, path, body(i))
+        done, begin = 0, time.perf_counter()
+        while time.perf_counter() < begin + SECONDS:
+            connection.take(answers=1)
+            connection.start(method, path, body(done))
+            done += 1
+        seconds = time.perf_counter() - begin
+        connection.take(answers=8)
+        return done / seconds
+
+    found = measured("GET", "/info", lambda _: None)
+    report.add("GET /info, HTTP/2, 8 in flight", found, "requests/s")
+    pulls = [{"sql": f"SELECT * FROM T WHERE K = {k};"} for k in range(100)]
+    found = measured("POST", "/query-stream", lambda i: pulls[i % 100])
+    report.add("pull query by key, HTTP/2, 8 in flight", found, "requests/s")
+    rows = 30_000
+    connection.start("POST", "/query-stream", {"sql": f"SELECT * FROM S EMIT CHANGES LIMIT {rows};"})
+    connection.take(pieces=1)
+    begin = time.perf_counter()
+    await asyncio.gather(inserts(port, rows), asyncio.to_thread(connection.take, answers=1))
+    found = rows / (time.perf_counter() - begin)
+    report.add("push query to 1 client, HTTP/2", found, "rows/s", note="from an INSERT to the client")
+    connection.close()
+
+
+async def idle(report: Report, port: int, pid: int) -> None:
+    """Push queries that wait: what they cost."""
+    http = await Http.open(port)
+    await http.ksql(
+        "CREATE STREAM S (K INT KEY, V INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);"
+    )
+    request = Http.request(
+        "POST", "/query-stream", json.dumps({"sql": "SELECT * FROM S EMIT CHANGES;"}).encode()
+    )
+    process, connections = psutil.Process(pid), []
+    before, begin = process.memory_info().rss, time.perf_counter()
+    for _ in range(IDLE_QUERIES):
+        connection = await Http.open(port)
+        connection.writer.write(request)
+        await connection.reader.readuntil(b"\n\r\n")
+        connections.append(connection)
+    report.add(f"open {IDLE_QUERIES:,} push queries, one after the other", time.perf_counter() - begin, "s")
+    found = (process.memory_info().rss - before) / IDLE_QUERIES / 1024
+    report.add("memory of an idle push query", found, "KiB", note="socket and query")
+    used = sum(process.cpu_times()[:2])
+    await asyncio.sleep(5)
+    found = (sum(process.cpu_times()[:2]) - used) * 1000
+    report.add(f"CPU of {IDLE_QUERIES:,} idle push queries in 5 s", found, "ms")
+    for connection in connections:
+        connection.writer.close()
 
 
 async def inserts(port: int, rows: int) -> float:
@@ -282,7 +344,7 @@ async def serve(data: str) -> None:
         ws_client_timeout=300,  # the audience is silent while it grows
         max_auth_requests_per_ip_per_sec=0,
     )
-    service = Service(lambda: Node.open(data, kalam=config))
+    service = Service(lambda: Node.open(data, kalam=config, ksql=LIMITS))
     listener = Listener(Context(service, Gate(lambda: (TOKEN,)), root="kalam"))
     listener.listen(0)
     await service.run(lambda node: node)
@@ -295,13 +357,13 @@ async def serve(data: str) -> None:
 
 
 @contextmanager
-def server(data: str) -> Iterator[int]:
-    """Run the server as a process of its own; give its port."""
+def server(data: str) -> Iterator[tuple[int, int]]:
+    """Run the server as a process of its own; give its port and the process's id."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_http", "--serve", data]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -309,8 +371,10 @@ def server(data: str) -> Iterator[int]:
 
 async def run(report: Report) -> None:
     for measure in (kalam, ksql):
-        with tempfile.TemporaryDirectory() as data, server(data) as port:
+        with tempfile.TemporaryDirectory() as data, server(data) as (port, _):
             await measure(report, port)
+    with tempfile.TemporaryDirectory() as data, server(data) as (port, pid):
+        await idle(report, port, pid)
 
 
 def main() -> int:

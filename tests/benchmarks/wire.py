@@ -15,6 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import h2.connection
+import h2.events
+import h2.settings
+
 TOKEN, PASSWORD = "benchmark", "RootPass123!"
 
 
@@ -89,6 +93,57 @@ def at_once(connections: Sequence[Http], requests: Sequence[bytes]) -> None:
             connection.start(data)
         for connection, _ in part:
             connection.answer()
+
+
+class Http2:
+    """One HTTP/2 connection; `start` may be called again before answers have come."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._h2, self._answers, self._pieces = h2.connection.H2Connection(), 0, 0
+        self._h2.initiate_connection()
+        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
+        self._h2.increment_flow_control_window(2**30)
+        self._flush()
+
+    def _flush(self) -> None:
+        self.socket.sendall(self._h2.data_to_send())
+
+    def start(self, method: str, path: str, body: Any = None, token: str = TOKEN) -> int:
+        """Send a request with a JSON body; return its stream."""
+        self._pieces = 0
+        stream = self._h2.get_next_available_stream_id()
+        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "127.0.0.1")]
+        head += [("authorization", f"Bearer {token}"), ("content-type", "application/json")]
+        self._h2.send_headers(stream, head, end_stream=body is None)
+        if body is not None:
+            self._h2.send_data(stream, json.dumps(body).encode(), end_stream=True)
+        self._flush()
+        return stream
+
+    def take(self, *, answers: int = 0, pieces: int = 0) -> None:
+        """Read until so many answers have ended and so many DATA frames have come."""
+        while self._answers < answers or self._pieces < pieces:
+            data = self.socket.recv(1 << 20)
+            if not data:
+                raise RuntimeError("the server closed the connection")
+            for event in self._h2.receive_data(data):
+                if (
+                    isinstance(event, h2.events.ResponseReceived)
+                    and (b":status", b"200") not in event.headers
+                ):
+                    raise RuntimeError(str(event.headers))
+                if isinstance(event, h2.events.DataReceived):
+                    self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    self._pieces += 1
+                self._answers += isinstance(event, h2.events.StreamEnded)
+            self._flush()
+        self._answers -= answers
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
 
 
 class Ws:
