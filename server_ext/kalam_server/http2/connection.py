@@ -66,6 +66,7 @@ class H2Connection:
     def __init__(self, server: HTTPServer, stream: iostream.IOStream, context: Any) -> None:
         self.server, self.stream, self.context = server, stream, context
         stream.max_write_buffer_size = MAX_UNSENT
+        stream.set_nodelay(True)  # small frames that follow each other would wait for an acknowledgement
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         )
