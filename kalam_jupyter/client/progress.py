@@ -124,7 +124,7 @@ def waiting_line(what: str, seconds: float, figures: str) -> Bundle:
     )
     code = f'<code style="color:inherit;background:none">{html.escape(what)}</code>'
     return {
-        "text/html": f'<div class="klt-waiting" style="{_STYLE}">⏳ {code} · {html.escape(said)}</div>',
+        "text/html": f'<div class="klt-waiting" style="{_STYLE}">{code} · {html.escape(said)}</div>',
         "text/plain": f"{what} · {said}",
     }
 
