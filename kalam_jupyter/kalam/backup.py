@@ -34,6 +34,7 @@ from kalam_jupyter.kalam.catalog import (
     TABLE_HISTORY,
     TOPIC,
     USER,
+    VIEW,
     TableDef,
 )
 from kalam_jupyter.kalam.errors import StatementError
@@ -44,7 +45,7 @@ from kalam_jupyter.kalam.storage import LOCAL, path_part
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
-KINDS = (NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER)
+KINDS = (NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER, VIEW)
 _MANIFEST = "backup.json"
 _FORMAT = 2
 _COUNT = "count:"
@@ -180,7 +181,7 @@ class Backups:
                 for name in kalam.engine.catalogue.names(kind):
                     tx.remove(kind, name)
             for kind in KINDS:
-                for name, value in definitions[kind].items():
+                for name, value in definitions.get(kind, {}).items():
                     tx.put(kind, name, value)
             for name, count in content["counts"].items():
                 tx.put(FILES, name, max(count, tx.get(FILES, name) or 0))

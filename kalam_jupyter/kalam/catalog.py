@@ -13,10 +13,11 @@ from kalam_jupyter.kalam.types import from_json_type, json_type
 TableType = Literal["user", "shared", "stream", "system"]
 
 #: Catalogue kinds.
-NAMESPACE, TABLE, TABLE_HISTORY, USER, STORAGE, TOPIC, JOB, MANIFEST, FILES = (
+NAMESPACE, TABLE, TABLE_HISTORY, VIEW, USER, STORAGE, TOPIC, JOB, MANIFEST, FILES = (
     "kalam.namespace",
     "kalam.table",
     "kalam.table_history",
+    "kalam.view",
     "kalam.user",
     "kalam.storage",
     "kalam.topic",
@@ -221,7 +222,7 @@ class TableDef:
 
 @dataclass(frozen=True)
 class ViewDef:
-    """A view: lives in memory only, as in the reference."""
+    """A view: a query by name, planned anew each time it is read."""
 
     namespace: str
     name: str
@@ -235,3 +236,12 @@ class ViewDef:
     def qualified(self) -> str:
         """``ns.view``."""
         return f"{self.namespace}.{self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value kept in the catalogue."""
+        return {**vars(self), "columns": list(self.columns)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ViewDef:
+        """Return the view of a catalogue value."""
+        return cls(**{**value, "columns": tuple(value["columns"])})

@@ -3,7 +3,6 @@ names."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from kalam_jupyter.kalam.audit import Audit
 from kalam_jupyter.kalam.auth import Auth, Session
 from kalam_jupyter.kalam.backup import Backups
 from kalam_jupyter.kalam.bootstrap import first_boot
-from kalam_jupyter.kalam.catalog import TABLE, TableDef, ViewDef
+from kalam_jupyter.kalam.catalog import TABLE, VIEW, TableDef, ViewDef
 from kalam_jupyter.kalam.config import KalamConfig
 from kalam_jupyter.kalam.context import Context
 from kalam_jupyter.kalam.errors import StatementError
@@ -69,9 +68,7 @@ class Kalam:
         self.config = config or KalamConfig()
         self.cache: dict[Any, Any] = {}
         self._definitions: dict[str, tuple[Any, TableDef]] = {}
-        self._views: dict[tuple[str, str], ViewDef] = {}
         self._evicted: dict[tuple[str, str], int] = {}
-        self._lock = threading.Lock()
         self.seqs = Snowflake(engine.clock, KALAM_EPOCH_MS, self.config.node_id)
         self.generators = Generators(engine.clock)
         self.audit = Audit(engine)
@@ -230,21 +227,12 @@ class Kalam:
 
     def find_view(self, namespace: str, name: str) -> ViewDef | None:
         """Return a view."""
-        return self._views.get((namespace, name))
-
-    def put_view(self, view: ViewDef) -> None:
-        """Keep a view."""
-        self._views[view.namespace, view.name] = view
+        value = self.engine.catalogue.get(VIEW, f"{namespace}.{name}")
+        return None if value is None else ViewDef.from_json(value)
 
     def views(self) -> list[ViewDef]:
         """Return all views, by name."""
-        return [self._views[key] for key in sorted(self._views)]
-
-    def drop_views(self, namespace: str) -> None:
-        """Forget the views of a namespace that is gone."""
-        with self._lock:
-            for key in [k for k in self._views if k[0] == namespace]:
-                del self._views[key]
+        return [ViewDef.from_json(value) for _, value in self.engine.catalogue.items(VIEW)]
 
     def virtual_table(self, session: Session, namespace: str, name: str) -> pa.Table | None:
         """Return a system table or another dialect's source as Arrow, or None.

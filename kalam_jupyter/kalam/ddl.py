@@ -17,6 +17,7 @@ from kalam_jupyter.kalam.catalog import (
     STORAGE,
     TABLE,
     TABLE_HISTORY,
+    VIEW,
     ColumnDef,
     TableDef,
     ViewDef,
@@ -68,7 +69,9 @@ def drop_namespace(kalam: Kalam, ctx: Context, st: nodes.DropNamespace) -> Resul
         for table in kalam.tables(st.name):
             remove_table(kalam, tx, table)
         tx.remove(NAMESPACE, st.name)
-        tx.on_commit(lambda: kalam.drop_views(st.name))
+        for view in kalam.views():
+            if view.namespace == st.name:
+                tx.remove(VIEW, view.qualified)
         return f"Namespace '{st.name}' dropped successfully"
 
     return Result.say(ctx.run(apply))
@@ -245,7 +248,7 @@ def drop_table(kalam: Kalam, ctx: Context, st: nodes.DropTable) -> Result:
 
 
 def create_view(kalam: Kalam, ctx: Context, st: nodes.CreateView) -> Result:
-    """CREATE VIEW: kept in memory."""
+    """CREATE VIEW."""
     access.require_admin(ctx.session, "CREATE VIEW")
     namespace, name = _target(ctx, st.view, "create")
     if kalam.engine.catalogue.get(NAMESPACE, namespace) is None:
@@ -259,7 +262,7 @@ def create_view(kalam: Kalam, ctx: Context, st: nodes.CreateView) -> Result:
     columns = tuple(c.lower() for c in st.columns)
     view = ViewDef(namespace, name, st.query, columns, kalam.engine.clock.now_ms(), ctx.namespace)
     kalam.queries.check_view(ctx.session, view)
-    kalam.put_view(view)
+    ctx.run(lambda tx: tx.put(VIEW, view.qualified, view.to_json()))
     return Result.say(f"View {view.qualified} created successfully")
 
 

@@ -582,6 +582,7 @@ def test_state_survives_a_restart(tmp_path: Any) -> None:
         root.run("CREATE NAMESPACE app; CREATE USER TABLE app.t (id INT PRIMARY KEY, v TEXT DEFAULT 'x')")
         root.run("INSERT INTO app.t (id) VALUES (1), (2); DELETE FROM app.t WHERE id = 2")
         root.run("ALTER TABLE app.t ADD COLUMN n INT DEFAULT 3; CREATE USER bob WITH PASSWORD 'b' ROLE dba")
+        root.run("CREATE VIEW app.keys (k) AS SELECT id FROM app.t")
         before = root.rows("SELECT * FROM app.t WHERE _deleted = true OR true")
         kalam.close()
     clock.set(START_MS - 1000)
@@ -591,4 +592,7 @@ def test_state_survives_a_restart(tmp_path: Any) -> None:
         root.run("INSERT INTO app.t (id) VALUES (5)")
         assert root.rows("SELECT _seq FROM app.t WHERE id = 5")[0][0] > max(r[3] for r in before)
         assert kalam.auth.login("bob", "b").user.role == "dba"
+        assert root.rows("SELECT k FROM app.keys") == [(1,), (5,)]
+        root.run("DROP NAMESPACE app; CREATE NAMESPACE app")
+        assert "not found" in root.error("SELECT k FROM app.keys").message
         kalam.close()
