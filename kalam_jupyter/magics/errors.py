@@ -49,7 +49,8 @@ class SqlError(MagicError):
         In the API's own words.
     code : str
     line, column : int or None
-        Position in the cell, both from 1; the magic's own line is line 1.
+        Position in the cell, both from 1; the magic's own line is line 1. Without a column, the statement
+        that begins on the line is meant.
     hint : str
     """
 
@@ -88,11 +89,15 @@ class SqlError(MagicError):
 
     def _lines(self, *, plain: bool) -> list[str]:
         red, bold, dim, off = ("",) * 4 if plain else (_RED, _BOLD, _DIM, _OFF)
-        where = f" at line {self.line}, column {self.column}" if self.line and self.column else ""
+        where = f" at line {self.line}" if self.line else ""
+        where += f", column {self.column}" if where and self.column else ""
         code = f" [{self.code}]" if self.code else ""
         lines = [f"{red}{bold}{self.title}{off}{where}{dim}{code}{off}"]
         source = self._source_line().rstrip()
-        if source and self.column is not None:
+        if source and self.column is None:
+            lines += ["", f"{dim}{self.line:>4} │ {off}{source}", ""]
+        elif source:
+            assert self.column is not None
             number = f"{self.line:>4} │ "
             marks = "^" * max(1, len(self.token))
             under = " " * (len(number) - 2) + "│ " + re.sub(r"\S", " ", source[: self.column - 1]) + marks
@@ -100,8 +105,8 @@ class SqlError(MagicError):
                 "",
                 f"{dim}{number}{off}{source}",
                 f"{dim}{under[: len(number)]}{red}{under[len(number) :]}{off}",
+                "",
             ]
-            lines.append("")
         lines.append(self.message)
         if self.hint:
             lines.append(f"{bold}{self.hint}{off}")

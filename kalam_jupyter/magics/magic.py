@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kalam_jupyter.client import Connection, Result
     from kalam_jupyter.widgets import Topology
 
+_NOTHING_YET = "No rows: EMIT CHANGES begins with what comes next; --earliest reads all there is."
 _TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
 
 
@@ -116,6 +117,8 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             for result in step_results:
                 if result.stream is not None and options.once:
                     result = _once(result, deadline, connection)
+                    if dialect == "ksql" and not result.row_count:
+                        yield Note(_NOTHING_YET)
                 yield from self._values(result, step.target, options, connection)
 
     def _steppers(self, text: str, options: Options, connection: Connection) -> Iterator[Any]:
@@ -241,7 +244,7 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
         where = position_of(bound.original, bound.original_offset(offset))
     else:
         where = locate(error.message, bound.original)
-    line, column = where or (None, None)
+    line, column = where or (_line_of(error.statement, bound.original), None)
     shown = SqlError(
         error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
     )
@@ -253,9 +256,19 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
     return shown
 
 
+def _line_of(statement: str | None, text: str) -> int | None:
+    """Return the line on which a statement stands in a cell of several; None where it is not to be found."""
+    if not statement or sum(1 for _ in split_cell(text)) < 2:
+        return None
+    first = statement.strip().split("\n")[0].rstrip(";")
+    return position_of(text, text.index(first))[0] if text.count(first) == 1 else None
+
+
 def _suggestion(token: str, connection: Connection, dialect: Dialect) -> str:
+    from kalam_jupyter.ksql.lang.tokens import KEYWORDS
+
     word = token.strip("'\"`")
-    if not word or not (word[0].isalpha() or word[0] == "_"):
+    if not word or not (word[0].isalpha() or word[0] == "_") or word.upper() in KEYWORDS:
         return ""
     catalog = Catalog(connection, dialect)
     known = [*catalog.sources(), *catalog.functions()]

@@ -33,6 +33,28 @@ def test_once_reads_what_a_push_query_has_and_ends_it(run, shell):
     assert connections.current.streams == [] and live_tables() == []
 
 
+def test_once_without_rows_says_where_a_push_query_begins(run):
+    run(ORDERS)
+    cell = run("%%ksql --once\nSELECT id FROM orders EMIT CHANGES;")
+    assert "--earliest" in str(cell) and cell.value.empty
+
+
+def test_a_refusal_in_a_cell_of_several_statements_shows_the_line_of_its_statement(run):
+    run(ORDERS)
+    with pytest.raises(SqlError) as caught:
+        run("%%ksql\nSHOW STREAMS;\nDROP STREAM orders;")
+    assert str(caught.value).startswith(
+        "ksqlDB error at line 3 [40001]\n\n   3 │ DROP STREAM orders;\n\nCannot drop"
+    )
+
+
+def test_a_keyword_in_the_wrong_place_is_no_misspelt_name(run):
+    run(ORDERS)
+    with pytest.raises(SqlError) as caught:
+        run("%%ksql\nSELECT item, sum(price FROM orders;")
+    assert caught.value.token == "FROM" and not caught.value.hint
+
+
 def test_once_keeps_the_latest_row_of_each_key(run):
     run(ORDERS)
     rows = run("%%ksql --once --earliest\nSELECT * FROM revenue EMIT CHANGES;").value
