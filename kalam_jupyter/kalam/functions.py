@@ -140,7 +140,11 @@ def json_udfs() -> dict[str, ScalarUDF]:
 
 
 def generator_udfs(generators: Generators) -> dict[str, ScalarUDF]:
-    """Return the per-row generators by their internal name; the argument only brings the batch's length."""
+    """Return the per-row generators by the name queries call them.
+
+    What is registered has an internal name and one argument, which only brings the batch's length: see
+    `rewrite.ROW_FUNCTIONS`.
+    """
     from datafusion import udf
 
     def make(name: str, type_: pa.DataType) -> Callable[[pa.Array], pa.Array]:
@@ -149,6 +153,6 @@ def generator_udfs(generators: Generators) -> dict[str, ScalarUDF]:
 
     types = {"SNOWFLAKE_ID": pa.int64(), "UUID_V7": pa.string(), "ULID": pa.string()}
     return {
-        f"kdb_{name.lower()}": udf(make(name, t), [pa.float64()], t, "volatile", f"kdb_{name.lower()}")
+        name.lower(): udf(make(name, t), [pa.float64()], t, "volatile", f"kdb_{name.lower()}")
         for name, t in types.items()
     }

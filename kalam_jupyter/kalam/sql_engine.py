@@ -24,8 +24,14 @@ def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataF
 
     options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
     if values:
-        return context.sql_with_options(text, options, param_values=values)
+        bound = {name: _bound(value) for name, value in values.items()}
+        return context.sql_with_options(text, options, param_values=bound)
     return context.sql_with_options(text, options)
+
+
+def _bound(value: Any) -> Any:
+    """Return a parameter as the engine takes it: a number that is no BIGINT is a DOUBLE."""
+    return float(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 else value
 
 
 @contextlib.contextmanager

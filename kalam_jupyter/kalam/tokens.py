@@ -1,8 +1,7 @@
 """Tokens of the KalamDB dialect, and the split of a request into statements.
 
-The tokenizer is one regular expression; a token is a plain tuple so that a long INSERT costs little.
-SELECT text is
-never re-assembled from tokens: rewriting replaces spans of the original text.
+The tokenizer is one regular expression; a token is a plain tuple so that a long INSERT costs little. SELECT
+text is never re-assembled from tokens: rewriting replaces spans of the original text.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ class Token(NamedTuple):
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
+      |(?P<comment>/\*)
       |(?P<word>[^\W\d]\w*)
       |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       |(?P<string>'(?:[^']|'')*')
       |(?P<op>->>|->|<>|!=|<=|>=|\|\||::|=>|@>|<@|!~\*|!~|~\*|[(),=<>*+\-/.%;?\[\]{}:~&|^\#@!])
       |(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
       |(?P<param>\$\d+)
-      |(?P<comment>/\*)
     """,
     re.VERBOSE,
 )

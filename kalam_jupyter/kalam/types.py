@@ -203,8 +203,10 @@ class CoercionError(ValueError):
 
 
 def _refuse(value: Any, type_: DataType) -> CoercionError:
-    shown = value if len(repr(value)) <= 80 else f"{str(value)[:77]}..."
-    return CoercionError(f"Unable to cast value {shown!r} to type {sql_type(type_)}")
+    text = str(value)
+    shown = text if len(text) <= 80 else f"{text[:77]}..."
+    quoted = f"'{shown}'" if isinstance(value, (str, dt.date, dt.time)) else shown
+    return CoercionError(f"Unable to cast value {quoted} to type {sql_type(type_)}")
 
 
 def micros(value: dt.datetime) -> int:

@@ -222,6 +222,53 @@ def test_defaults_fill_omitted_columns_only(root: Client) -> None:
     ]
 
 
+def test_generator_functions_in_a_query_give_each_row_its_own_value(items: Client) -> None:
+    items.run("INSERT INTO shop.items (id, name) VALUES (1, 'a'), (2, 'b')")
+    rows = items.rows("SELECT SNOWFLAKE_ID() AS s, ULID() AS u, UUID_V7() AS v FROM shop.items")
+    assert len({value for row in rows for value in row}) == 6
+    ((alone,),) = items.rows("SELECT SNOWFLAKE_ID()")
+    assert alone > max(row[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "/* one */ SELECT 1 AS n",
+        "-- one\nSELECT 1 AS n",
+        "SELECT /* ; */ 1 AS n -- ;",
+        "/* a /* nested */ one */ SELECT 1 AS n; /* nothing more */",
+    ],
+)
+def test_comments_stand_anywhere(root: Client, sql: str) -> None:
+    assert root.rows(sql) == [(1,)]
+    root.run("CREATE /* a */ NAMESPACE c; CREATE TABLE c.t (id INT /* key */ PRIMARY KEY)")
+    assert root.say("INSERT /* a */ INTO c.t -- rows\n VALUES (1) /* end */") == "Inserted 1 row(s)"
+    assert root.say("DELETE FROM c.t WHERE id /* all */ = 1") == "Deleted 1 row(s)"
+
+
+@pytest.mark.parametrize(
+    "name", ["desc", "to", "by", "final", "values", "key", "user", "type", "date", "escape"]
+)
+def test_words_that_are_no_reserved_ones_name_columns(root: Client, name: str) -> None:
+    root.run(f"CREATE TABLE app.w (id INT PRIMARY KEY, {name} TEXT, n INT)")
+    root.run(f"INSERT INTO app.w (id, {name}, n) VALUES (1, 'a', 1), (2, 'b', 2)")
+    assert root.say(f"UPDATE app.w SET {name} = 'c' WHERE {name} = 'a'") == "Updated 1 row(s)"
+    assert root.rows(f"SELECT id, {name} FROM app.w ORDER BY {name} DESC") == [(1, "c"), (2, "b")]
+    assert root.rows(f"SELECT max({name}) FROM app.w WHERE {name} LIKE 'b%' GROUP BY {name}") == [("b",)]
+    assert root.say(f"DELETE FROM app.w WHERE {name} = 'c' OR {name} IS NULL") == "Deleted 1 row(s)"
+
+
+def test_parameters_beyond_bigint_are_doubles(root: Client) -> None:
+    result = root.one("SELECT $1 AS n", 2**63)
+    assert (result.schema[0]["data_type"], result.rows()) == ("Double", [(float(2**63),)])
+    root.run("CREATE TABLE app.big (id BIGINT PRIMARY KEY, d DOUBLE)")
+    assert "Unable to cast value 9223372036854775808 to type BIGINT" in (
+        root.error("INSERT INTO app.big VALUES ($1, 0)", 2**63).message
+    )
+    root.run("INSERT INTO app.big VALUES (1, $1)", 2**64)
+    assert root.rows("SELECT id FROM app.big WHERE d > $1", 2**63) == [(1,)]
+
+
 def test_deleted_rows_hide_until_asked_for_and_keys_can_be_used_again(items: Client) -> None:
     items.run("INSERT INTO shop.items (id, name) VALUES (1, 'pen'), (2, 'ink')")
     assert items.say("DELETE FROM shop.items WHERE id = '1'") == "Deleted 1 row(s)"
