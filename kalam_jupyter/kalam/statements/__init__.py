@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kalam_jupyter.kalam.errors import SqlSyntaxError
-from kalam_jupyter.kalam.statements import admin, data, nodes, tables
+from kalam_jupyter.kalam.statements import admin, alter, data, nodes, tables
 from kalam_jupyter.kalam.statements.nodes import Statement
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import OP, WORD
@@ -40,10 +40,10 @@ PARSERS: dict[tuple[str, ...], tuple[int, Parser]] = {
     ("CREATE", "STORAGE"): (2, admin.create_storage),
     ("CREATE", "TOPIC"): (2, admin.create_topic),
     ("ALTER", "NAMESPACE"): (2, tables.alter_namespace),
-    ("ALTER", "TABLE"): (1, tables.alter_table),
-    ("ALTER", "USER", "TABLE"): (1, tables.alter_table),
-    ("ALTER", "SHARED"): (1, tables.alter_table),
-    ("ALTER", "STREAM"): (1, tables.alter_table),
+    ("ALTER", "TABLE"): (1, alter.alter_table),
+    ("ALTER", "USER", "TABLE"): (1, alter.alter_table),
+    ("ALTER", "SHARED"): (1, alter.alter_table),
+    ("ALTER", "STREAM"): (1, alter.alter_table),
     ("ALTER", "USER"): (2, admin.alter_user),
     ("ALTER", "STORAGE"): (2, admin.alter_storage),
     ("ALTER", "TOPIC"): (2, admin.alter_topic),
