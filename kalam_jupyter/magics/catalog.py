@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from kalam_jupyter.magics.options import Dialect
 
 _FRESH_S = 3.0
+_WORD = re.compile(r"[A-Za-z_][\w.]*")
 
 
 class Catalog:
@@ -29,6 +31,11 @@ class Catalog:
     def sources(self) -> dict[str, str]:
         """Return streams and tables by name, with their kind."""
         return self._keep("sources", _ksql_sources if self._dialect == "ksql" else _kalam_sources)
+
+    def sources_in(self, text: str) -> list[str]:
+        """Return the sources that a text names, with their namespace or without."""
+        words = {word.lower() for word in _WORD.findall(text)}
+        return [s for s in self.sources() if words & {s.lower(), s.rpartition(".")[2].lower()}]
 
     def columns(self, source: str) -> dict[str, str]:
         """Return the columns of a source, with their type."""

@@ -30,7 +30,6 @@ _PLOT = re.compile(r"--plot[ =]([a-z]*)\Z")
 _COLUMN = re.compile(r"--(?:sort|x|y|by)[ =](?:[^\s,]*,)*(\w*)\Z")
 _DIRECTION = re.compile(r"--sort[ =]\S+:([a-z]*)\Z")
 _ALIAS = re.compile(r"\bAS\s+([A-Za-z_]\w*)", re.IGNORECASE)
-_WORD = re.compile(r"[A-Za-z_][\w.]*")
 
 _KALAM_WORDS = """
 ADD ACK ALTER AND AS BEGIN BETWEEN BIGINT BOOLEAN BY BYTES CASE CAST COLUMN COMMIT COMPACT CONSUME
@@ -129,17 +128,9 @@ def _columns(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, str]] | 
     text = cursor.sql[cursor.offset :]
     aliases = _ALIAS.findall(text)
     names = dict.fromkeys((a.upper() for a in aliases) if cursor.dialect == "ksql" else aliases, "alias")
-    for source in _sources_in(text, catalog):
+    for source in catalog.sources_in(text):
         names |= catalog.columns(source)
     return found.group(1), names
-
-
-def _sources_in(text: str, catalog: Catalog) -> Iterator[str]:
-    """Yield the sources that a text names, with their namespace or without."""
-    words = {word.lower() for word in _WORD.findall(text)}
-    for source in catalog.sources():
-        if words & {source.lower(), source.rpartition(".")[2].lower()}:
-            yield source
 
 
 def _commands(cursor: _Cursor, commands: Iterable[str]) -> tuple[str, dict[str, str]] | None:
@@ -187,7 +178,7 @@ def _kalam_proposals(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, 
 
 
 def _kalam_names(catalog: Catalog, cell: str, typed: str) -> Iterator[tuple[str, str]]:
-    read = set(_sources_in(blanked(cell), catalog))
+    read = set(catalog.sources_in(blanked(cell)))
     qualifier, dot, _ = typed.rpartition(".")
     for source, kind in catalog.sources().items():
         if source in read:

@@ -27,7 +27,7 @@ from kalam_jupyter.magics.errors import (
 from kalam_jupyter.magics.journal import journals
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
-from kalam_jupyter.magics.scan import padded, split_cell
+from kalam_jupyter.magics.scan import blanked, padded, split_cell
 from kalam_jupyter.magics.script import plan, results
 from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
 
@@ -116,7 +116,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
                 journals.of(connection).add(step.text, dialect, options, params)
             for result in step_results:
                 if result.stream is not None and options.once:
-                    result = _once(result, deadline, connection)
+                    result = _once(result, deadline)
                     if dialect == "ksql" and not result.row_count:
                         yield Note(_NOTHING_YET)
                 yield from self._values(result, step.target, options, connection)
@@ -190,10 +190,10 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
                 widget.stop()
 
 
-def _once(result: Result, deadline: Deadline, connection: Connection) -> Result:
+def _once(result: Result, deadline: Deadline) -> Result:
     """Turn a query that goes on into the rows it has now."""
     assert result.stream is not None
-    table = read_once(result.stream, deadline, connection)
+    table = read_once(result.stream, deadline)
     return replace(
         result, kind="rows", stream=None, table=table, row_count=table.num_rows, key=result.stream.key
     )
@@ -250,7 +250,7 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
     )
     said = error.message.lower()
     if not any(words in said for words in ("did you mean", "unknown statement", "reserved word")):
-        shown.hint = _suggestion(shown.token, connection, dialect)
+        shown.hint = _suggestion(shown.token, blanked(bound.original), connection, dialect)
     if line == 1 and bound.original.startswith(shown.token) and shown.token.islower():
         shown.hint = UsageError.near(shown.token, COMMANDS) or shown.hint  # commands are of line magics only
     return shown
@@ -264,17 +264,19 @@ def _line_of(statement: str | None, text: str) -> int | None:
     return position_of(text, text.index(first))[0] if text.count(first) == 1 else None
 
 
-def _suggestion(token: str, connection: Connection, dialect: Dialect) -> str:
+def _suggestion(token: str, text: str, connection: Connection, dialect: Dialect) -> str:
+    """Return which name of a cell's columns, sources or functions a token may have meant."""
     from kalam_jupyter.ksql.lang.tokens import KEYWORDS
 
     word = token.strip("'\"`")
     if not word or not (word[0].isalpha() or word[0] == "_") or word.upper() in KEYWORDS:
         return ""
     catalog = Catalog(connection, dialect)
+    columns = [name for source in catalog.sources_in(text) for name in catalog.columns(source)]
     known = [*catalog.sources(), *catalog.functions()]
-    if word.lower() in (name.lower() for name in known):
+    if word.lower() in (name.lower() for name in (*columns, *known)):
         return ""
-    return UsageError.near(word, known)
+    return UsageError.near(word, columns) or UsageError.near(word, known)
 
 
 def _help(dialect: Dialect) -> str:

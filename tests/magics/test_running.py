@@ -55,6 +55,22 @@ def test_a_keyword_in_the_wrong_place_is_no_misspelt_name(run):
     assert caught.value.token == "FROM" and not caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("cell", "near"),
+    [
+        ("%%ksql\nSELECT * FROM orders WHERE idd = 1;", "ID"),
+        ("%%ksql\nSELECT itm FROM revenue;", "ITEM"),
+        ("%%kalam\nSELECT boddy FROM app.notes", "body"),
+    ],
+)
+def test_a_misspelt_column_is_looked_for_among_the_columns_of_the_statement(run, cell, near):
+    run(ORDERS)
+    run(NOTES)
+    with pytest.raises(SqlError) as caught:
+        run(cell)
+    assert caught.value.hint == f"Did you mean {near}?"
+
+
 def test_once_keeps_the_latest_row_of_each_key(run):
     run(ORDERS)
     rows = run("%%ksql --once --earliest\nSELECT * FROM revenue EMIT CHANGES;").value
