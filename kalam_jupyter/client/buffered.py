@@ -25,6 +25,8 @@ class BufferedStream(Stream):
         self._items: deque[Changes] = deque()
         self._waiting = 0
         self._ended = False
+        self._behind: int | None = None
+        self._news = False
         self._changed = threading.Condition()
         self._callback: Callable[[], None] | None = None
 
@@ -46,6 +48,7 @@ class BufferedStream(Stream):
                 taken.append(item)
                 room -= item.num_rows
             self._waiting -= max_rows - room
+            self._news = False
             self._changed.notify_all()
         self._took()
         return _joined(taken) if taken else None
@@ -53,7 +56,11 @@ class BufferedStream(Stream):
     def wait(self, timeout: float | None = None) -> bool:
         """See `Stream`."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self._items) or self._ended, timeout)
+            return self._changed.wait_for(lambda: bool(self._items) or self._ended or self._news, timeout)
+
+    def behind(self) -> int | None:
+        """See `Stream`: what the server said last."""
+        return self._behind
 
     def close(self) -> None:
         """See `Stream`."""
@@ -86,6 +93,13 @@ class BufferedStream(Stream):
             self._waiting += changes.num_rows
             self._changed.notify_all()
         self._wake()
+
+    def _said(self, behind: int) -> None:
+        """Take what the server says is still to be read; who waits is told when that is nothing."""
+        with self._changed:
+            self._news = self._news or (behind == 0 and self._behind != 0)
+            self._behind = behind
+            self._changed.notify_all()
 
     @property
     def _is_full(self) -> bool:

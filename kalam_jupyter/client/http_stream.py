@@ -14,7 +14,7 @@ from kalam_jupyter.changes import INSERT, Changes
 from kalam_jupyter.client.buffered import BufferedStream
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.wire import OpenAnswer
-from kalam_server.frames import KINDS_KEY, RESULT_KEY
+from kalam_server.frames import BEHIND_KEY, KINDS_KEY, RESULT_KEY
 from kalam_server.negotiate import ARROW
 
 _READ_ERRORS = (OSError, http.client.HTTPException, pa.ArrowInvalid, ValueError, AttributeError)
@@ -89,6 +89,8 @@ class ArrowStream(ReadStream):
                 kinds = np.frombuffer(metadata[KINDS_KEY], np.int8)
                 self._push(Changes(batch.replace_schema_metadata(None), kinds))
                 self._wait_for_room()
+            if BEHIND_KEY in metadata:
+                self._said(int(metadata[BEHIND_KEY]))
 
     def _finish(self, info: dict[str, object]) -> None:
         error = info["error"]
@@ -99,7 +101,7 @@ class ArrowStream(ReadStream):
 
 
 class LineStream(ReadStream):
-    """The records of a PRINT, a line each."""
+    """The records of a PRINT, a line each; an empty one says that these are all there are now."""
 
     kind = "print"
     schema = pa.schema([("RECORD", pa.string())])
@@ -116,4 +118,6 @@ class LineStream(ReadStream):
                 batch = pa.RecordBatch.from_arrays([pa.array([text])], schema=self.schema)
                 self._push(Changes(batch, np.full(1, INSERT, np.int8)))
                 self._wait_for_room()
+            else:
+                self._said(0)
         self._end()

@@ -277,18 +277,6 @@ def _live_options(options: Mapping[str, Any]) -> dict[str, Any] | None:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _lag_of_queries(node: Node) -> int:
-    """Return how many records the persistent queries have still to read."""
-    engine, lag = node.engine, 0
-    for query_id in list(node.ksql.running):
-        try:
-            for topic, position in engine.processor_positions(query_id).items():
-                lag += max(0, engine.topic(topic).end_sequence - position)
-        except EngineError:  # terminated meanwhile
-            continue
-    return lag
-
-
 def _close_stream(result: Result) -> None:
     if result.stream is not None:
         result.stream.close()
@@ -326,13 +314,9 @@ class KsqlStream(Stream):
         """See `Stream`."""
         return bool(self._query.wait(timeout))
 
-    def caught_up(self) -> bool | None:
-        """See `Stream`."""
-        return self._transport.node.engine.settle(0) and not self._query.wait(0)
-
     def behind(self) -> int | None:
         """See `Stream`."""
-        return _lag_of_queries(self._transport.node) + sum(self._query.lag().values())
+        return self._transport.node.engine.behind() + sum(self._query.lag().values())
 
     def close(self) -> None:
         """See `Stream`."""
@@ -391,13 +375,9 @@ class KalamStream(Stream):
         """See `Stream`."""
         return self._snapshot is not None or self.finished or self._query.wait(timeout)
 
-    def caught_up(self) -> bool | None:
-        """See `Stream`."""
-        return self._transport.node.engine.settle(0) and not self.wait(0)
-
     def behind(self) -> int | None:
         """See `Stream`."""
-        return _lag_of_queries(self._transport.node)
+        return self._transport.node.engine.behind()
 
     def close(self) -> None:
         """See `Stream`."""

@@ -185,6 +185,8 @@ class LiveSocketStream(BufferedStream):
                         await self._until_room()
                         more = {"type": "next_batch", "subscription_id": _ID, "last_seq_id": last_seq}
                         await socket.write_message(json.dumps(more))
+                    else:
+                        self._said(0)  # what a query has now is its snapshot
                 case "change":
                     self._changed_row(message)
                     await self._until_room()

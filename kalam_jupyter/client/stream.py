@@ -77,12 +77,11 @@ class Stream(ABC):
             False when the time was up.
         """
 
-    def caught_up(self) -> bool | None:
-        """Return whether all there was is polled, of queries upstream, too; None: nobody knows."""
-        return None
-
     def behind(self) -> int | None:
-        """Return how many records it and the queries upstream have still to read; None: nobody knows."""
+        """Return how many records it and the queries upstream have still to read; None: nobody knows.
+
+        When it is 0 and `poll` then has nothing, all there was has been polled.
+        """
         return None
 
     @abstractmethod

@@ -232,6 +232,11 @@ class Engine:
         with self.lock:
             return dict(self.scheduler.runner(processor_id).positions)
 
+    def behind(self) -> int:
+        """Return how many records the running processors have still to consume; 0: they are caught up."""
+        with self.lock:
+            return self.scheduler.behind()
+
     def _inside(self, function: Callable[[Transaction], T]) -> T:
         """Run in the transaction that is under way if this is the writer, else in one of its own."""
         if self.writer.mine and self.writer.current is not None:

@@ -276,6 +276,15 @@ class Scheduler:
                 return False
         return True
 
+    def behind(self) -> int:
+        """Return how many records the running processors have still to consume."""
+        behind = 0
+        for runner in self.runners.values():
+            for name in runner.processor.inputs if runner.running and runner.processor is not None else ():
+                if (topic := self._engine.find_topic(name)) is not None:
+                    behind += topic.end - max(topic.start, min(topic.end, runner.positions.get(name, 0)))
+        return behind
+
     def input_ends(self, processor_id: str) -> dict[str, int]:
         """Return the sequence that the next record of each of its inputs will get."""
         runner = self.runners.get(processor_id)

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
-from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.errors import InterruptedCellError
 from kalam_jupyter.widgets.buffer import make_buffer
@@ -19,7 +18,7 @@ from kalam_jupyter.widgets.buffer import make_buffer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kalam_jupyter.client import Connection, Result, Stream
+    from kalam_jupyter.client import Result, Stream
     from kalam_jupyter.widgets.live_widget import LiveWidget
 
 #: A query that gave nothing for so long has given what there is.
@@ -110,11 +109,11 @@ def shortened(text: str) -> str:
     return words if len(words) <= _SHOWN else f"{words[: _SHOWN - 1]}…"
 
 
-def read_once(stream: Stream, deadline: Deadline, connection: Connection) -> pa.Table:
+def read_once(stream: Stream, deadline: Deadline) -> pa.Table:
     """Return the rows a query has now, the latest of each key if it has one, and end it.
 
-    It has given them when it finished, when an engine of this process says that it and the queries before it
-    are caught up, when the deadline came, or when nothing came for `QUIET_S`.
+    It has given them when it finished, when the engine says that it and the queries before it are caught up,
+    when the deadline came, or when nothing came for `QUIET_S`: a cluster does not say.
 
     Raises
     ------
@@ -125,33 +124,21 @@ def read_once(stream: Stream, deadline: Deadline, connection: Connection) -> pa.
     rows = 0
 
     def figures() -> str:
-        behind = _behind(stream, connection)
+        behind = stream.behind()
         return f"{rows:,} rows so far" + (f" · {behind:,} records behind" if behind else "")
 
     try:
         with Waiting(shortened(stream.sql), figures):
             while not stream.finished and deadline.left() != 0:
-                caught_up = stream.caught_up()
+                behind = stream.behind()
                 changes = stream.poll()
                 if changes is not None:
                     buffer.add(changes)
                     rows += changes.batch.num_rows
-                elif caught_up or (not stream.finished and not stream.wait(deadline.left(QUIET_S))):
+                elif behind == 0 or (not stream.finished and not stream.wait(deadline.left(QUIET_S))):
                     break
     finally:
         stream.close()
     if stream.error is not None:
         raise stream.error
     return buffer.table()
-
-
-def _behind(stream: Stream, connection: Connection) -> int | None:
-    """Return how many records a query has still to read, as far as the engine or the server says so."""
-    behind = stream.behind()
-    if behind is not None or stream.dialect != "ksql":
-        return behind
-    try:
-        nodes = connection.topology(stream.id)["nodes"]
-    except ClientError:  # a cluster, or the query ended meanwhile
-        return None
-    return sum(node["lag"] or 0 for node in nodes)

@@ -4,7 +4,8 @@ A whole answer is a sequence of Arrow IPC streams, one per result, one after the
 metadata of each, under `RESULT_KEY`, is JSON with what does not fit a table (message, counts). A
 result without rows is a stream without columns. A push query is one stream that goes on: each batch
 carries the kinds of its changes, a byte per row, as custom metadata under `KINDS_KEY`; its end, or
-its failure, is in the metadata of a last, empty batch under `RESULT_KEY`.
+its failure, is in the metadata of a last, empty batch under `RESULT_KEY`. Until it has caught up, batches
+also say under `BEHIND_KEY` how many records are still to be read; an empty one with 0 says that it has.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 RESULT_KEY = b"kalam.result"
 KINDS_KEY = b"kalam.kinds"
+BEHIND_KEY = b"kalam.behind"
 
 
 def encode(table: pa.Table | None, info: Mapping[str, Any]) -> bytes:
@@ -59,20 +61,30 @@ class FrameWriter:
 
     def head(self) -> bytes:
         """Return the beginning: the schema, which Arrow writes with the first batch, here an empty one."""
-        return self.batch(self._empty(), b"")
+        return self._written(self._empty(), {})
 
     def _empty(self) -> pa.RecordBatch:
         return pa.RecordBatch.from_pylist([], schema=self._schema)
 
-    def batch(self, batch: pa.RecordBatch, kinds: bytes) -> bytes:
-        """Return some changes as they go over the wire."""
-        self._writer.write_batch(batch, custom_metadata={KINDS_KEY: kinds})
-        return self._sink.take()
+    def batch(self, batch: pa.RecordBatch, kinds: bytes, behind: int = 0) -> bytes:
+        """Return some changes as they go over the wire; `behind`: as far as it is known without asking."""
+        metadata = {KINDS_KEY: kinds}
+        if behind:
+            metadata[BEHIND_KEY] = b"%d" % behind
+        return self._written(batch, metadata)
+
+    def pause(self, behind: int) -> bytes:
+        """Return what says that there are no changes now, and how many records are still to be read."""
+        return self._written(self._empty(), {BEHIND_KEY: b"%d" % behind})
 
     def end(self, info: Mapping[str, Any]) -> bytes:
         """Return the stream's end: JSON values such as `message` or `error`."""
-        self._writer.write_batch(self._empty(), custom_metadata={RESULT_KEY: orjson.dumps(info)})
+        last = self._written(self._empty(), {RESULT_KEY: orjson.dumps(info)})
         self._writer.close()
+        return last + self._sink.take()
+
+    def _written(self, batch: pa.RecordBatch, metadata: Mapping[bytes, bytes]) -> bytes:
+        self._writer.write_batch(batch, custom_metadata=dict(metadata))
         return self._sink.take()
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from kalam_jupyter.client import connect
 from kalam_jupyter.client.connections import connections
 from kalam_jupyter.client.errors import ClientError
+from kalam_jupyter.magics import waiting
 from kalam_jupyter.magics.errors import SqlError
 from tests.client.conftest import connection, server  # noqa: F401  (fixtures)
+from tests.server.running import TOKEN
 
 SETUP_KSQL = """
 CREATE STREAM orders (id INT KEY, item STRING, price DOUBLE, tags ARRAY<STRING>, bought TIMESTAMP)
@@ -123,3 +126,25 @@ def test_refusals_are_the_same(prepared, run, dialect, text, code):
         run(f"%%{dialect}\n{text}")
     assert (direct.value.code, shown.value.code) == (code, code)
     assert shown.value.message == direct.value.message.strip()
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows"),
+    [
+        ("%%ksql --once --earliest\nSELECT id FROM orders EMIT CHANGES;", 3),
+        ("%%ksql --once --earliest\nSELECT * FROM totals EMIT CHANGES;", 2),
+        ("%%ksql --once\nSELECT id FROM orders WHERE price > 100 EMIT CHANGES;", 0),
+        ("%%ksql --once\nPRINT orders FROM BEGINNING;", 3),
+        ("%%kalam --once\nSUBSCRIBE TO app.notes", 2),
+        ("%%kalam --once\nSUBSCRIBE TO ksql.totals", 2),
+    ],
+)
+def test_once_waits_for_no_silence_of_our_own_server(server, run, shell, monkeypatch, statement, rows):  # noqa: F811
+    with connect(server.url, token=TOKEN) as connection:  # noqa: F811
+        connection.ksql(SETUP_KSQL)
+        connection.kalam(SETUP_KALAM)
+        connections.add("default", connection)
+        monkeypatch.setattr(waiting, "QUIET_S", None)  # for ever
+        first, _, text = statement.partition("\n")
+        run(f"{first}\nanswer << {text}")
+        assert len(shell.user_ns["answer"]) == rows

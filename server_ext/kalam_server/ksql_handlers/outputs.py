@@ -15,6 +15,8 @@ from kalam_server.negotiate import ARROW, DELIMITED, JSON, KSQL_JSON, KSQL_PROTO
 if TYPE_CHECKING:
     from kalam_jupyter.ksql import ResultColumn, ResultRow, TransientQuery
 
+#: Seconds without rows after which our own client is told how far the query is.
+CAUGHT_UP_S = 0.05
 #: Why a query ended, as `end` gets it: a final message, an error object, or nothing.
 Error = Mapping[str, Any]
 
@@ -25,18 +27,22 @@ class Output(Protocol):
     Attributes
     ----------
     content_type : str
-    idle : bytes
-        What is sent once a second while there are no rows; nothing if empty.
+    patience : float or None
+        Seconds without rows after which `pause` is sent; None: it never is.
     """
 
     content_type: str
-    idle: bytes = b""
+    patience: float | None = None
 
     def head(self) -> bytes:
         """Return what comes first."""
 
     def rows(self, rows: Sequence[ResultRow]) -> Sequence[bytes]:
         """Return the rows, a piece for each that the shape does not leave out."""
+
+    def pause(self, behind: int) -> bytes:
+        """Return what says that there are no rows now, and that `behind` records are still to be read."""
+        return b""
 
     def end(self, message: str | None, error: Error | None) -> bytes:
         """Return what closes the answer."""
@@ -139,9 +145,13 @@ class LegacyOutput(RowObjectOutput):
 
     content_type = JSON
 
-    def __init__(self, query: TransientQuery) -> None:
+    def __init__(self, query: TransientQuery, patience: float) -> None:
         super().__init__(query)
-        self.idle = b"" if self._is_pull else b"\n"
+        self.patience = None if self._is_pull else patience
+
+    def pause(self, behind: int) -> bytes:
+        """See `Output`."""
+        return b"\n"
 
     def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
@@ -179,8 +189,9 @@ class ArrowOutput(Output):
 
         from kalam_server.frames import FrameWriter
 
-        self._types = [c.type for c in query.columns]
+        self._query, self._types = query, [c.type for c in query.columns]
         self._keyed = bool(query.key_names)
+        self.patience = CAUGHT_UP_S if query.kind == "push" else None
         self._schema = pa.schema([pa.field(c.name, c.type.arrow) for c in query.columns])
         info = {
             "id": query.id,
@@ -198,7 +209,14 @@ class ArrowOutput(Output):
         from kalam_jupyter.changes import from_result_rows
 
         changes = from_result_rows(rows, self._types, self._schema, keyed=self._keyed)
-        return [self._frames.batch(changes.batch, changes.kinds.tobytes())]
+        behind = sum(self._query.lag().values()) if self.patience is not None else 0
+        return [self._frames.batch(changes.batch, changes.kinds.tobytes(), behind)]
+
+    def pause(self, behind: int) -> bytes:
+        """See `Output`: what comes after it has caught up needs no saying."""
+        if not behind:
+            self.patience = None
+        return self._frames.pause(behind)
 
     def end(self, message: str | None, error: Error | None) -> bytes:
         """See `Output`."""
@@ -240,20 +258,22 @@ OUTPUTS: dict[str, Callable[[TransientQuery], Output]] = {
 }
 
 
-def output_of(query: TransientQuery, media_type: str, *, legacy: bool = False) -> Output:
+def output_of(query: TransientQuery, media_type: str, *, legacy: float | None = None) -> Output:
     """Return the output that a client asked for; a query whose rows have no such form is closed.
 
     Parameters
     ----------
-    legacy : bool
-        Whether row objects are framed as ``/query`` once did.
+    legacy : float, optional
+        Row objects are framed as ``/query`` once did, with an empty line after so many seconds without rows.
 
     Raises
     ------
     KsqlError
     """
     try:
-        return (LegacyOutput if legacy and media_type == KSQL_JSON else OUTPUTS[media_type])(query)
+        if legacy is not None and media_type == KSQL_JSON:
+            return LegacyOutput(query, legacy)
+        return OUTPUTS[media_type](query)
     except BaseException:
         query.close()
         raise

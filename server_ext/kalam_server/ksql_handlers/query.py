@@ -74,7 +74,8 @@ class QueryStreamHandler(QueryRoute):
         if query.kind != "print":
             await self.send_query(query, output_of(query, media_type))
         elif media_type in (DELIMITED, ARROW):
-            await send_print(self, cast("PrintQuery", query), DELIMITED)
+            caught_up = media_type == ARROW  # our own client asks for that
+            await send_print(self, cast("PrintQuery", query), DELIMITED, caught_up=caught_up)
         else:
             query.close()
             self.send_nothing(406)
@@ -125,8 +126,9 @@ class QueryHandler(QueryRoute):
 
         config = self.context.service.node().ksql.config
         migrated = str(properties.get(MIGRATE, config.get(MIGRATE, "true"))).strip().lower() != "false"
+        legacy = None if migrated else self.idle_seconds()
         if migrated or not self.refuse_http2(query):
-            await self.send_query(query, output_of(query, media_type, legacy=not migrated))
+            await self.send_query(query, output_of(query, media_type, legacy=legacy))
 
     def failure(self, error: BaseException) -> tuple[int, Any]:
         """See `Route.failure`. Only syntax errors show the statement in their message here."""

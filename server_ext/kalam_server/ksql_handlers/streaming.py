@@ -84,6 +84,10 @@ class Feed:
                     return None
         return []
 
+    def behind(self) -> int:
+        """Return how many records the query and those upstream have still to read."""
+        return self._service.node().engine.behind() + sum(self.query.lag().values())
+
     async def _poll(self, limit: int) -> list[Any]:
         def poll() -> tuple[list[Any], float]:
             begin = time.perf_counter()
@@ -159,13 +163,11 @@ class StreamingRoute(KsqlRoute):
     async def _send_rows(self, feed: Feed, output: Output) -> dict[str, Any] | None:
         """Send rows until the query ends; return the error it ended with."""
         query = feed.query
-        patience = self.idle_seconds() if output.idle else None
+        limit = ARROW_BATCH if output.content_type == ARROW else BATCH
         send = self.send_pieces if query.kind == "push" else self._gather
         try:
-            while (
-                rows := await feed.rows(ARROW_BATCH if output.content_type == ARROW else BATCH, patience)
-            ) != []:
-                await send(output.rows(rows) if rows else [output.idle])
+            while (rows := await feed.rows(limit, output.patience)) != []:
+                await send(output.rows(rows) if rows else [output.pause(feed.behind())])
                 if query.finished:
                     break
         except ServiceClosedError:
