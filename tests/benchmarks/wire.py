@@ -11,13 +11,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import h2.connection
 import h2.events
 import h2.settings
+import psutil
 
 TOKEN, PASSWORD = "benchmark", "RootPass123!"
 
@@ -175,11 +177,9 @@ class Ws:
             data = data[-len(mark) + 1 :] + part if len(mark) > 1 else part
             found += data.count(mark)
 
-    def send(self, message: Any) -> None:
-        """Send a message."""
-        data = json.dumps(message).encode()
-        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-        self.socket.sendall(b"\x81" + size + b"\0\0\0\0" + data)
+    def send(self, *messages: Any) -> None:
+        """Send messages, in one write."""
+        self.socket.sendall(b"".join(map(_masked, messages)))
 
     def subscribe(self, name: str, text: str, **options: int) -> None:
         """Subscribe and wait for the last initial rows."""
@@ -195,26 +195,45 @@ class Ws:
         self.socket.close()
 
 
+def _masked(message: Any) -> bytes:
+    """Return the frame of a client's message (under a mask of zeros)."""
+    data = json.dumps(message).encode()
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return b"\x81" + size + b"\0\0\0\0" + data
+
+
 class Audience:
-    """Many WebSockets whose changes are counted."""
+    """Many WebSockets whose messages are counted."""
 
-    def __init__(self, sockets: Sequence[Ws]) -> None:
-        self.sockets = {ws.socket.fileno(): ws for ws in sockets}
+    def __init__(self, sockets: Iterable[Ws] = ()) -> None:
+        self.sockets: dict[int, Ws] = {}
         self._poll = select.epoll()
-        for number in self.sockets:
-            self._poll.register(number, select.EPOLLIN)
         self._buffer = bytearray(1 << 20)
+        for ws in sockets:
+            self.add(ws)
 
-    def take(self, messages: int) -> None:
-        """Wait until so many changes have come in all."""
+    def add(self, ws: Ws) -> None:
+        """Listen to one more."""
+        self.sockets[ws.socket.fileno()] = ws
+        self._poll.register(ws.socket, select.EPOLLIN)
+
+    def take(self, messages: int, mark: bytes = b'"change_type"') -> None:
+        """Wait until so many messages that hold `mark` once have come in all."""
         buffer, got, last = self._buffer, 0, time.monotonic()
+        most = len(mark) - 1
+        view = memoryview(buffer)
+        ends: dict[int, bytes] = {}  # of what was read before: a mark may come in two pieces
         while got < messages:
             for number, _ in self._poll.poll(20):
                 ws = self.sockets[number]
-                size = ws.socket.recv_into(buffer)
+                end = ends.get(number, b"")
+                buffer[: len(end)] = end
+                size = ws.socket.recv_into(view[len(end) :])
                 if not size:
                     raise RuntimeError("the server closed a WebSocket")
-                got += buffer.count(b'"change_type"', 0, size)
+                size += len(end)
+                got += buffer.count(mark, 0, size)
+                ends[number] = bytes(buffer[max(0, size - most) : size])
             if time.monotonic() - last > 5:
                 last = time.monotonic()
                 for ws in self.sockets.values():
@@ -233,9 +252,35 @@ def many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server process.
+
+    Attributes
+    ----------
+    port : int
+        Of KalamDB's API.
+    """
+
+    port: int
+    process: subprocess.Popen[str]
+    usage: psutil.Process
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        return int(self.usage.memory_info().rss)
+
+    @property
+    def cpu(self) -> float:
+        """Processor time used so far, in seconds."""
+        used = self.usage.cpu_times()
+        return float(used.user + used.system)
+
+
 @contextmanager
-def kalam_serve(data: str, **settings: object) -> Iterator[int]:
-    """Run ``kalam serve`` on a directory; give the port of KalamDB's API.
+def kalam_serve(data: str, **settings: object) -> Iterator[Server]:
+    """Run ``kalam serve`` on a directory.
 
     Parameters
     ----------
@@ -249,7 +294,8 @@ def kalam_serve(data: str, **settings: object) -> Iterator[int]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline().rsplit(":", 1)[1])
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        yield Server(port, process, psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait(60)
