@@ -24,6 +24,7 @@ from kalam_jupyter.kalam.errors import (
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import engine_gate, nodes, parse_statement
+from kalam_jupyter.kalam.statements.gates import gate_of_words
 from kalam_jupyter.kalam.tokens import UnterminatedQuoteError, split_statements
 
 if TYPE_CHECKING:
@@ -167,17 +168,29 @@ class Executor:
         steps = []
         for number, part in enumerate(parts, 1):
             try:
-                statement = _parsed(part)
-                self._gate(session, statement)
+                steps.append(Step(number, part, self._classified(session, part)))
             except StatementError as error:
                 raise failure(error, session.role) from None
-            steps.append(Step(number, part, statement))
         return steps
 
-    def _gate(self, session: Session, statement: nodes.Statement) -> None:
-        """The gate of the classification: by the actor's role, also inside EXECUTE AS USER."""
+    def _classified(self, session: Session, sql: str) -> nodes.Statement:
+        """Parse a statement, and pass the gate: by the actor's role, also inside EXECUTE AS USER."""
+        try:
+            statement = _parsed(sql)
+        except StatementError:
+            self._check_gate(session, gate_of_words(sql))
+            raise
         inner = statement.inner if isinstance(statement, nodes.ExecuteAs) else statement
-        gate = engine_gate(inner) if isinstance(inner, nodes.EngineCommand) else inner.gate
+        if isinstance(inner, nodes.EngineCommand):
+            self._check_gate(session, engine_gate(inner))
+        elif isinstance(inner, nodes.Refused):
+            self._check_gate(session, gate_of_words(sql))
+        else:
+            self._check_gate(session, inner.gate)
+        return statement
+
+    @staticmethod
+    def _check_gate(session: Session, gate: str | None) -> None:
         if gate is not None and not session.is_admin:
             raise GateError(gate)
 

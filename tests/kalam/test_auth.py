@@ -211,3 +211,41 @@ def test_secret_is_kept_in_a_private_file(tmp_path: Path) -> None:
         assert Kalam(engine, CONFIG).auth.verify(token).user_id == "root"
     (secret,) = [p for p in (tmp_path / "data").iterdir() if "secret" in p.name]
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        ("CREATE NAMESPACE", "namespace operations"),
+        ("ALTER NAMESPACE app SET DESCRIPTION 'x'", "namespace operations"),
+        ("DROP NAMESPACE IF", "namespace operations"),
+        ("CREATE STORAGE s TYPE ftp", "storage operations"),
+        ("STORAGE CHECK", "storage operations"),
+        ("CREATE USER x", "user management"),
+        ("DROP USER", "user management"),
+        ("CREATE TOPIC", "topic management"),
+        ("ALTER TOPIC t ADD", "topic management"),
+        ("CLEAR TOPIC", "topic management"),
+        ("KILL JOB", "job management"),
+        ("BACKUP DATABASE app TO 'x'", "backup operations"),
+        ("RESTORE", "restore operations"),
+        ("CLUSTER LIST", "cluster operations"),
+        ("SHOW ALL", "SHOW ALL"),
+        ("SHOW COLUMNS FROM app.t", "SHOW COLUMNS"),
+        ("DESC app.t", "DESC"),
+        ("EXPLAIN", "EXPLAIN commands"),
+        ("SET x = 1", "SET commands"),
+    ],
+)
+def test_the_gate_stands_before_the_grammar(user: Callable[..., Client], sql: str, what: str) -> None:
+    for role in ("user", "service"):
+        error = user(f"a_{role}", role).error(f"SELECT 1; {sql}")
+        assert (error.code, error.status) == ("PERMISSION_DENIED", 403)
+        assert error.message == f"Admin privileges (DBA or System role) required for {what}"
+
+
+def test_other_mistakes_are_told_as_mistakes(user: Callable[..., Client]) -> None:
+    alice = user("alice")
+    for sql in ("CREATE USER TABLE", "DROP USER TABLE", "SET NAMESPACE", "STORAGE", "CREATE", "KILL 'x"):
+        assert alice.error(sql).code == "INVALID_SQL"
+    assert user("boss", "dba").error("CREATE NAMESPACE").code == "INVALID_SQL"
