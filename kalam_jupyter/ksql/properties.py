@@ -147,8 +147,14 @@ _TABLE = (
     _flag("ksql.endpoint.migrate.query", True, "whether /query answers as /query-stream does"),
     _flag("ksql.timestamp.throw.on.invalid", False, "whether a bad timestamp column stops the query"),
     _flag("ksql.fail.on.deserialization.error", False, "whether a bad record stops the query", listed=False),
-    _flag("ksql.cast.strings.preserve.nulls", True),
-    _flag("ksql.nested.error.set.null", True),
+    _flag(
+        "ksql.cast.strings.preserve.nulls", True, "whether CAST of NULL to text is NULL, not `null`"
+    ),
+    _flag(
+        "ksql.nested.error.set.null",
+        True,
+        "whether a failing part of an expression is NULL, and not the whole of it",
+    ),
     Property("ksql.properties.overrides.denylist", "", "properties that clients may not override", **_LIMIT),
     Property(
         "ksql.properties.overrides.validation.mode",

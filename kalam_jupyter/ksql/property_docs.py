@@ -25,8 +25,7 @@ _REST = """
 There are no brokers, replicas, threads of a query, standby servers, retries or metrics reporters here.
 Scripts that set these properties run as they are. So do those that set properties of Kafka Streams, its
 consumers and producers (`auto.offset.reset` apart), with or without the prefix `ksql.streams.`; a name that
-neither ksqlDB nor Kafka knows is refused. CAST always keeps NULL, and an error in a nested expression always
-gives NULL, as with the defaults of `ksql.cast.strings.preserve.nulls` and `ksql.nested.error.set.null`.
+neither ksqlDB nor Kafka knows is refused.
 
 | Property | Default |
 |---|---|

@@ -247,6 +247,28 @@ class TestActs:
         ksql.engine.settle()
         assert [ksql.query_state(q) for q in ("CSAS_STRICT_2", "CSAS_LENIENT_3")] == ["ERROR", "RUNNING"]
 
+    @pytest.mark.parametrize(
+        ("name", "expression", "by_default", "switched_off"),
+        [
+            ("ksql.cast.strings.preserve.nulls", "CAST(v AS STRING)", None, "null"),
+            ("ksql.cast.strings.preserve.nulls", "CAST(CAST('x' AS INT) AS STRING)", None, "null"),
+            ("ksql.cast.strings.preserve.nulls", "ARRAY[CAST(NULL AS STRING)]", [None], ["null"]),
+            ("ksql.nested.error.set.null", "ARRAY[v + 1, 1]", [None, 1], None),
+            ("ksql.nested.error.set.null", "MAP('a' := CAST('x' AS INT))", {"a": None}, None),
+            ("ksql.nested.error.set.null", "COALESCE(CAST('x' AS INT), 0)", 0, None),
+            ("ksql.nested.error.set.null", "STRUCT(a := v + 1, b := 1)->b", 1, None),
+        ],
+    )
+    def test_of_nulls_within_expressions(
+        self, ksql: Ksql, name: str, expression: str, by_default: Any, switched_off: Any
+    ) -> None:
+        ksql.execute("INSERT INTO s (id, v) VALUES (1, NULL);")
+        for value, expected in (("true", by_default), ("false", switched_off)):
+            query = ksql.query(f"SELECT {expression} AS x FROM s;", properties={name: value})
+            assert query.table().column("X").to_pylist() == [
+                list(expected.items()) if isinstance(expected, dict) else expected
+            ]
+
     def test_users_functions_can_be_switched_off(self) -> None:
         @kalam_jupyter.udf("only_here(x INT) -> INT")
         def only_here(x: int) -> int:

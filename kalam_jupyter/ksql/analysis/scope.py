@@ -65,8 +65,7 @@ class Scope:
                 raise StatementError(
                     f"Exception while preparing statement: {ref.name} does not "
                     f"exist.{metastore.hint(ref.name)}",
-                    line=ref.location.line if ref.location else None,
-                    column=ref.location.column if ref.location else None,
+                    **ref.position,
                 )
             found.append(AliasedSource(ref.label, source))
         return cls(found, window_clause=query.window is not None and len(found) == 1)
@@ -99,21 +98,18 @@ class Scope:
         return ast.rewrite(node, change)
 
     def _qualified(self, ref: ast.ColumnRef, clause: str) -> ast.ColumnRef:
-        position: dict[str, Any] = (
-            {"line": ref.location.line, "column": ref.location.column} if ref.location else {}
-        )
         if ref.qualifier is not None:
             source = self.by_alias(ref.qualifier)
             if source is None:
                 raise StatementError(
                     f"Failed to prepare statement: '{ref.qualifier}' is not a valid stream/table name or "
                     "alias.",
-                    **position,
+                    **ref.position,
                 )
             if not source.has(ref.name):
                 raise StatementError(
                     f"{ref.prefix}{clause} column '{ref.qualifier}.{ref.name}' cannot be resolved.",
-                    **position,
+                    **ref.position,
                 )
             return ref
         found = [s for s in self.sources if s.has(ref.name)]
@@ -123,7 +119,7 @@ class Scope:
             raise StatementError(
                 f"Exception while preparing statement: {ref.prefix}Column '{ref.name}' is ambiguous. "
                 f"Could be {listed}.",
-                **position,
+                **ref.position,
             )
         if found:
             return ast.ColumnRef(ref.name, found[0].alias, location=ref.location)
@@ -136,7 +132,7 @@ class Scope:
                 "the input."
             )
         raise StatementError(
-            f"{ref.prefix}{clause} column '{ref.name}' cannot be resolved.{extra}", **position
+            f"{ref.prefix}{clause} column '{ref.name}' cannot be resolved.{extra}", **ref.position
         )
 
     def internal(self, node: Any) -> Any:

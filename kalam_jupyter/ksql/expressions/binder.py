@@ -1,14 +1,14 @@
 """The binder: AST expressions to bound expressions, over one layout of the flat row.
 
 Names become positions, literals physical values, operators and functions Python callables, and every node
-gets its type. What is
-wrong is said here, in the reference's words; the clause that an expression is in puts its own words in front
-(see `bind_clause`).
+gets its type. What is wrong is said here, in the reference's words; the clause that an expression is in puts
+its own words in front (`plan.predicates`). `constructors` and `calls` bind what has more than operands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kalam_jupyter.engine.types import (
@@ -24,15 +24,14 @@ from kalam_jupyter.engine.types import (
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions import bound as b
-from kalam_jupyter.ksql.expressions.coercion import common_items, magic_timestamp, membership_items
+from kalam_jupyter.ksql.expressions import calls, constructors
+from kalam_jupyter.ksql.expressions.coercion import magic_timestamp, membership_items
 from kalam_jupyter.ksql.expressions.like import like, like_regex
-from kalam_jupyter.ksql.functions.registry import Call, EvaluationContext, FunctionRegistry
-from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument
-from kalam_jupyter.ksql.functions.signature import INTERVAL, INTERVAL_UNITS
+from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.functions.signature import INTERVAL_UNITS
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME, WINDOWEND, WINDOWSTART
 from kalam_jupyter.ksql.values import arithmetic, compare, convert
-from kalam_jupyter.ksql.values.errors import EvaluationError
 
 TIME_COLUMNS = frozenset({ROWTIME, WINDOWSTART, WINDOWEND})
 
@@ -45,6 +44,24 @@ def type_text(type_: DataType | None) -> str:
 def identity_type(type_: DataType) -> DataType:
     """Return the type itself: where there are no custom types."""
     return type_
+
+
+@dataclass(frozen=True)
+class ErrorRules:
+    """What two properties say of failures and NULLs within an expression.
+
+    Attributes
+    ----------
+    contain : bool
+        Whether a failing part becomes NULL where section 6 of the language contract says so; else it fails
+        the whole expression (``ksql.nested.error.set.null``).
+    keep_null : bool
+        Whether CAST of NULL to STRING is NULL; else it is the text ``null``
+        (``ksql.cast.strings.preserve.nulls``).
+    """
+
+    contain: bool = True
+    keep_null: bool = True
 
 
 class Binder:
@@ -61,6 +78,7 @@ class Binder:
         Replaces the names of custom types in a type.
     known : mapping of expression to column
         Expressions that earlier steps have computed: aggregates, group keys, results of table functions.
+    rules : ErrorRules
     """
 
     def __init__(
@@ -70,13 +88,16 @@ class Binder:
         context: EvaluationContext,
         resolve_type: Callable[[DataType], DataType] = identity_type,
         known: Mapping[ast.Expression, b.ColumnValue] = {},
+        rules: ErrorRules = ErrorRules(),
     ) -> None:
-        self._layout = layout
-        self._functions = functions
-        self._context = context
+        self.rules = rules
+        self.layout = layout
+        self.functions = functions
+        self.context = context
         self._resolve_type = resolve_type
         self._known = known
-        self._lambda_types: dict[str, DataType | None] = {}
+        #: Types of the parameters of the lambdas that enclose what is being bound.
+        self.lambda_types: dict[str, DataType | None] = {}
 
     def bind(self, e: ast.Expression) -> b.Bound:
         """Return `e` bound; `KsqlError` if it has no meaning."""
@@ -96,18 +117,18 @@ class Binder:
         return b.Constant(type=e.type, value=e.value)
 
     def _column(self, e: ast.ColumnRef) -> b.Bound:
-        found = self._layout.find(e.name)
+        found = self.layout.find(e.name)
         if found is None:
-            raise StatementError(f"Unknown column {e.name}.", **_position(e))
+            raise StatementError(f"Unknown column {e.name}.", **e.position)
         return found
 
     def _lambda_variable(self, e: ast.LambdaVariable) -> b.Bound:
-        return b.LambdaParameter(type=self._lambda_types[e.name], name=e.name)
+        return b.LambdaParameter(type=self.lambda_types[e.name], name=e.name)
 
     def _interval_unit(self, e: ast.IntervalUnit) -> b.Bound:
         unit = INTERVAL_UNITS.get(e.unit)
         if unit is None:
-            raise StatementError(f"Unsupported interval unit: {e.unit}", **_position(e))
+            raise StatementError(f"Unsupported interval unit: {e.unit}", **e.position)
         return b.Constant(type=None, value=unit)
 
     # Operators
@@ -119,9 +140,7 @@ class Binder:
             assert left.type is not None and right.type is not None
             function = arithmetic.arithmetic_function(e.op, left.type, right.type)
         except KsqlError as error:
-            raise StatementError(
-                f"Error processing expression: {e}. {error.message}", **_position(e)
-            ) from None
+            raise StatementError(f"Error processing expression: {e}. {error.message}", **e.position) from None
         return b.ArithmeticOp(type=type_, operator=e.op, left=left, right=right, function=function)
 
     def _unary(self, e: ast.Unary) -> b.Bound:
@@ -131,14 +150,14 @@ class Binder:
         if isinstance(operand, b.Constant) and operand.value is not None and operand.type != STRING:
             return b.Constant(type=operand.type, value=-operand.value)
         if operand.type is None:
-            raise StatementError(f"Error processing expression: {e}. null is not a number.", **_position(e))
+            raise StatementError(f"Error processing expression: {e}. null is not a number.", **e.position)
         function = arithmetic.negation_function(operand.type)
         return b.Call(type=operand.type, name="-", function=function, arguments=(operand,), contains=False)
 
     def _comparison(self, e: ast.Comparison) -> b.Bound:
-        return self._compare(e.op, e.left, e.right)
+        return self.compare(e.op, e.left, e.right)
 
-    def _compare(self, op: str, left_e: ast.Expression, right_e: ast.Expression) -> b.Bound:
+    def compare(self, op: str, left_e: ast.Expression, right_e: ast.Expression) -> b.Bound:
         left, right = self._time_aware(left_e, right_e)
         function = self._comparator(op, left, right, left_e, right_e)
         return b.CompareOp(operator=op, left=left, right=right, function=function)
@@ -149,7 +168,7 @@ class Binder:
         try:
             return compare.comparison_function(op, left.type, right.type, str(left_e), str(right_e))
         except KsqlError as error:
-            raise StatementError(error.message, **_position(left_e)) from None
+            raise StatementError(error.message, **left_e.position) from None
 
     def _time_aware(self, left_e: ast.Expression, right_e: ast.Expression) -> tuple[b.Bound, b.Bound]:
         """Bind two operands; a string literal compared with ROWTIME or a window bound is a moment."""
@@ -178,7 +197,7 @@ class Binder:
         operand = self.bind(e)
         if operand.type is not None and operand.type != BOOLEAN:
             raise StatementError(
-                f"Should evaluate to boolean but is {e} ({operand.type}) instead.", **_position(e)
+                f"Should evaluate to boolean but is {e} ({operand.type}) instead.", **e.position
             )
         return operand
 
@@ -187,8 +206,8 @@ class Binder:
 
     def _between(self, e: ast.Between) -> b.Bound:
         try:
-            low = self._compare(">=", e.value, e.low)
-            high = self._compare("<=", e.value, e.high)
+            low = self.compare(">=", e.value, e.low)
+            high = self.compare("<=", e.value, e.high)
         except StatementError as error:
             message = f"Invalid expression: {error.message}"
             raise StatementError(message, line=error.line, column=error.column) from None
@@ -211,7 +230,7 @@ class Binder:
                     if side is pattern
                     else "The column type for Like condition must be VARCHAR. The column type is "
                     f"{type_text(side.type)}",
-                    **_position(e),
+                    **e.position,
                 )
         escape = e.escape
         like_regex("", escape)
@@ -232,121 +251,50 @@ class Binder:
             contains=False,
         )
 
-    # Conditional expressions
-
-    def _searched_case(self, e: ast.SearchedCase) -> b.Bound:
-        conditions = [self._when(w.condition) for w in e.whens]
-        return self._case(conditions, e.whens, e.default)
-
-    def _simple_case(self, e: ast.SimpleCase) -> b.Bound:
-        conditions = [self._compare("=", e.operand, w.condition) for w in e.whens]
-        return self._case(conditions, e.whens, e.default)
-
-    def _when(self, e: ast.Expression) -> b.Bound:
-        condition = self.bind(e)
-        if condition.type != BOOLEAN:
-            raise StatementError(
-                f"Invalid Case expression. WHEN operand type should be boolean.\nType for '{e}' is "
-                f"{condition.type}"
-            )
-        return condition
-
-    def _case(
-        self, conditions: Sequence[b.Bound], whens: Sequence[ast.When], default: ast.Expression | None
-    ) -> b.Bound:
-        results = [self.bind(w.result) for w in whens]
-        other = None if default is None else self.bind(default)
-        types = [r.type for r in results if r.type is not None]
-        if any(t != types[0] for t in types):
-            raise StatementError("Invalid Case expression. Type for all 'THEN' clauses should be the same.")
-        if other is not None and other.type is not None and types and other.type != types[0]:
-            raise StatementError(
-                "Invalid Case expression. Type for the default clause should be the same as for 'THEN' "
-                "clauses. "
-                f"THEN type: {types[0]}. DEFAULT type: {other.type}"
-            )
-        if not types and (other is None or other.type is None):
-            raise StatementError("Invalid Case expression. All case branches have NULL type")
-        type_ = types[0] if types else other.type  # type: ignore[union-attr]
-        return b.Case(type=type_, branches=tuple(zip(conditions, results, strict=True)), default=other)
-
     # Casts, constructors, access
 
     def _cast(self, e: ast.Cast) -> b.Bound:
         operand = self.bind(e.operand)
         target = self._resolve_type(e.type)
         if operand.type is None:
-            return b.Constant(type=target, value=None)
+            null_text = target == STRING and not self.rules.keep_null
+            return b.Constant(type=target, value="null" if null_text else None)
         try:
             function = convert.cast_function(operand.type, target)
         except KsqlError as error:
-            raise StatementError(f"Invalid Select: {error.message}", **_position(e)) from None
-        return b.Conversion(type=target, operand=operand, function=function)
+            raise StatementError(f"Invalid Select: {error.message}", **e.position) from None
+        contain = self.rules.contain
+        cast = b.Conversion(type=target, operand=operand, function=function, contains=contain)
+        return cast if target != STRING or self.rules.keep_null else self._null_as_text(cast)
 
-    def _array(self, e: ast.ArrayConstructor) -> b.Bound:
-        if not e.items:
-            raise StatementError(
-                "Array constructor cannot be empty. Please supply at least one element "
-                "(see https://github.com/confluentinc/ksql/issues/4239)."
-            )
-        items = [self.bind(i) for i in e.items]
-        if all(i.type is None for i in items):
-            raise StatementError(
-                "Cannot construct an array with all NULL elements (see "
-                "https://github.com/confluentinc/ksql/issues/4239)."
-                " As a workaround, you may cast a NULL value to the desired type."
-            )
-        type_, items = common_items(items, e.items)
-        return b.ArrayOf(type=Array(type_), items=tuple(items))
-
-    def _map(self, e: ast.MapConstructor) -> b.Bound:
-        if not e.entries:
-            raise StatementError(
-                "Map constructor cannot be empty. Please supply at least one key value pair "
-                "(see https://github.com/confluentinc/ksql/issues/4239)."
-            )
-        sides = []
-        for side, word in ((0, "keys"), (1, "values")):
-            expressions = [entry[side] for entry in e.entries]
-            items = [self.bind(i) for i in expressions]
-            if all(i.type is None for i in items):
-                raise StatementError(
-                    f"Cannot construct a map with all NULL {word} "
-                    "(see https://github.com/confluentinc/ksql/issues/4239). As a workaround, you may cast "
-                    "a NULL "
-                    f"{word[:-1]} to the desired type."
-                )
-            sides.append(common_items(items, expressions))
-        (key_type, keys), (value_type, values) = sides
-        return b.MapOf(type=Map(key_type, value_type), keys=tuple(keys), values=tuple(values))
-
-    def _struct(self, e: ast.StructConstructor) -> b.Bound:
-        names = [name for name, _ in e.fields]
-        if len(set(names)) != len(names):
-            raise StatementError("Duplicate field names found in STRUCT: " + str(e))
-        items = [self.bind(i) for _, i in e.fields]
-        for name, item in zip(names, items, strict=True):
-            if item.type is None:
-                raise StatementError(
-                    f"Can't infer a type of null for field `{name}`. Please explicitly cast it to a "
-                    "required type, "
-                    "e.g. CAST(null AS VARCHAR)."
-                )
-        fields = tuple((name, item.type) for name, item in zip(names, items, strict=True))
-        return b.StructOf(type=Struct(fields), items=tuple(items))  # type: ignore[arg-type]
+    def _null_as_text(self, text: b.Bound) -> b.Bound:
+        """The text of a value, that of NULL being ``null``."""
+        return b.Call(
+            type=STRING,
+            name="CAST",
+            function=lambda v: "null" if v is None else v,
+            arguments=(text,),
+            contains=self.rules.contain,
+        )
 
     def _dereference(self, e: ast.Dereference) -> b.Bound:
         base = self.bind(e.base)
         if not isinstance(base.type, Struct):
-            raise StatementError(f"Expected STRUCT type, got: {type_text(base.type)}", **_position(e))
+            raise StatementError(f"Expected STRUCT type, got: {type_text(base.type)}", **e.position)
         position = base.type.index.get(e.field_name)
         if position is None:
             raise StatementError(
                 f"Could not find field '{e.field_name}' in '{e.base}'. Available fields: "
                 f"{', '.join(name for name, _ in base.type.fields)}",
-                **_position(e),
+                **e.position,
             )
-        return b.Field(type=base.type.fields[position][1], operand=base, index=position, name=e.field_name)
+        return b.Field(
+            type=base.type.fields[position][1],
+            operand=base,
+            index=position,
+            name=e.field_name,
+            contains=self.rules.contain,
+        )
 
     def _subscript(self, e: ast.Subscript) -> b.Bound:
         base, index = self.bind(e.base), self.bind(e.index)
@@ -354,104 +302,16 @@ class Binder:
             case Array(element):
                 if index.type not in (INTEGER, BIGINT):
                     raise StatementError(
-                        f"Array index must be an integer, got {type_text(index.type)}.", **_position(e)
+                        f"Array index must be an integer, got {type_text(index.type)}.", **e.position
                     )
                 return b.Item(type=element, operand=base, subscript=index, of_map=False)
             case Map(key, value):
                 if index.type != key:
                     if index.type is None:
-                        raise StatementError("Map key must not be a NULL literal.", **_position(e))
+                        raise StatementError("Map key must not be a NULL literal.", **e.position)
                     index = self._widen(index, key)
                 return b.Item(type=value, operand=base, subscript=index, of_map=True)
-        raise StatementError(f"Subscript is not supported on {type_text(base.type)}.", **_position(e))
-
-    # Functions
-
-    def _call(self, e: ast.FunctionCall) -> b.Bound:
-        kind = self._functions.kind(e.name)
-        if kind in ("AGGREGATE", "TABLE"):
-            raise StatementError(
-                f"{kind.capitalize()} function {e.name} cannot be used here.", **_position(e)
-            )
-        call, arguments = self._resolve(e)
-        return b.Call(
-            type=call.type,
-            name=e.name,
-            function=call.function,
-            arguments=arguments,
-            null_on_null=call.null_on_null,
-            columnar=call.columnar if call.deterministic else None,
-        )
-
-    def bind_table_function(self, e: ast.FunctionCall) -> tuple[b.Bound, DataType]:
-        """Return a table function as an expression that gives a list, and the type of its items."""
-        call, arguments = self._resolve(e)
-        assert call.type is not None
-        bound = b.Call(
-            type=Array(call.type),
-            name=e.name,
-            function=call.function,
-            arguments=arguments,
-            null_on_null=call.null_on_null,
-        )
-        return bound, call.type
-
-    def _resolve(self, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, ...]]:
-        types = [self._argument_type(a) for a in e.args]
-        try:
-            call = self._functions.get(e.name).resolve(types, self._context)
-        except StatementError:
-            raise
-        except KsqlError as error:
-            raise StatementError(error.message, **_position(e)) from None
-        arguments: list[b.Bound] = []
-        for a, function, type_, parameters in zip(
-            e.args, call.conversions, call.types, call.lambdas, strict=True
-        ):
-            if isinstance(a, ast.Lambda):
-                assert parameters is not None
-                arguments.append(self._lambda(a, parameters))
-                continue
-            bound = self.bind(a)
-            if function is not convert.identity:
-                bound = self._converted(bound, function, type_)
-            arguments.append(bound)
-        return call, tuple(arguments)
-
-    def _argument_type(self, e: ast.Expression) -> ArgumentType:
-        if isinstance(e, ast.Lambda):
-            return LambdaArgument(len(e.params), lambda types: self._lambda(e, types).body.type)
-        if isinstance(e, ast.IntervalUnit):
-            return INTERVAL
-        return self.bind(e).type
-
-    def _lambda(self, e: ast.Lambda, types: Sequence[DataType]) -> b.LambdaValue:
-        outer = self._lambda_types
-        for name in e.params:
-            if name in outer:
-                raise StatementError(
-                    "Reusing lambda arguments inside of nested lambda is not allowed. Lambda argument: "
-                    f"{name}",
-                    **_position(e),
-                )
-            if self._layout.find(name) is not None:
-                raise StatementError(
-                    f"Lambda function argument can't be a column name. Lambda argument: {name}",
-                    **_position(e),
-                )
-        self._lambda_types = {**outer, **dict(zip(e.params, types, strict=True))}
-        try:
-            return b.LambdaValue(type=None, parameters=e.params, body=self.bind(e.body))
-        finally:
-            self._lambda_types = outer
-
-    def _converted(self, e: b.Bound, function: Callable[[Any], Any], type_: DataType | None) -> b.Bound:
-        if isinstance(e, b.Constant) and e.value is not None:
-            try:
-                return b.Constant(type=type_, value=function(e.value))
-            except EvaluationError:
-                pass  # it fails for every record then, as the reference does
-        return b.Conversion(type=type_, operand=e, function=function, explicit=False)
+        raise StatementError(f"Subscript is not supported on {type_text(base.type)}.", **e.position)
 
     def _widen(self, e: b.Bound, target: DataType) -> b.Bound:
         assert e.type is not None
@@ -459,12 +319,8 @@ class Binder:
         return (
             e
             if function is convert.identity
-            else b.Conversion(type=target, operand=e, function=function, explicit=False)
+            else b.Conversion(type=target, operand=e, function=function, contains=False)
         )
-
-
-def _position(e: ast.Node) -> dict[str, Any]:
-    return {} if e.location is None else {"line": e.location.line, "column": e.location.column}
 
 
 def _is_time(e: b.Bound) -> bool:
@@ -490,13 +346,13 @@ _BIND: dict[type, Callable[[Binder, Any], b.Bound]] = {
     ast.Between: Binder._between,
     ast.In: Binder._in,
     ast.Like: Binder._like,
-    ast.SearchedCase: Binder._searched_case,
-    ast.SimpleCase: Binder._simple_case,
+    ast.SearchedCase: constructors.searched_case,
+    ast.SimpleCase: constructors.simple_case,
     ast.Cast: Binder._cast,
-    ast.ArrayConstructor: Binder._array,
-    ast.MapConstructor: Binder._map,
-    ast.StructConstructor: Binder._struct,
+    ast.ArrayConstructor: constructors.array,
+    ast.MapConstructor: constructors.map_,
+    ast.StructConstructor: constructors.struct,
     ast.Dereference: Binder._dereference,
     ast.Subscript: Binder._subscript,
-    ast.FunctionCall: Binder._call,
+    ast.FunctionCall: calls.scalar,
 }

@@ -80,7 +80,7 @@ class Call(Bound):
         Takes the operands' values; may raise.
     arguments : tuple of Bound
     contains : bool
-        Whether failing arguments that are calls themselves are contained (become NULL) here.
+        Whether failing arguments that contain failures themselves become NULL here.
     null_on_null : bool
         The result is NULL, without calling, when an argument is.
     columnar : callable or None
@@ -217,11 +217,19 @@ class Case(Bound):
 
 @dataclass(frozen=True)
 class Conversion(Bound):
-    """CAST or an implicit widening. An explicit cast contains failures of its operand; both keep NULL."""
+    """CAST or an implicit widening; both keep NULL.
+
+    Attributes
+    ----------
+    function : callable
+        Of a value that is not NULL.
+    contains : bool
+        Whether a failure of the operand becomes NULL here, and one of the conversion where it is an argument.
+    """
 
     operand: Bound
     function: Callable[[Any], Any]
-    explicit: bool = True
+    contains: bool = True
 
     def children(self) -> tuple[Bound, ...]:
         return (self.operand,)
@@ -229,11 +237,12 @@ class Conversion(Bound):
 
 @dataclass(frozen=True)
 class Field(Bound):
-    """``struct->field``."""
+    """``struct->field``; where it is an argument, a failure becomes NULL if `contains` says so."""
 
     operand: Bound
     index: int
     name: str
+    contains: bool = True
 
     def children(self) -> tuple[Bound, ...]:
         return (self.operand,)
@@ -253,9 +262,10 @@ class Item(Bound):
 
 @dataclass(frozen=True)
 class ArrayOf(Bound):
-    """``ARRAY[..]``; a failing element becomes NULL."""
+    """``ARRAY[..]``; a failing element becomes NULL, where `contains` says so."""
 
     items: tuple[Bound, ...]
+    contains: bool = True
 
     def children(self) -> tuple[Bound, ...]:
         return self.items
@@ -263,10 +273,11 @@ class ArrayOf(Bound):
 
 @dataclass(frozen=True)
 class MapOf(Bound):
-    """``MAP(k := v, ..)``; a failing key or value becomes NULL."""
+    """``MAP(k := v, ..)``; a failing key or value becomes NULL, where `contains` says so."""
 
     keys: tuple[Bound, ...]
     values: tuple[Bound, ...]
+    contains: bool = True
 
     def children(self) -> tuple[Bound, ...]:
         return self.keys + self.values
@@ -274,9 +285,10 @@ class MapOf(Bound):
 
 @dataclass(frozen=True)
 class StructOf(Bound):
-    """``STRUCT(f := v, ..)``; a failing field becomes NULL."""
+    """``STRUCT(f := v, ..)``; a failing field becomes NULL, where `contains` says so."""
 
     items: tuple[Bound, ...]
+    contains: bool = True
 
     def children(self) -> tuple[Bound, ...]:
         return self.items

@@ -78,9 +78,9 @@ class _Generator:
         code = self.code(e)
         return code if e.total else f"_boolean({code})"
 
-    def contained(self, e: b.Bound) -> str:
-        """Code whose failure becomes NULL here."""
-        if isinstance(e, b.Constant | b.ColumnValue | b.LambdaParameter | b.LambdaValue):
+    def contained(self, e: b.Bound, contains: bool = True) -> str:
+        """Code whose failure becomes NULL here, if `contains`."""
+        if not contains or isinstance(e, b.Constant | b.ColumnValue | b.LambdaParameter | b.LambdaValue):
             return self.code(e)
         body = self.code(e)
         name = self.fresh("n")
@@ -93,9 +93,7 @@ class _Generator:
         return f"{name}({parameters})"
 
     def argument(self, e: b.Bound) -> str:
-        calls = isinstance(e, b.Field) or (isinstance(e, b.Call) and e.contains)
-        casts = isinstance(e, b.Conversion) and e.explicit
-        return self.contained(e) if calls or casts else self.code(e)
+        return self.contained(e, isinstance(e, b.Call | b.Conversion | b.Field) and e.contains)
 
     def lambda_(self, e: b.LambdaValue) -> str:
         outer = self._lambda_names
@@ -213,7 +211,7 @@ def _case(g: _Generator, e: b.Case) -> str:
 
 def _conversion(g: _Generator, e: b.Conversion) -> str:
     name = g.fresh("t")
-    operand = g.contained(e.operand) if e.explicit else g.code(e.operand)
+    operand = g.contained(e.operand, e.contains)
     return f"(None if ({name} := {operand}) is None else {g.bind(e.function)}({name}))"
 
 
@@ -230,7 +228,8 @@ def _null_test(g: _Generator, e: b.NullTest) -> str:
 
 def _map(g: _Generator, e: b.MapOf) -> str:
     pairs = zip(e.keys, e.values, strict=True)
-    return "{" + ", ".join(f"{g.contained(k)}: {g.contained(v)}" for k, v in pairs) + "}"
+    entries = (f"{g.contained(k, e.contains)}: {g.contained(v, e.contains)}" for k, v in pairs)
+    return f"{{{', '.join(entries)}}}"
 
 
 _CODE: dict[type, Callable[[_Generator, Any], str]] = {
@@ -251,9 +250,9 @@ _CODE: dict[type, Callable[[_Generator, Any], str]] = {
     b.Conversion: _conversion,
     b.Field: _field,
     b.Item: lambda g, e: f"{'_entry' if e.of_map else '_item'}({g.code(e.operand)}, {g.code(e.subscript)})",
-    b.ArrayOf: lambda g, e: "[" + ", ".join(g.contained(i) for i in e.items) + "]",
+    b.ArrayOf: lambda g, e: f"[{', '.join(g.contained(i, e.contains) for i in e.items)}]",
     b.MapOf: _map,
-    b.StructOf: lambda g, e: "(" + "".join(g.contained(i) + ", " for i in e.items) + ")",
+    b.StructOf: lambda g, e: f"({''.join(g.contained(i, e.contains) + ', ' for i in e.items)})",
 }
 
 

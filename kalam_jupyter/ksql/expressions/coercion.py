@@ -43,7 +43,7 @@ def _coerced(e: b.Bound, operand: Operand, target: DataType) -> b.Bound:
             return b.Constant(type=target, value=function(e.value))
         except EvaluationError as error:
             raise StatementError(str(error)) from None
-    return b.Conversion(type=target, operand=e, function=function, explicit=False)
+    return b.Conversion(type=target, operand=e, function=function, contains=False)
 
 
 def common_items(

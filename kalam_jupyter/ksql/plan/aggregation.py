@@ -269,7 +269,7 @@ class AggregationPlanner:
         for i, conversion in zip(function.columns, function.conversions, strict=True):
             e = bound[i]
             if conversion is not identity:
-                e = b.Conversion(type=e.type, operand=e, function=conversion, explicit=False)
+                e = b.Conversion(type=e.type, operand=e, function=conversion, contains=False)
             arguments.append(e)
         return steps.AggregateFunction(function, tuple(arguments), str(counted))
 

@@ -68,7 +68,7 @@ def _converted(e: Bound, wanted: DataType) -> Bound | None:
             return None
     if not _holds(wanted, e.type):
         return None
-    return Conversion(operand=e, function=cast_function(e.type, wanted), explicit=False, type=wanted)
+    return Conversion(operand=e, function=cast_function(e.type, wanted), contains=False, type=wanted)
 
 
 def _incompatible(plan: QueryPlan, sink: Source) -> StatementError:

@@ -14,9 +14,11 @@ from kalam_jupyter.engine.types import Array, Column, DataType, Map, Schema, Str
 from kalam_jupyter.ksql.analysis.layout import Layout, named, source_layout
 from kalam_jupyter.ksql.analysis.naming import key_names
 from kalam_jupyter.ksql.analysis.scope import WINDOW_NAMES, AliasedSource, NamedItem, Scope
+from kalam_jupyter.ksql.config import Config
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
-from kalam_jupyter.ksql.expressions.binder import Binder
+from kalam_jupyter.ksql.expressions.binder import Binder, ErrorRules
 from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
+from kalam_jupyter.ksql.expressions.calls import table_function
 from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
 from kalam_jupyter.ksql.lang import ast
@@ -77,7 +79,7 @@ class QueryPlanner:
         What non-deterministic functions draw from when the plan runs.
     partitions : callable
         From a topic's name to its number of partitions.
-    config : mapping
+    config : Config
         Properties in force.
     """
 
@@ -87,17 +89,21 @@ class QueryPlanner:
         functions: FunctionRegistry,
         context: EvaluationContext,
         partitions: Callable[[str], int],
-        config: Mapping[str, Any],
+        config: Config,
     ) -> None:
         self.metastore = metastore
         self.functions = functions
         self.context = context
         self.partitions = partitions
         self.config = config
+        self._rules = ErrorRules(
+            contain=config.flag("ksql.nested.error.set.null"),
+            keep_null=config.flag("ksql.cast.strings.preserve.nulls"),
+        )
 
     def binder(self, layout: Layout, known: Mapping[ast.Expression, ColumnValue] | None = None) -> Binder:
         """Return a binder over `layout`."""
-        return Binder(layout, self.functions, self.context, self.resolve_type, known or {})
+        return Binder(layout, self.functions, self.context, self.resolve_type, known or {}, self._rules)
 
     def resolve_type(self, type_: DataType) -> DataType:
         """Return a type with the names of custom types replaced."""
@@ -315,7 +321,7 @@ class _Planning:
         """Whether the new planner is asked for, which lets a stream's projection leave the key out."""
         if self._sink is None or step.table or key.role != "key column" or not key.parts:
             return False
-        if str(self._planner.config.get("ksql.new.query.planner.enabled", "false")).lower() != "true":
+        if not self._planner.config.flag("ksql.new.query.planner.enabled"):
             return False
         selected = {i.expression for i in items}
         return not any(a in selected for part in key.parts for a in part.alternatives)
@@ -352,7 +358,7 @@ class _Planning:
         if step.table:
             raise KsqlError("Table source is not supported with table functions")
         binder = self._planner.binder(step.layout)
-        bound = [binder.bind_table_function(call) for call in calls]
+        bound = [table_function(binder, call) for call in calls]
         known: dict[ast.Expression, ColumnValue] = {
             call: ColumnValue(type=type_, index=len(step.layout) + i, name=f"KSQL_SYNTH_{i}")
             for i, (call, (_, type_)) in enumerate(zip(calls, bound, strict=True))

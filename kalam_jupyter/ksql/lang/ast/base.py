@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from kalam_jupyter.engine.types import DataType
+
+
+class Position(TypedDict, total=False):
+    """A position as errors take it."""
+
+    line: int
+    column: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Node:
     def prefix(self) -> str:
         """``Line: l, Col: c: `` where the position is known, else nothing."""
         return self.location.prefix if self.location else ""
+
+    @property
+    def position(self) -> Position:
+        """The position as keywords of an error; none where it is not known."""
+        return {} if self.location is None else {"line": self.location.line, "column": self.location.column}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""Binding of calls: scalar and table functions, and the lambdas among their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kalam_jupyter.engine.types import Array, DataType
+from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.expressions import bound as b
+from kalam_jupyter.ksql.functions.registry import Call
+from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument
+from kalam_jupyter.ksql.functions.signature import INTERVAL
+from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.values import convert
+from kalam_jupyter.ksql.values.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from kalam_jupyter.ksql.expressions.binder import Binder
+
+
+def scalar(binder: Binder, e: ast.FunctionCall) -> b.Bound:
+    """Bind a call of a scalar function."""
+    kind = binder.functions.kind(e.name)
+    if kind in ("AGGREGATE", "TABLE"):
+        raise StatementError(f"{kind.capitalize()} function {e.name} cannot be used here.", **e.position)
+    call, arguments = _resolve(binder, e)
+    return b.Call(
+        type=call.type,
+        name=e.name,
+        function=call.function,
+        arguments=arguments,
+        contains=binder.rules.contain,
+        null_on_null=call.null_on_null,
+        columnar=call.columnar if call.deterministic else None,
+    )
+
+
+def table_function(binder: Binder, e: ast.FunctionCall) -> tuple[b.Bound, DataType]:
+    """Return a table function as an expression that gives a list, and the type of its items."""
+    call, arguments = _resolve(binder, e)
+    assert call.type is not None
+    bound = b.Call(
+        type=Array(call.type),
+        name=e.name,
+        function=call.function,
+        arguments=arguments,
+        contains=binder.rules.contain,
+        null_on_null=call.null_on_null,
+    )
+    return bound, call.type
+
+
+def _resolve(binder: Binder, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, ...]]:
+    types = [_argument_type(binder, a) for a in e.args]
+    try:
+        call = binder.functions.get(e.name).resolve(types, binder.context)
+    except StatementError:
+        raise
+    except KsqlError as error:
+        raise StatementError(error.message, **e.position) from None
+    arguments: list[b.Bound] = []
+    for a, function, type_, parameters in zip(
+        e.args, call.conversions, call.types, call.lambdas, strict=True
+    ):
+        if isinstance(a, ast.Lambda):
+            assert parameters is not None
+            arguments.append(_lambda(binder, a, parameters))
+            continue
+        bound = binder.bind(a)
+        if function is not convert.identity:
+            bound = _converted(bound, function, type_)
+        arguments.append(bound)
+    return call, tuple(arguments)
+
+
+def _argument_type(binder: Binder, e: ast.Expression) -> ArgumentType:
+    if isinstance(e, ast.Lambda):
+        return LambdaArgument(len(e.params), lambda types: _lambda(binder, e, types).body.type)
+    if isinstance(e, ast.IntervalUnit):
+        return INTERVAL
+    return binder.bind(e).type
+
+
+def _lambda(binder: Binder, e: ast.Lambda, types: Sequence[DataType]) -> b.LambdaValue:
+    outer = binder.lambda_types
+    for name in e.params:
+        if name in outer:
+            raise StatementError(
+                f"Reusing lambda arguments inside of nested lambda is not allowed. Lambda argument: {name}",
+                **e.position,
+            )
+        if binder.layout.find(name) is not None:
+            raise StatementError(
+                f"Lambda function argument can't be a column name. Lambda argument: {name}",
+                **e.position,
+            )
+    binder.lambda_types = {**outer, **dict(zip(e.params, types, strict=True))}
+    try:
+        return b.LambdaValue(type=None, parameters=e.params, body=binder.bind(e.body))
+    finally:
+        binder.lambda_types = outer
+
+
+def _converted(e: b.Bound, function: Callable[[Any], Any], type_: DataType | None) -> b.Bound:
+    if isinstance(e, b.Constant) and e.value is not None:
+        try:
+            return b.Constant(type=type_, value=function(e.value))
+        except EvaluationError:
+            pass  # it fails for every record then, as the reference does
+    return b.Conversion(type=type_, operand=e, function=function, contains=False)
