@@ -77,6 +77,12 @@ def read_authorization(header: str | None) -> Authorization | None:
     return Authorization(scheme, value)
 
 
+def stranger(headers: Mapping[str, str]) -> Caller:
+    """Return the caller of a request whose ``Authorization`` header, if it has one, is nothing we know."""
+    authorization = read_authorization(headers.get("Authorization"))
+    return ANONYMOUS if authorization is None else Caller("anonymous", scheme=authorization.scheme)
+
+
 def same_secret(given: str, known: Iterable[str]) -> bool:
     """Whether `given` is one of the `known` secrets; takes equally long either way."""
     found = False

@@ -18,7 +18,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
 from kalam_server.context import Context
-from kalam_server.identity import ANONYMOUS, LOCAL, Caller
+from kalam_server.identity import LOCAL, Caller, stranger
 from kalam_server.route import Entry, Route, bind, start
 
 
@@ -46,7 +46,7 @@ class JupyterBase(Route, JupyterHandler):
                 raise web.HTTPError(403, "Origin not allowed")
             self.caller = LOCAL
         else:
-            self.caller = ANONYMOUS
+            self.caller = stranger(self.request.headers)
         await start(self)
 
     def check_xsrf_cookie(self) -> None:

@@ -15,7 +15,7 @@ from tornado import web
 from tornado.httputil import HTTPServerRequest
 
 from kalam_server.context import Context
-from kalam_server.identity import ANONYMOUS, Caller, client_ip
+from kalam_server.identity import ANONYMOUS, Caller, client_ip, stranger
 
 JSON_TYPE = "application/json"
 
@@ -172,7 +172,7 @@ class PlainBase(Route):
         """Check host and origin, find out who is calling."""
         self._share()
         admit(self)
-        self.caller = self.identify() or ANONYMOUS
+        self.caller = self.identify() or stranger(self.request.headers)
         await start(self)
 
     def options(self, *_: str) -> None:

@@ -146,6 +146,31 @@ class TestSql:
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "TOKEN_EXPIRED")
 
+    @pytest.mark.parametrize(
+        ("header", "code"),
+        [
+            (None, "MISSING_AUTHORIZATION"),
+            ("Basic cm9vdDpSb290UGFzczEyMyE=", "INVALID_CREDENTIALS"),
+            ("Token abc", "INVALID_CREDENTIALS"),
+            ("Digest abc", "INVALID_CREDENTIALS"),
+            ("Bearer", "INVALID_CREDENTIALS"),
+            ("Bearer abc", "INVALID_CREDENTIALS"),
+            ("Bearer a.b.c", "INVALID_CREDENTIALS"),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/v1/api/sql", "/v1/api/topics/consume", "/v1/api/topics/ack"])
+    def test_what_is_no_token_is_told_in_the_sql_envelope(self, client, path, header, code):
+        headers = {} if header is None else {"Authorization": header}
+        body = client.post(path, content=b"no json", headers=headers)
+        message = "Authentication required" if header is None else "Invalid credentials"
+        assert body.status_code == 401
+        assert isinstance(body.json().pop("took"), float)
+        assert {k: v for k, v in body.json().items() if k != "took"} == {
+            "status": "error",
+            "results": [],
+            "error": {"code": code, "message": message},
+        }
+
     def test_a_refresh_token_opens_nothing(self, client):
         token = login(client).json()["refresh_token"]
         headers = {"Authorization": f"Bearer {token}"}
@@ -247,6 +272,8 @@ class TestAuth:
         answer = client.post("/v1/api/auth/logout")
         assert answer.json() == {"message": "Logged out successfully"}
         assert not client.cookies
+        rest = "; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Strict"
+        assert answer.headers.get_list("set-cookie") == [f"kalamdb_auth={rest}", f"kalamdb_refresh={rest}"]
 
     def test_first_setup(self):
         with running("kalam", config=CONFIG.with_(root_password=None)) as server:

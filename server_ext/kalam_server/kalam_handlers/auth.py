@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.cookies import CookieError
 from typing import TYPE_CHECKING, Any
 
@@ -69,19 +70,17 @@ class AuthRoute(KalamRoute):
         """Answer with tokens, in the body and as cookies."""
         config = await self.context.kalam_config()
         hours = config.jwt_expiry_hours
-        self.put_cookie(AUTH_COOKIE, result.access_token, hours / 24, config.cookie_secure)
-        self.put_cookie(REFRESH_COOKIE, result.refresh_token, 7 * hours / 24, config.cookie_secure)
+        secure = config.cookie_secure and self.request.protocol == "https"
+        now = datetime.now(UTC)
+        self.put_cookie(AUTH_COOKIE, result.access_token, now + timedelta(hours=hours), secure)
+        self.put_cookie(REFRESH_COOKIE, result.refresh_token, now + timedelta(hours=7 * hours), secure)
         self.send_json(result.json())
 
-    def put_cookie(self, name: str, value: str, days: float, secure: bool) -> None:
-        """Set one of the two cookies; days <= 0 clears it."""
-        options: dict[str, Any] = {"httponly": True, "samesite": "Strict", "path": self.context.base_url}
-        if secure and self.request.protocol == "https":
-            options["secure"] = True
-        if days > 0:
-            self.set_cookie(name, value, expires_days=days, **options)
-        else:
-            self.set_cookie(name, "", expires=_EPOCH, **options)
+    def put_cookie(self, name: str, value: str, expires: datetime, secure: bool) -> None:
+        """Set one of the two cookies; by hand, as the standard library puts an empty value in quotes."""
+        until = format_datetime(expires, usegmt=True)
+        text = f"{name}={value}; Path={self.context.base_url}; Expires={until}; HttpOnly; SameSite=Strict"
+        self.add_header("Set-Cookie", f"{text}; Secure" if secure else text)
 
     def cookie(self, name: str) -> str | None:
         """Return a cookie of the request, None when it is absent or empty."""
@@ -126,7 +125,7 @@ class LogoutHandler(AuthRoute):
     def post(self) -> None:
         """Clear the cookies. Tokens are stateless and stay valid."""
         for name in (AUTH_COOKIE, REFRESH_COOKIE):
-            self.put_cookie(name, "", 0, secure=False)
+            self.put_cookie(name, "", _EPOCH, secure=False)
         self.send_json({"message": "Logged out successfully"})
 
 
