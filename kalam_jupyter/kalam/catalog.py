@@ -98,6 +98,10 @@ class TableDef:
         """``ns.table``."""
         return f"{self.namespace}.{self.name}"
 
+    def version_name(self, version: int) -> str:
+        """Name of an earlier version in the catalogue's `TABLE_HISTORY`."""
+        return f"{self.qualified}@{version}"
+
     @property
     def relation(self) -> str:
         """Name of the engine relation that holds the rows."""

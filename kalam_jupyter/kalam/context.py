@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.result import Result
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Also = Callable[[Transaction, Any], None]
+
+
+@dataclass(frozen=True)
+class Change(Generic[T]):
+    """A statement that was found in order: what is left is to apply it.
+
+    Attributes
+    ----------
+    apply : callable
+        Makes the change in a transaction.
+    answer : callable
+        Makes the statement's result of what `apply` returned.
+    """
+
+    apply: Callable[[Transaction], T]
+    answer: Callable[[T], Result]
+
+    @classmethod
+    def said(cls, apply: Callable[[Transaction], str]) -> Change[str]:
+        """Return a change that says itself what it did."""
+        return Change(apply, Result.say)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import DataType, Schema, Timestamp, from_arrow, to_arrow
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
+from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
 from kalam_jupyter.kalam.result import Result
@@ -33,20 +34,9 @@ NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
 _EMPTY = Schema(())
 
 
-@dataclass(frozen=True)
-class Write:
-    """An INSERT, UPDATE or DELETE that was found in order: what is left is to apply it."""
-
-    apply: Callable[[Transaction], int]
-    verb: str
-
-    def run(self, ctx: Context) -> Result:
-        """Apply it and say how many rows it changed."""
-        return self.result(ctx.run(self.apply))
-
-    def result(self, rows: int) -> Result:
-        """Say how many rows it changed."""
-        return Result.say(f"{self.verb} {rows} row(s)", rows)
+def _counted(verb: str, apply: Callable[[Transaction], int]) -> Change[int]:
+    """Return a change whose answer is how many rows it changed."""
+    return Change(apply, lambda rows: Result.say(f"{verb} {rows} row(s)", rows))
 
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -162,12 +152,7 @@ def _build(
 # ---- INSERT ------------------------------------------------------------------------------------------------
 
 
-def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Result:
-    """Run an INSERT."""
-    return plan_insert(kalam, ctx, statement).run(ctx)
-
-
-def plan_insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Write:
+def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
     """Evaluate and check an INSERT; all of its rows will be written, or none."""
     table = kalam.writable(ctx, statement.table, "insert")
     columns = statement.columns
@@ -190,7 +175,7 @@ def plan_insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Write:
             return write_inserts(kalam, tx, current, ctx.owner(current), again)
         return write_inserts(kalam, tx, table, ctx.owner(table), rows)
 
-    return Write(apply, "Inserted")
+    return _counted("Inserted", apply)
 
 
 def write_inserts(
@@ -367,12 +352,7 @@ def _from_physical(type_: DataType | None, coerce: Coercer) -> Coercer:
     return coerce
 
 
-def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Result:
-    """Run an UPDATE."""
-    return plan_update(kalam, ctx, statement).run(ctx)
-
-
-def plan_update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Write:
+def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int]:
     """Check an UPDATE; rows whose values stay the same are not counted and get no new version."""
     table = kalam.writable(ctx, statement.table, "update")
     if table.type == "stream":
@@ -404,15 +384,10 @@ def plan_update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Write:
             tx.on_commit(lambda: kalam.segments.wrote(current, len(new_rows)))
         return len(new_rows)
 
-    return Write(apply, "Updated")
+    return _counted("Updated", apply)
 
 
-def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Result:
-    """Run a DELETE."""
-    return plan_delete(kalam, ctx, statement).run(ctx)
-
-
-def plan_delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Write:
+def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int]:
     """Check a DELETE: tombstones for tables, removal for streams."""
     table = kalam.writable(ctx, statement.table, "delete")
 
@@ -433,4 +408,4 @@ def plan_delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Write:
         tx.on_commit(lambda: kalam.segments.wrote(current, len(rows)))
         return len(rows)
 
-    return Write(apply, "Deleted")
+    return _counted("Deleted", apply)

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.errors import EngineClosedError, EngineError
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.kalam import access, commands, ddl, dml, storage_statements, topic_statements, users
+from kalam_jupyter.kalam import (
+    access,
+    alter_table,
+    commands,
+    ddl,
+    dml,
+    storage_statements,
+    topic_statements,
+    users,
+)
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.context import Also, Block, Context
+from kalam_jupyter.kalam.context import Also, Block, Change, Context
 from kalam_jupyter.kalam.errors import (
     GateError,
     KalamError,
@@ -37,6 +46,7 @@ HANDLERS: dict[type[nodes.Statement], Any] = {
     nodes.Delete: dml.delete,
     **commands.HANDLERS,
     **ddl.HANDLERS,
+    **alter_table.HANDLERS,
     **users.HANDLERS,
     **topic_statements.HANDLERS,
     **storage_statements.HANDLERS,
@@ -237,12 +247,23 @@ class Executor:
             raise StatementError("invalid_operation", f"{word} requires an active explicit SQL transaction")
         if ctx.block is not None:
             self._check_in_block(ctx, statement)
-        if statement.family == "ddl" or statement.gate is not None:
-            ctx.audit = (_action(statement), _subject(statement), None)
-        result: Result = HANDLERS[type(statement)](self._kalam, ctx, statement)
+        found = self.start(ctx, statement)
+        result = found.answer(ctx.run(found.apply)) if isinstance(found, Change) else found
         ctx.audit = None
         result.as_user = ctx.session.user_id
         return result
+
+    def start(self, ctx: Context, statement: nodes.Statement) -> Result | Change[Any]:
+        """Check a statement: its result, or the change that is left to be applied.
+
+        Raises
+        ------
+        StatementError
+        """
+        if statement.family == "ddl" or statement.gate is not None:
+            ctx.audit = (_action(statement), _subject(statement), None)
+        found: Result | Change[Any] = HANDLERS[type(statement)](self._kalam, ctx, statement)
+        return found
 
     def _execute_as(self, ctx: Context, statement: nodes.ExecuteAs) -> Result:
         actor, target = ctx.session, statement.user

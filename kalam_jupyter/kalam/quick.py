@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import direct, dml
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.context import Context
+from kalam_jupyter.kalam.context import Change, Context
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.execute import Step, answer_to
 from kalam_jupyter.kalam.expressions import Call, Expression, Literal, Parameter
@@ -70,7 +70,7 @@ class Quick:
         ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit)
         try:
             found = plan(self._kalam, ctx, steps[0].statement)
-            if isinstance(found, dml.Write):
+            if isinstance(found, Change):
                 self._collect(ctx.recorded(found.apply), _Waiting(found, ctx, steps[0], done))
             elif found is not None:
                 done(_as(ctx, found))
@@ -100,13 +100,13 @@ class Quick:
 class _Waiting:
     """What becomes of a write when it is committed, or was refused."""
 
-    def __init__(self, write: dml.Write, ctx: Context, step: Step, done: Done) -> None:
+    def __init__(self, write: Change[int], ctx: Context, step: Step, done: Done) -> None:
         self._write, self._ctx, self._step, self._done = write, ctx, step, done
 
     def __call__(self, future: Future[int]) -> None:
         error = future.exception()
         if error is None:
-            self._done(_as(self._ctx, self._write.result(future.result())))
+            self._done(_as(self._ctx, self._write.answer(future.result())))
         else:
             self.refused(error)
 
@@ -129,10 +129,10 @@ def _plain(kalam: Kalam, node: Expression) -> bool:
     return isinstance(node, (Literal, Parameter))
 
 
-def _insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> dml.Write | None:
+def _insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int] | None:
     if statement.query is not None or not all(_plain(kalam, e) for row in statement.rows for e in row):
         return None
-    return dml.plan_insert(kalam, ctx, statement)
+    return dml.insert(kalam, ctx, statement)
 
 
 def _keyed(kalam: Kalam, ctx: Context, statement: nodes.Update | nodes.Delete) -> bool:
@@ -141,12 +141,12 @@ def _keyed(kalam: Kalam, ctx: Context, statement: nodes.Update | nodes.Delete) -
     return table is not None and key_column(table.schema, statement.where) is not None
 
 
-def _update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> dml.Write | None:
-    return dml.plan_update(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
+def _update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int] | None:
+    return dml.update(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
 
 
-def _delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> dml.Write | None:
-    return dml.plan_delete(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
+def _delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int] | None:
+    return dml.delete(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
 
 
 def _select(kalam: Kalam, ctx: Context, statement: nodes.Select) -> Result | None:
@@ -160,7 +160,7 @@ def _select(kalam: Kalam, ctx: Context, statement: nodes.Select) -> Result | Non
         lock.release()
 
 
-_PLANS: dict[type[nodes.Statement], Callable[..., dml.Write | Result | None]] = {
+_PLANS: dict[type[nodes.Statement], Callable[..., Change[int] | Result | None]] = {
     nodes.Insert: _insert,
     nodes.Update: _update,
     nodes.Delete: _delete,

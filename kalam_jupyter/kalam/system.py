@@ -196,8 +196,9 @@ class SystemTables:
 
     def versions(self, table: TableDef) -> list[TableDef]:
         """Return all versions of a table's definition, oldest first."""
-        history = self._kalam.engine.catalogue.get(TABLE_HISTORY, table.qualified) or []
-        return [*(TableDef.from_json(value) for value in history), table]
+        get = self._kalam.engine.catalogue.get
+        earlier = [get(TABLE_HISTORY, table.version_name(v)) for v in range(1, table.version)]
+        return [*(TableDef.from_json(value) for value in earlier if value is not None), table]
 
     def _schema_row(self, table: TableDef, *, latest: bool) -> tuple[Any, ...]:
         return (
