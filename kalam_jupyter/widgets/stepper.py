@@ -41,8 +41,9 @@ class Stepper(ShownWidget):
         the id of a persistent query.
     records : optional
         A sequence of mappings of columns to values, or of (source, mapping); a DataFrame or Arrow table; or a
-        mapping of source to any of these, which are then merged by event time. ``ROWTIME`` is the event time:
-        milliseconds, a datetime or its text; without it each record is a second later than the one before.
+        mapping of source to any of these, which are then merged by event time. That is the source's TIMESTAMP
+        column, else ``ROWTIME``: milliseconds, a datetime or its text; without it each record is a second
+        later than the one before.
         For a table, key columns alone delete the row.
     connection : Connection, optional
         The notebook's current one by default.

@@ -17,6 +17,7 @@ from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record, Row
 from kalam_jupyter.ksql.runtime.reports import Reporter
+from kalam_jupyter.ksql.runtime.timestamps import timestamp_extractor
 from kalam_jupyter.ksql.values.errors import EvaluationError
 
 #: Rows from which on it pays to make columns of decoded rows.
@@ -53,7 +54,7 @@ class SourceReader:
         self.source = source
         self._codec = codec
         self._reporter = reporter
-        self._extract = _timestamp_extractor(source, parse_timestamp)
+        self._extract = timestamp_extractor(source, parse_timestamp)
         self._time_column = _time_column(source)
         self._fatal = fatal_timestamps
         self._fatal_records = fatal_records
@@ -199,28 +200,3 @@ def _time_column(source: Source) -> tuple[bool, int] | None:
         return None
     columns = source.stored_schema.key if column.key else source.stored_schema.value
     return column.key, [c.name for c in columns].index(column.name)
-
-
-def _timestamp_extractor(
-    source: Source, parse: Callable[[str], int] | None
-) -> Callable[[Row | None, Row], int] | None:
-    if source.timestamp is None:
-        return None
-    name = source.timestamp.name
-    column = source.schema.column(name)
-    stored = source.stored_schema
-    columns = stored.key if column.key else stored.value
-    position = [c.name for c in columns].index(name)
-    parse_text = None if column.type == TIMESTAMP else parse
-
-    def extract(key: Row | None, value: Row) -> int:
-        row = key if column.key else value
-        moment = None if row is None else row[position]
-        if moment is None:
-            raise EvaluationError(f"the timestamp column {name} is null")
-        ms: int = moment if parse_text is None else parse_text(moment)
-        if ms < 0:
-            raise EvaluationError(f"the timestamp column {name} is negative: {ms}")
-        return ms
-
-    return extract

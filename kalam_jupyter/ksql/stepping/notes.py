@@ -33,7 +33,8 @@ def _changes(before: StateView, after: StateView) -> Counter[str]:
 
 def _source(step: Any, inputs: Any, outputs: Any, changes: Counter[str]) -> str:
     if not outputs:
-        return "no key: not a row of the table, dropped"
+        # Where event time is a column's, the report says what was wrong with it.
+        return "left out" if step.source.timestamp else "no key: not a row of the table, dropped"
     if not step.table or not inputs:
         return ""
     if inputs[-1].value is None:

@@ -28,6 +28,9 @@ from kalam_jupyter.engine.types import (
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.inserts import column_name, folded
 from kalam_jupyter.ksql.metastore import ROWTIME, Source
+from kalam_jupyter.ksql.operators.record import Row
+from kalam_jupyter.ksql.runtime.timestamps import timestamp_extractor, timestamp_parser
+from kalam_jupyter.ksql.values.errors import EvaluationError
 
 _PLAIN = (BOOLEAN, INTEGER, BIGINT, DOUBLE, STRING)
 
@@ -87,7 +90,7 @@ def listed(records: Any, timestamp: str | None = None) -> list[tuple[str | None,
     ----------
     records
         A sequence of mappings, or of (source, mapping); a DataFrame or Arrow table; or a mapping of source to
-        any of these, which are then merged by event time.
+        any of these.
     timestamp : str, optional
         Column that gives the event time; frames are sorted by it.
 
@@ -97,9 +100,7 @@ def listed(records: Any, timestamp: str | None = None) -> list[tuple[str | None,
         If it is nothing of that.
     """
     if isinstance(records, Mapping):
-        some = [(name, values) for name, part in records.items() for _, values in listed(part, timestamp)]
-        timed = [(_moment_of(values), pair) for pair in some for values in (pair[1],)]
-        return [pair for _, pair in sorted(timed, key=lambda t: t[0])]
+        return [(name, values) for name, part in records.items() for _, values in listed(part, timestamp)]
     if hasattr(records, "columns") and hasattr(records, "to_dict"):
         records = pa.Table.from_pandas(records, preserve_index=False)
     if isinstance(records, pa.Table):
@@ -120,30 +121,24 @@ def listed(records: Any, timestamp: str | None = None) -> list[tuple[str | None,
     return found
 
 
-def _moment_of(values: Mapping[str, Any]) -> int:
-    given = next((v for name, v in values.items() if _name(name) == ROWTIME), None)
-    if given is None:
-        raise KsqlError(
-            f"Records of several sources are merged by event time: give them a ROWTIME: {values!r}"
-        )
-    return moment(given)
-
-
-def source_record(source: Source, values: Mapping[str, Any], rowtime: int) -> SourceRecord:
+def source_record(source: Source, values: Mapping[str, Any], after: int | None) -> SourceRecord:
     """Return the record that some named values make.
+
+    Its event time is that of the source's TIMESTAMP column, else its ROWTIME: milliseconds, a datetime, or
+    its text (UTC).
 
     Parameters
     ----------
     values : mapping
         By column; unquoted names fold to upper case, missing columns are NULL. Texts are read as the column's
         type. For a table, key columns alone are a tombstone.
-    rowtime : int
-        Used unless `values` has a ROWTIME: milliseconds, a datetime, or its text (UTC).
+    after : int or None
+        Event time of a record that says none, milliseconds; None: it must say one.
 
     Raises
     ------
     KsqlError
-        If a column is not there, or a value does not fit.
+        If a column is not there, a value does not fit, or there is no event time.
     """
     members = {_name(name): value for name, value in values.items()}
     given = members.pop(ROWTIME, None)
@@ -155,10 +150,26 @@ def source_record(source: Source, values: Mapping[str, Any], rowtime: int) -> So
     key = tuple(physical(members.get(c.name), c) for c in stored.key)
     only_key = bool(key) and not source.is_stream and not any(c.name in members for c in stored.value)
     value = None if only_key else tuple(physical(members.get(c.name), c) for c in stored.value)
-    no_key = not key or key == (None,)
-    return SourceRecord(
-        source.name, None if no_key else key, value, rowtime if given is None else moment(given)
-    )
+    keyed = None if not key or key == (None,) else key
+    rowtime = _column_time(source, keyed, value)
+    if rowtime is None:
+        rowtime = after if given is None else moment(given)
+    if rowtime is None:
+        raise KsqlError(
+            f"Records of several sources are merged by event time: give them a ROWTIME: {values!r}"
+        )
+    return SourceRecord(source.name, keyed, value, rowtime)
+
+
+def _column_time(source: Source, key: Row | None, value: Row | None) -> int | None:
+    """Return what a source's TIMESTAMP column says, if it says a time."""
+    extract = timestamp_extractor(source, timestamp_parser(source))
+    if extract is None or value is None:
+        return None
+    try:
+        return extract(key, value)
+    except EvaluationError:  # the reader reports it
+        return None
 
 
 def _name(name: str) -> str:

@@ -70,7 +70,7 @@ class Step:
         From 1.
     record : SourceRecord
     given : RecordView
-        The record with names; the event time may yet be that of another column.
+        The record with names.
     operators : tuple of OperatorStep
         Those that the record reached, in the order of the nodes.
     outputs : tuple of RecordView
@@ -163,7 +163,7 @@ class Stepping:
         return self._plan.is_table
 
     def record(self, source: str | None, values: Mapping[str, Any]) -> SourceRecord:
-        """Return a record for a source, its event time a second after the one before unless it says another.
+        """Return a record for a source; one that says no event time is a second later than the one before.
 
         Parameters
         ----------
@@ -231,6 +231,8 @@ class Stepping:
         if limit is not None and len(self.steps) + len(given) > limit:
             many = len(self.steps) + len(given)
             raise KsqlError(f"{many:,} records are too many to step through: at most {limit:,}")
+        if isinstance(records, Mapping):
+            given.sort(key=lambda pair: source_record(self._source(pair[0]), pair[1], None).rowtime)
         return [self.step(self.record(source, values)) for source, values in given]
 
     def reset(self) -> None:

@@ -208,7 +208,7 @@ class StepperView {
         const { record } = step;
         name.textContent = `${i + 1}  ${step.source}`;
         const time = element("time");
-        time.textContent = this.story.clock(step.operators[0]?.inputs[0]?.time ?? record.time);
+        time.textContent = this.story.clock(record.time);
         what.textContent = this.brief(record);
         button.title = what.textContent;
         button.append(name, time, what);

@@ -291,6 +291,20 @@ def test_event_time_is_a_second_later_unless_it_is_given(ksql):
     assert [s.record.rowtime for s in steps] == [0, 1_000, start, start + 60_000]
 
 
+def test_event_time_is_that_of_the_timestamp_column(ksql):
+    ksql.execute(
+        "CREATE STREAM e (id INT KEY, t BIGINT) WITH (KAFKA_TOPIC='e', FORMAT='JSON', PARTITIONS=1,"
+        " TIMESTAMP='t');"
+        "CREATE STREAM f (id INT KEY, t STRING) WITH (KAFKA_TOPIC='f', FORMAT='JSON', PARTITIONS=1,"
+        " TIMESTAMP='t', TIMESTAMP_FORMAT='yyyy-MM-dd HH:mm:ss');"
+    )
+    join = Stepping(ksql, "SELECT e.id FROM e JOIN f WITHIN 1 SECOND ON e.id = f.id EMIT CHANGES;")
+    steps = join.feed({"e": [{"id": 1, "t": 9_000}], "f": [{"id": 1, "t": "1970-01-01 00:00:08"}]})
+    assert [(s.record.source, s.given.rowtime) for s in steps] == [("F", 8_000), ("E", 9_000)]
+    (lost,) = feed(Stepping(ksql, "SELECT id FROM e EMIT CHANGES;"), ("e", {"id": 1}))
+    assert lost.operators[0].note == "left out" and lost.reports == ("the timestamp column T is null",)
+
+
 def test_values_that_cannot_be_computed_are_reported(ksql):
     stepping = Stepping(ksql, "SELECT CAST(item AS INT) / 0 AS n FROM o EMIT CHANGES;")
     (step,) = feed(stepping, ("o", {"id": 1, "item": "7"}))
