@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.errors import EngineClosedError, EngineError
-from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import (
     access,
     alter_table,
@@ -21,7 +19,8 @@ from kalam_jupyter.kalam import (
     users,
 )
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.context import Also, Block, Change, Context
+from kalam_jupyter.kalam.block import Answers, ExplicitTransaction, UndoneError, check_in_block
+from kalam_jupyter.kalam.context import Also, Change, Context
 from kalam_jupyter.kalam.errors import (
     GateError,
     KalamError,
@@ -30,7 +29,6 @@ from kalam_jupyter.kalam.errors import (
     from_engine,
     redact,
 )
-from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import engine_gate, nodes, parse_statement
 from kalam_jupyter.kalam.statements.gates import gate_of_words
@@ -98,22 +96,6 @@ def answer_to(error: StatementError | EngineError, role: str, step: Step) -> Kal
     return failure(error, role, number=step.number, sql=step.sql)
 
 
-class _RollBackError(Exception):
-    """Undoes the engine transaction of an explicit block; carries what the block's statements answered."""
-
-    def __init__(self, results: list[tuple[Step, Result]], *, left_open: bool) -> None:
-        self.results, self.left_open = results, left_open
-        super().__init__()
-
-
-class _FailedError(Exception):
-    """A statement failed: undoes the block it is in."""
-
-    def __init__(self, error: KalamError) -> None:
-        self.error = error
-        super().__init__()
-
-
 class Executor:
     """Runs requests for one `Kalam`."""
 
@@ -146,16 +128,17 @@ class Executor:
         ctx = Context(
             self._kalam, session, values, (namespace or "default").lower(), limit, stop=stop, also=also
         )
-        done: list[tuple[Step, Result]] = []
+        done: Answers = []
         i = 0
         while i < len(steps):
             if isinstance(steps[i].statement, nodes.Begin):
-                i, results = self._block(ctx, steps, i)
-                done += results
+                end = _end_of_block(steps, i)
+                done += self._block(ctx, steps[i:end])
+                i = end
             else:
                 done.append((steps[i], self._guarded(ctx, steps[i])))
                 i += 1
-        return self._summed(session, done) if len(steps) > 1 else [done[0][1]]
+        return self.summed(session, done) if len(steps) > 1 else [done[0][1]]
 
     # ---- before anything runs
 
@@ -245,8 +228,7 @@ class Executor:
         if isinstance(statement, (nodes.Commit, nodes.Rollback)):
             word = type(statement).__name__.upper()
             raise StatementError("invalid_operation", f"{word} requires an active explicit SQL transaction")
-        if ctx.block is not None:
-            self._check_in_block(ctx, statement)
+        check_in_block(ctx, statement)
         found = self.start(ctx, statement)
         result = found.answer(ctx.run(found.apply)) if isinstance(found, Change) else found
         ctx.audit = None
@@ -285,80 +267,22 @@ class Executor:
         result.masked = True
         return result
 
-    # ---- transactions
-
-    def _block(self, ctx: Context, steps: list[Step], begin: int) -> tuple[int, list[tuple[Step, Result]]]:
-        """Run BEGIN .. COMMIT | ROLLBACK as one engine transaction; return where the request goes on."""
-        end = begin + 1
-        while end < len(steps) and not isinstance(steps[end].statement, (nodes.Commit, nodes.Rollback)):
-            end += 1
-        closing = steps[end] if end < len(steps) else None
-        block_id = str(uuid.uuid4())
-
-        def apply(tx: Transaction) -> list[tuple[Step, Result]]:
-            inner = replace(ctx, block=Block(block_id, tx))
-            results = [(steps[begin], _said(f"Transaction started ({block_id})", ctx.session))]
-            for step in steps[begin + 1 : end]:
-                try:
-                    results.append((step, self._guarded(inner, step)))
-                except KalamError as error:
-                    raise _FailedError(error) from None
-            if closing is None or isinstance(closing.statement, nodes.Rollback):
-                raise _RollBackError(results, left_open=closing is None)
-            assert inner.block is not None
-            try:
-                inner.block.check_age(self._kalam.config.transaction_timeout)
-            except StatementError as error:
-                raise _FailedError(
-                    failure(error, ctx.session.role, number=closing.number, sql=closing.sql)
-                ) from None
-            return results
-
+    def _block(self, ctx: Context, steps: Sequence[Step]) -> Answers:
+        """Run an explicit transaction."""
+        block = self.explicit(ctx, steps)
         try:
-            results = self._kalam.engine.transact(apply)
-            word = "committed"
-        except _RollBackError as undone:
-            if undone.left_open:
-                raise KalamError(
-                    "SQL_EXECUTION_ERROR",
-                    "Request completed with an open explicit transaction; rolled back automatically",
-                ) from None
-            results, word = undone.results, "rolled back"
-        except _FailedError as failed:
-            raise failed.error from None
-        except EngineError as error:
-            raise failure(from_engine(error), ctx.session.role, number=steps[begin].number) from None
-        assert closing is not None
-        results.append((closing, _said(f"Transaction {word} ({block_id})", ctx.session)))
-        return end + 1, results
+            return block.committed(self._kalam.engine.transact(block.apply))
+        except (UndoneError, EngineError) as error:
+            return block.undone(error)
 
-    def _check_in_block(self, ctx: Context, statement: nodes.Statement) -> None:
-        block = ctx.block
-        assert block is not None
-        if isinstance(statement, nodes.Begin):
-            raise StatementError(
-                "conflict",
-                f"request owner 'sql-req-{ctx.session.request_id}' already has an active transaction "
-                f"'{block.id}'",
-            )
-        if statement.family == "ddl":
-            raise StatementError(
-                "invalid_operation", f"DDL is not allowed inside explicit transaction '{block.id}'"
-            )
-        if isinstance(statement, (nodes.Insert, nodes.Update, nodes.Delete)):
-            namespace = statement.table[0] or ctx.namespace
-            table = self._kalam.find_table(namespace, statement.table[1])
-            kind = "stream" if table is not None and table.type == "stream" else None
-            kind = "system" if namespace in SYSTEM_NAMESPACES else kind
-            if kind is not None:
-                raise StatementError(
-                    "invalid_operation", f"{kind} tables are not supported inside explicit transactions"
-                )
+    def explicit(self, ctx: Context, steps: Sequence[Step]) -> ExplicitTransaction:
+        """Return BEGIN .. COMMIT | ROLLBACK, to be run in a transaction of the engine."""
+        return ExplicitTransaction(ctx, steps, self._guarded)
 
     # ---- results
 
     @staticmethod
-    def _summed(session: Session, done: Sequence[tuple[Step, Result]]) -> list[Result]:
+    def summed(session: Session, done: Sequence[tuple[Step, Result]]) -> list[Result]:
         """Sum up the counts of INSERT, UPDATE and DELETE behind the other results."""
         results: list[Result] = []
         counts = dict.fromkeys(_DML_WORDS, 0)
@@ -377,10 +301,12 @@ class Executor:
         return results
 
 
-def _said(message: str, session: Session) -> Result:
-    result = Result.say(message)
-    result.as_user = session.user_id
-    return result
+def _end_of_block(steps: Sequence[Step], begin: int) -> int:
+    """Return where the request goes on behind COMMIT or ROLLBACK."""
+    for i in range(begin + 1, len(steps)):
+        if isinstance(steps[i].statement, (nodes.Commit, nodes.Rollback)):
+            return i + 1
+    return len(steps)
 
 
 def _action(statement: nodes.Statement) -> str:

@@ -1,0 +1,141 @@
+"""Explicit transactions: BEGIN .. COMMIT of one request, run as one transaction of the engine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kalam_jupyter.engine.errors import EngineError
+from kalam_jupyter.engine.transaction import Transaction
+from kalam_jupyter.kalam.context import Block, Context
+from kalam_jupyter.kalam.errors import KalamError, StatementError, failure, from_engine
+from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
+from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.statements import nodes
+
+if TYPE_CHECKING:
+    from kalam_jupyter.kalam.execute import Step
+
+#: Runs one statement; whatever it raises is a `KalamError`.
+Run = Callable[[Context, "Step"], Result]
+Answers = list[tuple["Step", Result]]
+
+
+class UndoneError(Exception):
+    """Undoes the engine's transaction: of a block that ends with ROLLBACK or not at all, or that failed.
+
+    Attributes
+    ----------
+    error : KalamError or None
+        Why it failed.
+    answers : list
+        What the statements answered before.
+    """
+
+    def __init__(self, answers: Answers, error: KalamError | None = None) -> None:
+        self.answers, self.error = answers, error
+        super().__init__()
+
+
+class ExplicitTransaction:
+    """BEGIN, the statements behind it, and what ends them.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        From BEGIN to COMMIT or ROLLBACK, or to the end of the request.
+    run : callable
+        Runs the statements between.
+    """
+
+    def __init__(self, ctx: Context, steps: Sequence[Step], run: Run) -> None:
+        ends = isinstance(steps[-1].statement, (nodes.Commit, nodes.Rollback))
+        self._ctx, self._run, self._id = ctx, run, str(uuid.uuid4())
+        self._begin, self._closing = steps[0], steps[-1] if ends else None
+        self._body = steps[1:-1] if ends else steps[1:]
+
+    def apply(self, tx: Transaction) -> Answers:
+        """Run the block in a transaction.
+
+        Raises
+        ------
+        UndoneError
+            When the transaction is not to be kept.
+        """
+        block = Block(self._id, tx)
+        ctx = replace(self._ctx, block=block)
+        answers = [(self._begin, self._said(f"Transaction started ({self._id})"))]
+        closing = self._closing
+        try:
+            for step in self._body:
+                answers.append((step, self._run(ctx, step)))  # noqa: PERF401 (needed when one fails)
+            if closing is not None and isinstance(closing.statement, nodes.Commit):
+                block.check_age(ctx.kalam.config.transaction_timeout)
+                return answers
+        except KalamError as error:
+            raise UndoneError(answers, error) from None
+        except StatementError as error:
+            assert closing is not None
+            late = failure(error, ctx.session.role, number=closing.number, sql=closing.sql)
+            raise UndoneError(answers, late) from None
+        raise UndoneError(answers)
+
+    def committed(self, answers: Answers) -> Answers:
+        """Return what all statements answered."""
+        return self._closed(answers, "committed")
+
+    def undone(self, error: UndoneError | EngineError) -> Answers:
+        """Return what all statements answered when the transaction was not kept.
+
+        Raises
+        ------
+        KalamError
+            Unless it was rolled back as it says.
+        """
+        if isinstance(error, EngineError):
+            raise failure(from_engine(error), self._ctx.session.role, number=self._begin.number) from None
+        if error.error is not None:
+            raise error.error from None
+        if self._closing is None:
+            raise KalamError(
+                "SQL_EXECUTION_ERROR",
+                "Request completed with an open explicit transaction; rolled back automatically",
+            ) from None
+        return self._closed(error.answers, "rolled back")
+
+    def _closed(self, answers: Answers, word: str) -> Answers:
+        assert self._closing is not None
+        return [*answers, (self._closing, self._said(f"Transaction {word} ({self._id})"))]
+
+    def _said(self, message: str) -> Result:
+        result = Result.say(message)
+        result.as_user = self._ctx.session.user_id
+        return result
+
+
+def check_in_block(ctx: Context, statement: nodes.Statement) -> None:
+    """Raise `StatementError` for what may not be part of an explicit transaction."""
+    block = ctx.block
+    if block is None:
+        return
+    if isinstance(statement, nodes.Begin):
+        raise StatementError(
+            "conflict",
+            f"request owner 'sql-req-{ctx.session.request_id}' already has an active transaction "
+            f"'{block.id}'",
+        )
+    if statement.family == "ddl":
+        raise StatementError(
+            "invalid_operation", f"DDL is not allowed inside explicit transaction '{block.id}'"
+        )
+    if isinstance(statement, (nodes.Insert, nodes.Update, nodes.Delete)):
+        namespace = statement.table[0] or ctx.namespace
+        table = ctx.kalam.find_table(namespace, statement.table[1])
+        kind = "stream" if table is not None and table.type == "stream" else None
+        kind = "system" if namespace in SYSTEM_NAMESPACES else kind
+        if kind is not None:
+            raise StatementError(
+                "invalid_operation", f"{kind} tables are not supported inside explicit transactions"
+            )
