@@ -23,6 +23,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -62,21 +63,20 @@ class Columns:
     windows: tuple[Int64s, Int64s] | None = None
 
 
-class Payload:
+class Payload(msgspec.Struct, eq=False, gc=False):
     """Typed keys and values of n records: rows or columns, each made from the other at most once.
 
     Build one with `from_rows` or `from_columns`.
     """
 
-    __slots__ = ("_columns", "_keys", "_values", "_windows", "num_rows", "schema")
-
-    def __init__(self, schema: Schema, num_rows: int) -> None:
-        self.schema = schema
-        self.num_rows = num_rows
-        self._keys: Sequence[Row | None] | None = None
-        self._values: Sequence[Row | None] | None = None
-        self._windows: Sequence[Window] | None = None
-        self._columns: Columns | None = None
+    # Payloads and batches are msgspec's structs, out of sight of the garbage collector (they refer to
+    # nothing that refers to them): a topic of small appends makes and keeps very many.
+    schema: Schema
+    num_rows: int
+    _keys: Sequence[Row | None] | None = None
+    _values: Sequence[Row | None] | None = None
+    _windows: Sequence[Window] | None = None
+    _columns: Columns | None = None
 
     @classmethod
     def from_rows(
@@ -87,16 +87,12 @@ class Payload:
         windows: Sequence[Window] | None = None,
     ) -> Payload:
         """Wrap rows. A key or value of None is a null key or a null value; nothing is copied."""
-        self = cls(schema, len(values))
-        self._keys, self._values, self._windows = keys, values, windows
-        return self
+        return cls(schema, len(values), keys, values, windows)
 
     @classmethod
     def from_columns(cls, schema: Schema, columns: Columns, num_rows: int) -> Payload:
         """Wrap columns; nothing is copied."""
-        self = cls(schema, num_rows)
-        self._columns = columns
-        return self
+        return cls(schema, num_rows, None, None, None, columns)
 
     @property
     def has_columns(self) -> bool:
@@ -283,56 +279,47 @@ class StoredCodec:
         return self._codec
 
 
-class Batch:
+class Batch(msgspec.Struct, eq=False, gc=False):
     """Records of one append, in arrival order. Never changed after it is built.
 
     `payload` (with `codec`), or `raw`, or both forms of the same records are given; the other is
     derived on demand.
 
-    Parameters
+    Attributes
     ----------
     timestamps : numpy int64 array of n, or list of int
         Event time in ms since the epoch.
-    payload, codec : Payload, Codec or None
+    payload : Payload or None
+    codec : Codec, StoredCodec or None
+        What the payload is written with, as it was given; see `payload_codec`.
     raw : (keys, values) of bytes or None
-        `raw` may be given as a function that makes it, called at first use.
+        May be given as a function that makes it, called at first use; see `made_raw` and `encoded`.
     headers : sequence of n Headers, or None
         None when no record has headers.
     partitions : numpy int32 array of n, or int
         Partition of each record, or the one partition of all.
     """
 
-    __slots__ = ("_decoded", "_raw", "codec_source", "headers", "partitions", "payload", "timestamps")
-
-    def __init__(
-        self,
-        timestamps: Int64s | list[int],
-        payload: Payload | None = None,
-        codec: Codec | StoredCodec | None = None,
-        raw: Raw | Callable[[], Raw] | None = None,
-        headers: Sequence[Headers] | None = None,
-        partitions: npt.NDArray[np.int32] | int = 0,
-    ) -> None:
-        self.timestamps = timestamps
-        self.payload = payload
-        self.codec_source = codec
-        self._raw = raw
-        self.headers = headers
-        self.partitions = partitions
-        self._decoded: dict[Codec, Decoded] | None = None
+    timestamps: Int64s | list[int]
+    payload: Payload | None = None
+    codec: Codec | StoredCodec | None = None
+    raw: Raw | Callable[[], Raw] | None = None
+    headers: Sequence[Headers] | None = None
+    partitions: npt.NDArray[np.int32] | int = 0
+    _decoded: dict[Codec, Decoded] | None = None
 
     @property
-    def codec(self) -> Codec | None:
-        """The codec of the payload."""
-        codec = self.codec_source
+    def payload_codec(self) -> Codec | None:
+        """The codec of the payload, rebuilt if it was stored."""
+        codec = self.codec
         return codec() if isinstance(codec, StoredCodec) else codec
 
     @property
-    def raw(self) -> Raw | None:
-        """Key bytes and value bytes where they exist already; see `encoded`."""
-        if callable(self._raw):
-            self._raw = self._raw()
-        return self._raw
+    def made_raw(self) -> Raw | None:
+        """Key bytes and value bytes where they exist already."""
+        if callable(self.raw):
+            self.raw = self.raw()
+        return self.raw
 
     @property
     def num_rows(self) -> int:
@@ -353,17 +340,17 @@ class Batch:
             return np.full(self.num_rows, self.partitions, dtype=np.int32)
         return self.partitions
 
-    def typed(self, codec: Codec) -> Decoded:
-        """Return the records as `codec` sees them, decoding at most once per codec.
+    def payload_as(self, codec: Codec) -> Payload | None:
+        """Return the payload if that is what `codec` would decode: its own is equal, and lossless."""
+        if self.payload is None or not codec.lossless:
+            return None
+        return self.payload if self.codec is codec or self.payload_codec == codec else None
 
-        A payload written with an equal, lossless codec is handed over as it is.
-        """
-        if (
-            self.payload is not None
-            and codec.lossless
-            and (self.codec_source is codec or self.codec == codec)
-        ):
-            return Decoded(self.payload)
+    def typed(self, codec: Codec) -> Decoded:
+        """Return the records as `codec` sees them, decoding at most once per codec."""
+        payload = self.payload_as(codec)
+        if payload is not None:
+            return Decoded(payload)
         if self._decoded is None:
             self._decoded = {}
         found = self._decoded.get(codec)
@@ -373,20 +360,20 @@ class Batch:
 
     def encoded(self) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
         """Return key bytes and value bytes, encoding at most once."""
-        raw = self.raw
+        raw = self.made_raw
         if raw is None:
-            codec = self.codec
+            codec = self.payload_codec
             assert self.payload is not None and codec is not None
-            raw = self._raw = codec.encode(self.payload)
+            raw = self.raw = codec.encode(self.payload)
         return raw
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return records `start` to `stop` (exclusive) as a batch of their own."""
-        raw = self.raw
+        raw = self.made_raw
         return Batch(
             self.timestamps[start:stop],
             None if self.payload is None else self.payload.slice(start, stop),
-            self.codec_source,
+            self.codec,
             None if raw is None else (raw[0][start:stop], raw[1][start:stop]),
             None if self.headers is None else self.headers[start:stop],
             self.partitions if isinstance(self.partitions, int) else self.partitions[start:stop],
@@ -400,7 +387,7 @@ def merge_key(batch: Batch) -> Hashable | None:
     if payload is None:
         form = None
     elif payload.has_rows and not payload.has_columns:
-        form = (batch.codec_source, payload.schema, payload.windows is None)
+        form = (batch.codec, payload.schema, payload.windows is None)
     else:
         return None
     partition = batch.partitions if isinstance(batch.partitions, int) else -1
@@ -429,11 +416,10 @@ def merge(batches: Sequence[Batch]) -> Batch:
         [v for p in payloads for v in p.values],
         windows or None,
     )
-    return Batch(timestamps, payload, first.codec_source, headers=headers, partitions=partitions)
+    return Batch(timestamps, payload, first.codec, headers=headers, partitions=partitions)
 
 
-@dataclass(frozen=True)
-class StoredBatch:
+class StoredBatch(msgspec.Struct, eq=False, gc=False, frozen=True):
     """A batch in a topic: where it is.
 
     Attributes
@@ -459,7 +445,7 @@ class StoredBatch:
     @property
     def num_rows(self) -> int:
         """Number of records."""
-        return self.batch.num_rows
+        return len(self.batch.timestamps)
 
     def offset_array(self) -> Int64s:
         """Return the partition offset of each record."""

@@ -124,7 +124,7 @@ def batch_to_json(batch: Batch, descriptors: Descriptors) -> dict[str, Any]:
         keys, values = batch.encoded()
         found["rk"], found["rv"] = [_text(k) for k in keys], [_text(v) for v in values]
         return found
-    codec = batch.codec_source
+    codec = batch.codec
     assert codec is not None
     found["c"] = descriptors.number(codec, payload.schema)
     found["k"] = rows_to_json(payload.schema, payload.keys, "key")
@@ -183,7 +183,7 @@ def batch_to_arrow(batch: Batch, descriptors: Descriptors) -> pa.RecordBatch:
         keys, values = batch.encoded()
         columns["rk"], columns["rv"] = pa.array(keys, pa.binary()), pa.array(values, pa.binary())
     else:
-        codec = batch.codec_source
+        codec = batch.codec
         assert codec is not None
         metadata["descriptor"] = str(descriptors.number(codec, payload.schema))
         _payload_columns(payload.columns, columns)

@@ -395,8 +395,8 @@ def _newest(batch: Batch) -> int:
 
 def batch_bytes(batch: Batch) -> int:
     """Estimate what a batch weighs, without making the form it does not have."""
-    if batch.raw is not None:
-        return sum(len(k or b"") + len(v or b"") + 16 for k, v in zip(*batch.raw, strict=True))
+    if batch.made_raw is not None:
+        return sum(len(k or b"") + len(v or b"") + 16 for k, v in zip(*batch.made_raw, strict=True))
     payload = batch.payload
     if payload is not None and payload.has_columns:
         arrays = (*payload.columns.key, *payload.columns.value)

@@ -152,7 +152,7 @@ def test_typed_payloads_survive_with_their_codec(engine: Engine, reopen: Any, n:
     engine.transact(lambda tx: tx.append("t", Batch(list(range(n)), payload, COUNTS_CODEC)))
     engine = reopen(engine)
     (stored,) = engine.topic("t").read(0)
-    assert stored.batch.codec == COUNTS_CODEC
+    assert stored.batch.payload_codec == COUNTS_CODEC
     found = stored.batch.typed(COUNTS_CODEC).payload
     assert found is stored.batch.payload
     assert (list(found.keys), list(found.values), list(found.windows or ())) == (keys, values, windows)

@@ -19,32 +19,23 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
+
 from kalam_jupyter.engine.batch import Headers, Window
 
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
 
 
-class Record:
+class Record(msgspec.Struct, eq=False, gc=False):
     """One record between operators. Who receives it owns it, and may change it in place."""
 
-    __slots__ = ("headers", "key", "old", "row", "ts", "window")
-
-    def __init__(
-        self,
-        key: Key | None,
-        row: Row | None,
-        ts: int,
-        window: Window | None = None,
-        headers: Headers = (),
-        old: Row | None = None,
-    ) -> None:
-        self.key = key
-        self.row = row
-        self.ts = ts
-        self.window = window
-        self.headers = headers
-        self.old = old
+    key: Key | None
+    row: Row | None
+    ts: int
+    window: Window | None = None
+    headers: Headers = ()
+    old: Row | None = None
 
     def __repr__(self) -> str:
         return f"Record(key={self.key}, row={self.row}, ts={self.ts}, window={self.window}, old={self.old})"

@@ -42,6 +42,6 @@ def partitions_of(batch: Batch, partitions: int) -> npt.NDArray[np.int32]:
     if partitions == 1:
         return np.zeros(batch.num_rows, dtype=np.int32)
     keys, _ = batch.encoded()
-    window = getattr(batch.codec, "window", None)
+    window = getattr(batch.payload_codec, "window", None)
     end = None if window is None else -window.width
     return np.array([0 if k is None else partition_of(k[:end], partitions) for k in keys], dtype=np.int32)
