@@ -1,23 +1,25 @@
 """Statements that are done in microseconds but for the commit: they need no thread to wait in.
 
-INSERT of values, UPDATE and DELETE by primary key are checked, collected, and committed together. SELECT of
-one row by its key, or of a small table, is answered at once. What is anything else, or would have to wait,
-is left to `Kalam.execute`.
+INSERT of values, UPDATE and DELETE by primary key, transactions of these, and definitions of what is small
+are checked, collected, and committed together. SELECT of one row by its key, or of a small table, is
+answered at once. What is anything else, or would have to wait, is left to `Kalam.execute`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import direct, dml
 from kalam_jupyter.kalam.auth import Session
+from kalam_jupyter.kalam.block import UndoneError
 from kalam_jupyter.kalam.context import Change, Context
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.execute import Step, answer_to
-from kalam_jupyter.kalam.expressions import Call, Expression, Literal, Parameter
+from kalam_jupyter.kalam.expressions import Call, Expression, Literal, Opaque, Parameter, walk
 from kalam_jupyter.kalam.predicate import key_column
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
@@ -28,8 +30,34 @@ if TYPE_CHECKING:
 
 #: Texts longer than this take a while to parse.
 MAX_TEXT = 16 * 1024
+#: Tables with more rows than this take a while to alter.
+MAX_ALTERED = 256
 #: Called with the results, or why there are none: at once, or by the engine's writer.
 Done = Callable[[list[Result] | BaseException], None]
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A change on its way to the commit, and what will be said of it.
+
+    Attributes
+    ----------
+    apply : callable
+        Makes the change in a transaction.
+    answer : callable
+        Makes the results of what `apply` returned.
+    refusal : callable
+        Makes the answer of what `apply` raised.
+    """
+
+    apply: Callable[[Transaction], Any]
+    answer: Callable[[Any], list[Result]]
+    refusal: Callable[[BaseException], list[Result] | BaseException]
+    done: Done
+
+    def __call__(self, future: Future[Any]) -> None:
+        error = future.exception()
+        self.done(self.answer(future.result()) if error is None else self.refusal(error))
 
 
 class Quick:
@@ -44,7 +72,7 @@ class Quick:
 
     def __init__(self, kalam: Kalam, on_write: Callable[[], None]) -> None:
         self._kalam, self._on_write = kalam, on_write
-        self._collected: list[tuple[Callable[[Transaction], int], _Waiting]] = []
+        self._collected: list[_Write] = []
 
     def start(
         self, session: Session, sql: str, params: Sequence[Any], namespace: str, *, limit: bool, done: Done
@@ -58,29 +86,78 @@ class Quick:
         """
         if len(sql) > MAX_TEXT:
             return False
+        executor = self._kalam.executor
         try:
-            steps = self._kalam.executor.steps(session, sql)
-            plan = _PLANS.get(type(steps[0].statement)) if len(steps) == 1 else None
-            if plan is None:
-                return False
-            values = self._kalam.executor.check_params(session, params)
+            steps = executor.steps(session, sql)
+            values = executor.check_params(session, params)
         except KalamError as error:
             done(error)
             return True
         ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit)
+        if len(steps) > 1:
+            return not values and self._transaction(ctx, steps, done)
+        step = steps[0]
         try:
-            found = plan(self._kalam, ctx, steps[0].statement)
-            if isinstance(found, Change):
-                self._collect(ctx.recorded(found.apply), _Waiting(found, ctx, steps[0], done))
-            elif found is not None:
-                done(_as(ctx, found))
-            return found is not None
+            if isinstance(step.statement, nodes.Select):
+                return self._select(ctx, step.statement, done)
+            if not _is_quick(ctx, step.statement):
+                return False
+            found = executor.start(ctx, step.statement)
         except (StatementError, EngineError) as error:
-            done(answer_to(error, session.role, steps[0]))
+            done(answer_to(error, session.role, step))
             return True
+        if isinstance(found, Result):
+            done(_as(ctx, found))
+        else:
+            self._collect(_single(ctx, step, found, done))
+        return True
 
-    def _collect(self, function: Callable[[Transaction], int], waiting: _Waiting) -> None:
-        self._collected.append((function, waiting))
+    def _select(self, ctx: Context, statement: nodes.Select, done: Done) -> bool:
+        query = direct.recognise(statement.sql)
+        lock = self._kalam.engine.lock
+        if query is None or not lock.acquire(blocking=False):  # a commit is under way: that is waiting
+            return False
+        try:
+            found = direct.run(self._kalam, ctx.session, query, ctx.params, ctx.namespace, limit=ctx.limit)
+        finally:
+            lock.release()
+        if found is not None:
+            done(_as(ctx, found))
+        return found is not None
+
+    def _transaction(self, ctx: Context, steps: Sequence[Step], done: Done) -> bool:
+        """Start BEGIN .. COMMIT, if what is between is quick and nothing follows."""
+        begin, *body, closing = [step.statement for step in steps]
+        if not (
+            isinstance(begin, nodes.Begin)
+            and isinstance(closing, nodes.Commit)
+            and all(isinstance(s, (nodes.Insert, nodes.Update, nodes.Delete)) for s in body)
+            and all(_is_quick(ctx, s) for s in body)
+        ):
+            return False
+        executor = self._kalam.executor
+        block = executor.explicit(ctx, steps)
+
+        def refusal(error: BaseException) -> list[Result] | BaseException:
+            if not isinstance(error, (UndoneError, EngineError)):
+                return error
+            try:
+                return executor.summed(ctx.session, block.undone(error))
+            except KalamError as refused:
+                return refused
+
+        self._collect(
+            _Write(
+                block.apply,
+                lambda answers: executor.summed(ctx.session, block.committed(answers)),
+                refusal,
+                done,
+            )
+        )
+        return True
+
+    def _collect(self, write: _Write) -> None:
+        self._collected.append(write)
         if len(self._collected) == 1:
             self._on_write()
 
@@ -88,38 +165,40 @@ class Quick:
         """Commit what was collected, as one group: here, where that takes no longer than handing it over."""
         collected, self._collected = self._collected, []
         try:
-            futures = self._kalam.engine.submit_all([function for function, _ in collected])
+            futures = self._kalam.engine.submit_all([write.apply for write in collected])
         except EngineError as error:
-            for _, waiting in collected:
-                waiting.refused(error)
+            for write in collected:
+                write.done(write.refusal(error))
             return
-        for future, (_, waiting) in zip(futures, collected, strict=True):
-            future.add_done_callback(waiting)
+        for future, write in zip(futures, collected, strict=True):
+            future.add_done_callback(write)
 
 
-class _Waiting:
-    """What becomes of a write when it is committed, or was refused."""
-
-    def __init__(self, write: Change[int], ctx: Context, step: Step, done: Done) -> None:
-        self._write, self._ctx, self._step, self._done = write, ctx, step, done
-
-    def __call__(self, future: Future[int]) -> None:
-        error = future.exception()
-        if error is None:
-            self._done(_as(self._ctx, self._write.answer(future.result())))
-        else:
-            self.refused(error)
-
-    def refused(self, error: BaseException) -> None:
-        """Answer that the write was not made."""
+def _single(ctx: Context, step: Step, change: Change[Any], done: Done) -> _Write:
+    def refusal(error: BaseException) -> BaseException:
         if isinstance(error, (StatementError, EngineError)):
-            error = answer_to(error, self._ctx.session.role, self._step)
-        self._done(error)
+            return answer_to(error, ctx.session.role, step)
+        return error
+
+    return _Write(ctx.recorded(change.apply), lambda value: _as(ctx, change.answer(value)), refusal, done)
 
 
 def _as(ctx: Context, result: Result) -> list[Result]:
     result.as_user = ctx.session.user_id
     return [result]
+
+
+# ---- what is quick -----------------------------------------------------------------------------------------
+
+
+def _is_quick(ctx: Context, statement: nodes.Statement) -> bool:
+    """Whether checking and applying a statement takes no longer than a commit, whatever the data."""
+    judge = _QUICK.get(type(statement))
+    return judge is not None and judge(ctx, statement)
+
+
+def _insert(ctx: Context, statement: nodes.Insert) -> bool:
+    return statement.query is None and all(_plain(ctx.kalam, e) for row in statement.rows for e in row)
 
 
 def _plain(kalam: Kalam, node: Expression) -> bool:
@@ -129,40 +208,44 @@ def _plain(kalam: Kalam, node: Expression) -> bool:
     return isinstance(node, (Literal, Parameter))
 
 
-def _insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int] | None:
-    if statement.query is not None or not all(_plain(kalam, e) for row in statement.rows for e in row):
-        return None
-    return dml.insert(kalam, ctx, statement)
+def _update(ctx: Context, statement: nodes.Update) -> bool:
+    opaque = any(isinstance(n, Opaque) for _, value, _ in statement.assignments for n in walk(value))
+    return not opaque and _keyed(ctx, statement)
 
 
-def _keyed(kalam: Kalam, ctx: Context, statement: nodes.Update | nodes.Delete) -> bool:
+def _keyed(ctx: Context, statement: nodes.Update | nodes.Delete) -> bool:
     """Whether a statement is about one primary key of a table."""
-    table = kalam.find_table(statement.table[0] or ctx.namespace, statement.table[1])
+    table = ctx.kalam.find_table(statement.table[0] or ctx.namespace, statement.table[1])
     return table is not None and key_column(table.schema, statement.where) is not None
 
 
-def _update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int] | None:
-    return dml.update(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
+def _small(ctx: Context, statement: Any) -> bool:
+    """Whether the table that a statement alters is small."""
+    namespace, name = statement.table
+    table = ctx.kalam.find_table((namespace or ctx.namespace).lower(), name.lower())
+    if table is None:
+        return True
+    relation = ctx.kalam.relation(table)
+    if table.owned:
+        return not relation.owners()
+    return relation.count() <= MAX_ALTERED
 
 
-def _delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int] | None:
-    return dml.delete(kalam, ctx, statement) if _keyed(kalam, ctx, statement) else None
+def _always(ctx: Context, statement: nodes.Statement) -> bool:
+    return True
 
 
-def _select(kalam: Kalam, ctx: Context, statement: nodes.Select) -> Result | None:
-    query = direct.recognise(statement.sql)
-    lock = kalam.engine.lock
-    if query is None or not lock.acquire(blocking=False):  # a commit is under way: that is waiting
-        return None
-    try:
-        return direct.run(kalam, ctx.session, query, ctx.params, ctx.namespace, limit=ctx.limit)
-    finally:
-        lock.release()
-
-
-_PLANS: dict[type[nodes.Statement], Callable[..., Change[int] | Result | None]] = {
+_QUICK: dict[type[nodes.Statement], Callable[[Context, Any], bool]] = {
     nodes.Insert: _insert,
     nodes.Update: _update,
-    nodes.Delete: _delete,
-    nodes.Select: _select,
+    nodes.Delete: _keyed,
+    nodes.CreateNamespace: _always,
+    nodes.CreateTable: _always,
+    nodes.AddColumn: _small,
+    nodes.DropColumn: _small,
+    nodes.ModifyColumn: _small,
+    nodes.RenameColumn: _small,
+    nodes.SetDefault: _small,
+    nodes.SetNullable: _small,
+    nodes.SetAccessLevel: _small,
 }

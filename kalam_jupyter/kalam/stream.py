@@ -32,18 +32,21 @@ class TokenStream:
             self.i += 1
         return token
 
-    def at_word(self, *words: str) -> bool:
+    def at_word(self, first: str, *more: str) -> bool:
         """Whether the next tokens are these keywords."""
         tokens, i = self.tokens, self.i
-        return all(
-            i + k < len(tokens) and tokens[i + k].kind == WORD and tokens[i + k].text == word
-            for k, word in enumerate(words)
-        )
+        token = tokens[i]
+        if token.text != first or token.kind != WORD:
+            return False
+        for k, word in enumerate(more, i + 1):
+            if k >= len(tokens) or tokens[k].text != word or tokens[k].kind != WORD:
+                return False
+        return True
 
-    def accept_word(self, *words: str) -> bool:
+    def accept_word(self, first: str, *more: str) -> bool:
         """Step over these keywords if they come next."""
-        if self.at_word(*words):
-            self.i += len(words)
+        if self.at_word(first, *more):
+            self.i += 1 + len(more)
             return True
         return False
 
