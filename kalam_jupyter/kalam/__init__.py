@@ -5,8 +5,9 @@ from kalam_jupyter.kalam.bearer import LoginResult, UserInfo
 from kalam_jupyter.kalam.config import KalamConfig
 from kalam_jupyter.kalam.database import Kalam
 from kalam_jupyter.kalam.errors import KalamError
-from kalam_jupyter.kalam.live_change import LiveChange
-from kalam_jupyter.kalam.live_query import LiveOptions, LiveQuery
+from kalam_jupyter.kalam.live_message import LiveChange
+from kalam_jupyter.kalam.live_opening import LiveOptions
+from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.result import Result, ResultColumn
 from kalam_jupyter.kalam.stopping import Stop
 

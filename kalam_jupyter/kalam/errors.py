@@ -64,6 +64,10 @@ PUBLIC_TEXT = {
 }
 
 
+class TakesLongError(Exception):
+    """What was to be done at once has to wait, or takes long: nothing has happened."""
+
+
 class KalamError(Exception):
     """What a client is told: the one error type that leaves this package.
 

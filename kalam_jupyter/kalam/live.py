@@ -8,12 +8,13 @@ import weakref
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from kalam_jupyter.kalam.errors import KalamError, StatementError
+from kalam_jupyter.kalam.errors import KalamError, StatementError, TakesLongError
 from kalam_jupyter.kalam.live_channel import Channel
-from kalam_jupyter.kalam.live_query import LiveOptions, LiveQuery
+from kalam_jupyter.kalam.live_opening import Kept, LiveOptions
+from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.live_shape import LiveShape, TableShape
 from kalam_jupyter.kalam.live_source import SourceShape
-from kalam_jupyter.kalam.live_sql import LiveSelect, normalised, parse_live
+from kalam_jupyter.kalam.live_sql import LiveSelect, parse_live
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 
 if TYPE_CHECKING:
@@ -21,17 +22,29 @@ if TYPE_CHECKING:
     from kalam_jupyter.kalam.catalog import TableDef
     from kalam_jupyter.kalam.database import Kalam
 
+#: Texts and shapes kept for those who ask the same again.
+MOST = 1024
+#: Texts longer than this take a while to parse.
+MAX_TEXT = 4096
+
 
 class LiveQueries:
-    """All live queries of one `Kalam`."""
+    """All live queries of one `Kalam`.
+
+    Attributes
+    ----------
+    kept : Kept
+        What live queries that began lately found.
+    """
 
     def __init__(self, kalam: Kalam) -> None:
         self._kalam = kalam
+        self.kept = Kept()
         self._lock = threading.Lock()
-        self._queries: dict[str, LiveQuery] = {}
+        self._connections: dict[tuple[str, str], dict[str, LiveQuery]] = {}
         self._per_user: Counter[str] = Counter()
-        self._per_connection: Counter[tuple[str, str]] = Counter()
         self._channels: weakref.WeakValueDictionary[Any, Channel] = weakref.WeakValueDictionary()
+        self._selects: OrderedDict[str, tuple[str, LiveSelect]] = OrderedDict()
         self._shapes: OrderedDict[Any, LiveShape] = OrderedDict()
 
     def now_ms(self) -> int:
@@ -63,6 +76,37 @@ class LiveQueries:
         ValueError
             If an option has the wrong type.
         """
+        return self._subscribe(session, sql, options, subscription_id, connection_id, at_once=False)
+
+    def subscribe_at_once(
+        self, session: Session, sql: str, options: Any, *, subscription_id: str, connection_id: str
+    ) -> LiveQuery:
+        """Open a live query as `subscribe` does, without waiting for anything: in microseconds.
+
+        That is so for conditions that are compiled, on small tables, and for whatever others who began
+        alike have found since the table changed last.
+
+        Raises
+        ------
+        KalamError
+        ValueError
+        TakesLongError
+            If it cannot be; nothing has happened.
+        """
+        if len(sql) > MAX_TEXT:
+            raise TakesLongError
+        return self._subscribe(session, sql, options, subscription_id, connection_id, at_once=True)
+
+    def _subscribe(
+        self,
+        session: Session,
+        sql: str,
+        options: Any,
+        subscription_id: str | None,
+        connection_id: str | None,
+        *,
+        at_once: bool,
+    ) -> LiveQuery:
         config = self._kalam.config
         if not isinstance(options, LiveOptions):
             options = LiveOptions.parse(options, config.live_batch_size)
@@ -70,16 +114,15 @@ class LiveQueries:
             raise KalamError("INVALID_SUBSCRIPTION_ID", "Subscription ID cannot be empty")
         subscription_id = subscription_id or f"sub-{uuid.uuid4().hex}"
         self._check_limits(session, subscription_id, connection_id)
-        select = parse_live(sql)
+        sql, select = self._parse(sql)
         if options.last_rows is not None and options.last_rows > options.batch_size:
             raise KalamError(
                 "UNSUPPORTED",
                 f"last_rows ({options.last_rows}) cannot exceed batch_size ({options.batch_size}); "
-                f"paginated last_rows "
-                "replay is not supported",
+                "paginated last_rows replay is not supported",
             )
         try:
-            shape = self._shape(session, select, options)
+            shape = self._shape(session, select, initial=options.initial, at_once=at_once)
             query = LiveQuery(
                 self,
                 session,
@@ -90,28 +133,37 @@ class LiveQueries:
                 shape,
                 self._channel(shape),
                 select,
+                at_once=at_once,
             )
         except StatementError as error:
             raise KalamError("SUBSCRIPTION_FAILED", _failed_text(error)) from None
-        with self._lock:
-            replaced = self._queries.get(query.live_id)
-            self._put(query)
+        replaced = self._put(query)
         if replaced is not None:
             replaced.close()
         return query
 
-    def _put(self, query: LiveQuery) -> None:
-        replaced = self._queries.get(query.live_id)
-        if replaced is not None:
-            self._discard(replaced)
-        self._queries[query.live_id] = query
-        self._per_user[query.session.user_id] += 1
-        self._per_connection[query.session.user_id, query.connection_id] += 1
+    def _parse(self, sql: str) -> tuple[str, LiveSelect]:
+        """Return a text and what it means, the same objects for all who ask the same."""
+        found = self._selects.get(sql)
+        if found is None:
+            found = sql, parse_live(sql)
+            if len(sql) <= MAX_TEXT:
+                with self._lock:
+                    self._selects[sql] = found
+                    while len(self._selects) > MOST:
+                        self._selects.popitem(last=False)
+        return found
 
-    def _discard(self, query: LiveQuery) -> None:
-        del self._queries[query.live_id]
-        _less(self._per_user, query.session.user_id)
-        _less(self._per_connection, (query.session.user_id, query.connection_id))
+    def _put(self, query: LiveQuery) -> LiveQuery | None:
+        """Add a live query; return the one that had its name on its connection."""
+        user = query.session.user_id
+        with self._lock:
+            here = self._connections.setdefault((user, query.connection_id), {})
+            replaced = here.get(query.id)
+            here[query.id] = query
+            if replaced is None:
+                self._per_user[user] += 1
+        return replaced
 
     def _channel(self, shape: LiveShape) -> Channel:
         with self._lock:
@@ -125,25 +177,29 @@ class LiveQueries:
             return
         config, user = self._kalam.config, session.user_id
         with self._lock:
-            if f"{user}-{connection_id}-{subscription_id}" in self._queries:
+            there = self._connections.get((user, connection_id), {})
+            if subscription_id in there:
                 return
-            here, own = self._per_connection[user, connection_id], self._per_user[user]
+            here, own = len(there), self._per_user[user]
         if here >= config.max_subscriptions_per_connection:
             raise KalamError(
                 "UNSUPPORTED",
                 f"Invalid operation: Maximum subscriptions ({config.max_subscriptions_per_connection}) per "
-                f"connection "
-                "exceeded",
+                "connection exceeded",
             )
         if own >= config.max_subscriptions_per_user:
             raise KalamError("SUBSCRIPTION_LIMIT_EXCEEDED", "Maximum subscriptions reached")
 
-    def _shape(self, session: Session, select: LiveSelect, options: LiveOptions) -> LiveShape:
+    def _shape(
+        self, session: Session, select: LiveSelect, *, initial: bool, at_once: bool = False
+    ) -> LiveShape:
         """Return the shape of a live query, shared with all that ask the same."""
         kalam = self._kalam
         table = kalam.find_table(select.namespace, select.table)
         if table is None:
-            return self._foreign_shape(session, select, options)
+            if at_once:
+                raise TakesLongError
+            return self._foreign_shape(session, select, initial=initial)
         try:
             kalam.check_read(session, table)
         except StatementError:
@@ -153,7 +209,7 @@ class LiveQueries:
                 f"access level "
                 f"'{table.access_level}' requires elevated privileges.",
             ) from None
-        where = None if select.where_sql is None else normalised(select.where_sql)
+        where = select.condition
         owner = kalam.owner(session, table)
         user = session.user_id if where is not None and "CURRENT_" in where.upper() else ""
         key = (
@@ -168,10 +224,13 @@ class LiveQueries:
         )
         with self._lock:
             shape = self._shapes.get(key)
-            if shape is None:
-                shape = self._shapes[key] = TableShape(kalam, table, owner, select, session)
-            self._shapes.move_to_end(key)
-            while len(self._shapes) > 1024:
+            if shape is not None:
+                self._shapes.move_to_end(key)
+                return shape
+        made = TableShape(kalam, table, owner, select, session, at_once=at_once)
+        with self._lock:
+            shape = self._shapes.setdefault(key, made)
+            while len(self._shapes) > MOST:
                 self._shapes.popitem(last=False)
         return shape
 
@@ -179,11 +238,11 @@ class LiveQueries:
         """Return the shape of a query under its table's present definition; None when it no longer fits
         one."""
         try:
-            return self._shape(query.session, query.select, query.options)
+            return self._shape(query.session, query.select, initial=query.options.initial)
         except (StatementError, KalamError):
             return None
 
-    def _foreign_shape(self, session: Session, select: LiveSelect, options: LiveOptions) -> LiveShape:
+    def _foreign_shape(self, session: Session, select: LiveSelect, *, initial: bool) -> LiveShape:
         kalam = self._kalam
         name = f"{select.namespace}:{select.table}"
         if select.namespace in SYSTEM_NAMESPACES:
@@ -194,7 +253,7 @@ class LiveQueries:
                     f"privileges. Only DBA "
                     "and system roles can subscribe to system tables.",
                 )
-            if options.initial:
+            if initial:
                 raise KalamError(
                     "SUBSCRIPTION_FAILED",
                     f"Execution error: Table '{name}' has no _seq: it cannot be followed",
@@ -213,22 +272,26 @@ class LiveQueries:
 
     def remove(self, query: LiveQuery) -> None:
         """Forget a closed live query."""
+        user = query.session.user_id
         with self._lock:
-            if self._queries.get(query.live_id) is query:
-                self._discard(query)
-
-    def find(self, live_id: str) -> LiveQuery | None:
-        """Return an active live query."""
-        return self._queries.get(live_id)
+            here = self._connections.get((user, query.connection_id), {})
+            if here.get(query.id) is not query:
+                return
+            del here[query.id]
+            if not here:
+                del self._connections[user, query.connection_id]
+            self._per_user[user] -= 1
+            if not self._per_user[user]:
+                del self._per_user[user]
 
     def all(self) -> list[LiveQuery]:
         """Return the active live queries."""
         with self._lock:
-            return list(self._queries.values())
+            return [query for here in self._connections.values() for query in here.values()]
 
     def kill(self, live_id: str) -> None:
         """End a live query; its client is not told."""
-        query = self._queries.get(live_id)
+        query = next((q for q in self.all() if q.live_id == live_id), None)
         if query is None:
             raise StatementError("not_found", f"Connection not found for live query: {live_id}")
         query.close()
@@ -243,12 +306,6 @@ class LiveQueries:
         """End all live queries."""
         for query in self.all():
             query.close()
-
-
-def _less(counts: Counter[Any], key: Any) -> None:
-    counts[key] -= 1
-    if counts[key] <= 0:
-        del counts[key]
 
 
 def _failed_text(error: StatementError) -> str:

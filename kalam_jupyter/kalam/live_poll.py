@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kalam_jupyter.kalam.errors import KalamError, StatementError
-from kalam_jupyter.kalam.live_change import LiveChange
-from kalam_jupyter.kalam.live_query import LiveQuery, Stand
+from kalam_jupyter.kalam.live_message import LiveChange
+from kalam_jupyter.kalam.live_query import LiveQuery, Stand, newest
 
 Found = Sequence[LiveChange] | KalamError
 #: Up to so many unread changes are worked out in microseconds each.
@@ -42,21 +42,21 @@ class Companions:
             leader = self._queries[first]
             changes = found[first] = _poll(leader, max_changes)
             after = leader.stand
+            if (
+                isinstance(before, int)
+                or isinstance(changes, KalamError)
+                or after is None
+                or after[0] is not before[0]  # went over to another definition
+                or leader.restarted
+            ):
+                for i in others:
+                    found[i] = _poll(self._queries[i], max_changes)
+                continue
+            count, seq = len(changes), newest(changes) if changes else 0
             for i in others:
-                query = self._queries[i]
-                followed = (
-                    not (isinstance(before, int) or after is None or isinstance(changes, KalamError))
-                    and _moved_on(before, after)
-                    and query.follow(before, after, changes)
-                )
-                found[i] = changes if followed else _poll(query, max_changes)
+                followed = self._queries[i].follow(before, leader, count, seq)
+                found[i] = changes if followed else _poll(self._queries[i], max_changes)
         return found
-
-
-def _moved_on(before: Stand, after: Stand) -> bool:
-    """Whether a query just read on: it did not go over to another definition, nor fall behind and start
-    again from a new snapshot."""
-    return after[0] is before[0] and after[1] in (0, before[1])
 
 
 def _poll(query: LiveQuery, max_changes: int) -> Found:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kalam_jupyter.engine.history import Subscription
-from kalam_jupyter.engine.relation import Change, ChangeSet
+from kalam_jupyter.engine.relation import Change, ChangeSet, Snapshot
 from kalam_jupyter.engine.types import Schema, from_arrow
 from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.dml import SCAN_ROWS
-from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 from kalam_jupyter.kalam.expressions import quote
-from kalam_jupyter.kalam.live_change import LiveChange
+from kalam_jupyter.kalam.live_message import LiveChange
+from kalam_jupyter.kalam.live_opening import FEW_ROWS, Found
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
 from kalam_jupyter.kalam.rowfilter import RowFilter
@@ -33,22 +36,46 @@ KEPT = 256
 class LiveShape(Protocol):
     """What a `LiveQuery` needs of the thing it follows.
 
-    `channel` is equal for shapes that follow the same changes. `light` says that working out what a few
-    changes mean takes microseconds. `subscribe` without `wake` returns a cursor that nobody tells anything.
+    Attributes
+    ----------
+    shared : bool
+        Whether many live queries may have this very shape.
     """
 
     columns: tuple[ResultColumn, ...]
     row_schema: Schema
+    shared: bool
 
     @property
-    def channel(self) -> Any: ...
+    def channel(self) -> Any:
+        """Equal for shapes that follow the same changes."""
 
     @property
-    def light(self) -> bool: ...
+    def light(self) -> bool:
+        """Whether working out what a few changes mean takes microseconds."""
 
-    def subscribe(self, wake: Callable[[], None] | None) -> Subscription[ChangeSet]: ...
+    def subscribe(self, wake: Callable[[], None] | None) -> Subscription[ChangeSet]:
+        """Follow the changes; without `wake` by a cursor that nobody tells anything."""
 
-    def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]: ...
+    def begin(
+        self, after: int | None, *, read: bool, at_once: bool = False
+    ) -> tuple[Subscription[ChangeSet], Found]:
+        """Return a quiet cursor, and what is there where it begins.
+
+        Parameters
+        ----------
+        after : int or None
+            Only rows with a greater `_seq`; then rows that are gone since are found as well.
+        read : bool
+            False asks for the newest `_seq` alone.
+        at_once : bool
+            Do not wait, and do not take long.
+
+        Raises
+        ------
+        TakesLongError
+            If that cannot be had at once; nothing has happened.
+        """
 
     def changes(self, changes: ChangeSet) -> Sequence[LiveChange]: ...
 
@@ -66,10 +93,32 @@ class LiveShape(Protocol):
 
 
 class TableShape:
-    """Live queries over a USER, SHARED or STREAM table."""
+    """Live queries over a USER, SHARED or STREAM table.
+
+    Parameters
+    ----------
+    at_once : bool
+        Do not take long.
+
+    Raises
+    ------
+    StatementError
+        If the table does not have a column that is selected or compared.
+    TakesLongError
+        If the condition needs the query engine.
+    """
+
+    shared = True
 
     def __init__(
-        self, kalam: Kalam, table: TableDef, owner: str, select: LiveSelect, session: Session
+        self,
+        kalam: Kalam,
+        table: TableDef,
+        owner: str,
+        select: LiveSelect,
+        session: Session,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._kalam, self._table, self._owner, self._select, self._session = (
             kalam,
@@ -96,9 +145,16 @@ class TableShape:
         self._filter = None
         if select.where_sql is not None:
             self._filter = RowFilter(
-                table, select.where_sql, (), session.user_id, session.role, select.where, select.alias
+                table,
+                select.where_sql,
+                (),
+                session.user_id,
+                session.role,
+                select.where,
+                select.alias,
+                at_once=at_once,
             )
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._made: OrderedDict[int, list[LiveChange]] = OrderedDict()
 
     # ---- snapshot
@@ -117,33 +173,40 @@ class TableShape:
         """Follow the relation's changes."""
         return self._kalam.relation(self._table).subscribe(self._owner, wake, quiet=wake is None)
 
-    def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]:
-        """Read the rows there are.
+    def begin(
+        self, after: int | None, *, read: bool, at_once: bool = False
+    ) -> tuple[Subscription[ChangeSet], Found]:
+        """See `LiveShape`."""
+        lock, kept, key = self._kalam.engine.lock, self._kalam.live.kept, (self, after, read)
+        if not lock.acquire(blocking=not at_once):
+            raise TakesLongError
+        try:  # the cursor is where the snapshot is: what is yet to come is not in it
+            snapshot = self._kalam.relation(self._table).snapshot(self._owner)
+            found = kept.get(key, snapshot)
+            if at_once and found is None and (snapshot.num_rows > FEW_ROWS or not self.light):
+                raise TakesLongError
+            cursor = self.subscribe(None)
+        finally:
+            lock.release()
+        try:
+            return cursor, found or self._find(snapshot, after, read, at_once)
+        except BaseException:
+            cursor.close()
+            raise
 
-        Parameters
-        ----------
-        after : int or None
-            Only rows with a greater `_seq`; then rows that are gone since are returned as well.
-        read : bool
-            False asks for position and newest `_seq` alone.
+    def _find(self, snapshot: Snapshot, after: int | None, read: bool, at_once: bool) -> Found:
+        """Return what a snapshot holds for those who begin now; those who come together share it."""
+        kept, key = self._kalam.live.kept, (self, after, read)
+        with contextlib.nullcontext() if at_once else self._reading:
+            found = kept.get(key, snapshot)
+            if found is None:
+                found = self._read(snapshot, after) if read else Found(0, newest=self._newest(snapshot))
+                if self._table.ttl_ms is None:  # what has not expired yet may have in a moment
+                    kept.put(key, weakref.ref(snapshot), found)
+        return found
 
-        Returns
-        -------
-        position : int
-            Log position of the snapshot.
-        rows : list of tuple
-            Matching rows in `_seq` order.
-        gone : list of LiveChange
-            Deletes of rows that vanished, or left the filter, after `after`.
-        newest : int
-            The greatest `_seq` there is.
-        """
-        snapshot = self._kalam.relation(self._table).snapshot(self._owner)
-        newest = self._newest(snapshot)
-        if not read:
-            return snapshot.position, [], [], newest
-        oldest = self._expiry()
-        low = max(after or 0, oldest - 1)
+    def _read(self, snapshot: Snapshot, after: int | None) -> Found:
+        low = max(after or 0, self._expiry() - 1)
         if snapshot.num_rows > SCAN_ROWS and (
             self._filter is None or not self._filter.compiled or after is None
         ):
@@ -160,9 +223,11 @@ class TableShape:
                 gone.append(row)
         rows.sort(key=lambda r: r[seq])
         gone.sort(key=lambda r: r[seq])
-        return snapshot.position, rows, [self._gone(row, row) for row in gone], newest
+        return Found(0, rows, [self._gone(row, row) for row in gone], self._newest(snapshot))
 
-    def _newest(self, snapshot: Any) -> int:
+    def _newest(self, snapshot: Snapshot) -> int:
+        if snapshot.num_rows <= FEW_ROWS:
+            return max((row[self._seq] for row in snapshot.rows()), default=0)
         import pyarrow.compute as pc
 
         found = [pc.max(b.column(self._seq)).as_py() for b in snapshot.batches() if b.num_rows]
@@ -172,7 +237,7 @@ class TableShape:
         ttl = self._table.ttl_ms
         return 0 if ttl is None else self._kalam.seq_at(self._kalam.engine.clock.now_ms() - ttl)
 
-    def _by_query(self, snapshot: Any, low: int, *, tombstones: bool) -> tuple[list[Row], list[bool]]:
+    def _by_query(self, snapshot: Snapshot, low: int, *, tombstones: bool) -> tuple[list[Row], list[bool]]:
         """As the scan in Python, for large tables: the query engine filters by `_seq` and condition."""
         from datafusion import SessionConfig, SessionContext
 

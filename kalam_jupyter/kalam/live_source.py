@@ -13,7 +13,9 @@ from kalam_jupyter.engine.relation import ChangeSet
 from kalam_jupyter.engine.sources import SourceProvider
 from kalam_jupyter.engine.types import Column, Schema, from_arrow
 from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
-from kalam_jupyter.kalam.live_change import ChangeType, LiveChange
+from kalam_jupyter.kalam.errors import TakesLongError
+from kalam_jupyter.kalam.live_message import ChangeType, LiveChange
+from kalam_jupyter.kalam.live_opening import Found
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
 from kalam_jupyter.kalam.rowfilter import RowFilter
@@ -32,6 +34,8 @@ class SourceShape:
 
     Rows have no `_seq`; the initial rows are all there are.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -86,10 +90,22 @@ class SourceShape:
             return History[ChangeSet](self._kalam.engine.lock).subscribe("latest", wake)
         return self._source.subscribe(self._select.table, wake)
 
-    def snapshot(self, after: int | None, *, read: bool) -> tuple[int, list[Row], list[LiveChange], int]:
-        """Read all rows there are."""
+    def begin(
+        self, after: int | None, *, read: bool, at_once: bool = False
+    ) -> tuple[Subscription[ChangeSet], Found]:
+        """See `LiveShape`: all rows there are."""
+        if at_once:
+            raise TakesLongError
+        cursor = self.subscribe(None)
+        try:
+            return cursor, self._found(read)
+        except BaseException:
+            cursor.close()
+            raise
+
+    def _found(self, read: bool) -> Found:
         if self._source is None or not read:
-            return self._kalam.engine.position, [], [], 0
+            return Found(self._kalam.engine.position)
         with self._kalam.engine.lock:
             position = self._kalam.engine.position
             table = self._source.table(self._select.table)
@@ -97,7 +113,7 @@ class SourceShape:
         rows: list[Row] = list(zip(*lists, strict=True))
         if self._filter is not None:
             rows = [r for r, ok in zip(rows, self._filter.matches(rows), strict=True) if ok]
-        return position, rows, [], 0
+        return Found(position, rows)
 
     def changes(self, changes: ChangeSet) -> Sequence[LiveChange]:
         """Return what a change set means here."""

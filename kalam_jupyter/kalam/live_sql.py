@@ -7,6 +7,7 @@ ORDER BY and LIMIT are accepted after it, because older clients send them; they 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.expressions import Expression, parse_expression
@@ -42,6 +43,13 @@ class LiveSelect:
     where_sql: str | None
     order_by: tuple[tuple[str, bool], ...] = ()
     limit: int | None = None
+
+    @cached_property
+    def condition(self) -> str | None:
+        """The condition with its spacing and keyword case evened out: equal for equal token lists."""
+        if self.where_sql is None:
+            return None
+        return " ".join(f"{t.kind[0]}{t.text}" for t in tokenize(self.where_sql)[:-1])
 
 
 def _invalid(text: str) -> KalamError:
@@ -172,9 +180,3 @@ def _table(s: TokenStream) -> tuple[str, str]:
     if namespace is None:
         raise _invalid("Invalid SQL: Query must use namespace.table format")
     return namespace, table
-
-
-def normalised(sql: str) -> str:
-    """Return the text of a condition with its spacing and keyword case evened out: equal for equal token
-    lists."""
-    return " ".join(f"{t.kind[0]}{t.text}" for t in tokenize(sql)[:-1])

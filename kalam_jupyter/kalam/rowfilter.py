@@ -11,6 +11,7 @@ import pyarrow as pa
 from kalam_jupyter.engine.types import to_arrow
 from kalam_jupyter.kalam import rewrite
 from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.errors import TakesLongError
 from kalam_jupyter.kalam.expressions import Expression, parse_expression, quote
 from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
@@ -33,11 +34,15 @@ class RowFilter:
         Text of the condition, without WHERE.
     expression : Expression, optional
         The same, parsed.
+    at_once : bool
+        Do not take long.
 
     Raises
     ------
     StatementError
         If the condition is no expression, or names a column the table does not have.
+    TakesLongError
+        If the condition needs the query engine.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class RowFilter:
         role: str = "user",
         expression: Expression | None = None,
         alias: str | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._table, self._where, self._params = table, where, params
         self._user, self._role, self._alias = user_id, role, alias or table.name
@@ -61,6 +68,8 @@ class RowFilter:
         try:
             self._function = Compiler(table.schema, params, user_id, role).compile(expression).function
         except UnsupportedError:
+            if at_once:
+                raise TakesLongError from None
             self._function = None  # type: ignore[assignment]
             self._ask([])  # plan once: an unknown column or function is an error now, not at the first change
 

@@ -122,9 +122,7 @@ def returning(report: Report, directory: str) -> None:
             audience.add(ws)
         audience.take(RETURNING * 2, b'"name":"missed"')
         took = time.perf_counter() - begin
-        report.add(
-            f"{RETURNING:,} clients are back after a crash", took * 1000, "ms", note="each resumed behind `from`"
-        )
+        report.add(f"{RETURNING:,} clients are back after a crash", took * 1000, "ms", note="resumed")
         begin = time.perf_counter()
         Http(server.port).send(sql("INSERT INTO b.back VALUES (4, 'new')"))
         audience.take(RETURNING)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import Kalam, KalamError, LiveQuery
+from kalam_jupyter.kalam.errors import TakesLongError
+from kalam_jupyter.kalam.live_message import LiveMessage
 from tests.kalam.conftest import CONFIG, START_MS, Client
 
 FILTERS = [
@@ -84,10 +86,10 @@ class Replica:
 def frames(live: LiveQuery) -> Iterator[dict[str, Any]]:
     """All initial rows, and what a resumed query says about rows that are gone: it comes right behind
     them."""
-    message = live.initial()
+    message: LiveMessage | None = live.start()[1]
     while message is not None:
-        yield message
-        message = live.next_batch() if message["batch_control"]["has_more"] else None
+        yield message.to("s")
+        message = live.next_batch() if message.body["batch_control"]["has_more"] else None
     for change in live.poll():
         yield change.message("s")
 
@@ -179,8 +181,7 @@ def test_worked_session_of_the_contract(todo: Client) -> None:
     live = todo.kalam.subscribe(
         todo.session, "SELECT * FROM app.todo WHERE done = false", {"batch_size": 2}, subscription_id="t"
     )
-    ack, first = live.ack(), live.initial()
-    assert first is not None
+    ack, first = (message.to("t") for message in live.start())
     assert [c["name"] for c in ack["schema"]] == ["id", "title", "done", "_seq", "_deleted"]
     assert ack["total_rows"] == 0
     assert ack["batch_control"] == first["batch_control"]
@@ -193,7 +194,7 @@ def test_worked_session_of_the_contract(todo: Client) -> None:
     assert [r["id"] for r in first["rows"]] == ["1", "2"]
     todo.run("INSERT INTO app.todo VALUES (4, 'd', false)")
     assert live.poll() == []  # still loading
-    second = live.next_batch(first["batch_control"]["last_seq_id"])
+    second = live.next_batch(first["batch_control"]["last_seq_id"]).to("t")
     assert [r["id"] for r in second["rows"]] == ["3"]
     assert second["batch_control"]["status"] == "ready"
     todo.run("UPDATE app.todo SET title = 'd2' WHERE id = 4")
@@ -237,8 +238,9 @@ def test_projection_carries_key_and_seq(todo: Client) -> None:
 def test_without_options_there_are_no_initial_rows(todo: Client) -> None:
     todo.run("INSERT INTO app.todo VALUES (1, 'a', false)")
     live = todo.kalam.subscribe(todo.session, "SELECT * FROM app.todo", None)
-    assert live.initial() is None
-    assert live.ack()["batch_control"] == {
+    (ack,) = live.start()
+    assert ack.kind == "subscription_ack"
+    assert ack.body["batch_control"] == {
         "batch_num": 0,
         "has_more": False,
         "status": "ready",
@@ -251,9 +253,56 @@ def test_without_options_there_are_no_initial_rows(todo: Client) -> None:
 def test_last_rows_are_the_newest_in_ascending_order(todo: Client) -> None:
     todo.run("INSERT INTO app.todo (id) VALUES (1), (2), (3)")
     live = todo.kalam.subscribe(todo.session, "SELECT id FROM app.todo", {"last_rows": 2})
-    message = live.initial()
-    assert message is not None
-    assert [r["id"] for r in message["rows"]] == ["2", "3"]
+    _, first = live.start()
+    assert [r["id"] for r in first.body["rows"]] == ["2", "3"]
+
+
+BEGINNINGS: list[tuple[str, Any]] = [
+    ("SELECT * FROM app.todo", None),
+    ("SELECT * FROM app.todo", {}),
+    ("SELECT title FROM app.todo WHERE done = false", {"batch_size": 2}),
+    ("SELECT id FROM app.todo", {"last_rows": 2}),
+    ("SELECT id FROM app.todo ORDER BY title DESC LIMIT 2", {}),
+    ("SELECT * FROM app.todo", {"from": 1}),
+]
+
+
+@pytest.mark.parametrize(("sql", "options"), BEGINNINGS)
+def test_what_is_answered_at_once_is_what_waiting_gives(todo: Client, sql: str, options: Any) -> None:
+    def told(name: str, *, at_once: bool) -> list[dict[str, Any]]:
+        subscribe = todo.kalam.live.subscribe_at_once if at_once else todo.kalam.live.subscribe
+        live = subscribe(todo.session, sql, options, subscription_id=name, connection_id=name)
+        messages = list(live.start())
+        if live.loading:
+            messages.append(live.next_batch())
+        return [m.to("s") for m in messages]
+
+    for i, title in enumerate(("b", "a", "c")):  # each time something else is there
+        todo.run("INSERT INTO app.todo VALUES ($1, $2, false)", i, title)
+        first = told("1", at_once=title != "a")
+        assert told("2", at_once=True) == told("3", at_once=False) == first
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM app.todo WHERE regexp_like(title, 'a')",
+        "SELECT * FROM app.long",
+        "SELECT * FROM ksql.s",
+    ],
+)
+def test_what_takes_long_is_not_done_at_once(todo: Client, sql: str) -> None:
+    todo.run("CREATE SHARED TABLE app.long (id BIGINT PRIMARY KEY)")
+    todo.run("INSERT INTO app.long VALUES " + ", ".join(f"({i})" for i in range(200)))
+    with pytest.raises(TakesLongError):
+        todo.kalam.live.subscribe_at_once(todo.session, sql, {}, subscription_id="s", connection_id="c")
+    assert todo.rows("SELECT live_id FROM system.live") == []
+    if "app.long" in sql:  # unless somebody has just read it
+        todo.kalam.live.subscribe(todo.session, sql, {}, subscription_id="t", connection_id="c")
+        live = todo.kalam.live.subscribe_at_once(
+            todo.session, sql, {}, subscription_id="s", connection_id="c"
+        )
+        assert len(live.start()[1].body["rows"]) == 200
 
 
 def test_rolled_back_work_is_never_sent(todo: Client) -> None:

@@ -287,6 +287,21 @@ class TestFraming:
         assert (error["code"], error["subscription_id"]) == ("MESSAGE_TOO_LARGE", "protocol")
 
 
+class TestAcrossDialects:
+    def test_a_stream_of_ksqldb_is_followed(self, server, client):
+        server.node.ksql.execute(
+            "CREATE STREAM followed (k INT KEY, v INT) "
+            "WITH (kafka_topic='followed', value_format='JSON', partitions=1);"
+        )
+        for name in ("one", "two"):
+            client.subscribe("SELECT * FROM ksql.followed", name)
+        for value in (1, 2):
+            server.node.ksql.execute(f"INSERT INTO followed VALUES (1, {value});")
+            changes = [client.receive() for _ in range(2)]
+            assert {c["subscription_id"] for c in changes} == {"one", "two"}
+            assert [c["rows"][0]["v"] for c in changes] == [value, value]
+
+
 class TestManySubscribers:
     @pytest.fixture
     def crowded(self):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import PeriodicCallback
@@ -13,16 +14,19 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from kalam_server.kalam_handlers import ws_messages as m
 from kalam_server.kalam_handlers.base import KalamRoute
+from kalam_server.kalam_handlers.ws_frames import frame
 from kalam_server.limits import RateLimiter
 from kalam_server.route import admitted_origin
 from kalam_server.service import ServiceClosedError
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamConfig, KalamError, Session
-    from kalam_server.kalam_handlers.ws_feed import LiveFeed
+    from kalam_server.kalam_handlers.ws_feed import Client, LiveFeed
 
 POLICY, GOING_AWAY, MALFORMED, NORMAL = 1008, 1001, 1011, 1000
 MAX_REASON = 123
+#: Messages that wait for those before them; then the client is not read from.
+MAX_WAITING = 1000
 AUTH_TIMEOUT_TEXT = "Authentication timeout - no auth message received within 3 seconds"
 
 
@@ -30,6 +34,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     """``GET /v1/ws``."""
 
     _session: Session | None = None
+    _client: Client | None = None
     _attempted = False
 
     def envelope(self, error: BaseException) -> tuple[int, Any]:
@@ -72,7 +77,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._rate = RateLimiter()
         self._opened = self._active = time.monotonic()
         self._connection_id = uuid.uuid4().hex
-        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_WAITING)
+        self._working = False
         self._tasks = {asyncio.ensure_future(self._work())}
         self._watch = PeriodicCallback(self._check_life, self._limits.ws_heartbeat_interval * 1000)
         self._watch.start()
@@ -84,19 +90,20 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         """Whether the request named a credential itself (a browser's cookie authenticates in band too)."""
         return "Authorization" in self.request.headers or bool(self.get_query_argument("token", ""))
 
-    def on_message(self, message: str | bytes) -> None:
-        """Queue a message: they are carried out in order, reading goes on meanwhile."""
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Carry a message out: at once where that is possible, else in turn, while reading goes on."""
         self._active = time.monotonic()
         if isinstance(message, str):
-            size = len(message.encode())
-            if size > self._limits.max_ws_message_size:
-                limit = self._limits.max_ws_message_size
+            limit = self._limits.max_ws_message_size
+            if len(message) * 4 > limit and len(message.encode()) > limit:
                 self._error("protocol", "MESSAGE_TOO_LARGE", f"Message exceeds maximum size of {limit} bytes")
-                return
+                return None
             if not self._rate.allow("messages", self._limits.max_messages_per_sec):
                 self._error("rate_limit", "RATE_LIMIT_EXCEEDED", "Too many messages")
-                return
-        self._inbox.put_nowait(message)
+                return None
+        if not self._working and self._inbox.empty() and self._at_once(message):
+            return None
+        return self._inbox.put(message)
 
     def on_ping(self, data: bytes) -> None:
         """Count a ping as activity; Tornado has answered it."""
@@ -141,6 +148,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     async def _work(self) -> None:
         while True:
             message = await self._inbox.get()
+            self._working = True
             try:
                 await self._handle(message)
             except ServiceClosedError:
@@ -151,13 +159,30 @@ class LiveSocket(KalamRoute, WebSocketHandler):
                 # One message's failure, whatever it is, must not silence the connection.
                 self.log_exception(type(error), error, error.__traceback__)
                 self._error("protocol", "SUBSCRIPTION_FAILED", "Internal server error")
+            finally:
+                self._working = False
+
+    def _at_once(self, raw: str | bytes) -> bool:
+        """Carry out a message that takes microseconds; False if it is none, and nothing has happened."""
+        if self._client is None or self._outlet.blocked or self.context.service.closed:
+            return False
+        try:
+            message = self._read(raw)
+        except m.MalformedError:
+            return False
+        if isinstance(message, m.Subscribe):
+            return self._subscribe_at_once(self._client, message.subscription)
+        return isinstance(message, m.Ping)
+
+    def _read(self, raw: str | bytes) -> m.Message:
+        return m.read_text(raw) if isinstance(raw, str) else m.read_binary(raw)
 
     async def _handle(self, raw: str | bytes) -> None:
         if isinstance(raw, bytes) and self._encoder.protocol.serialization != "msgpack":
             self._error("protocol", "UNSUPPORTED_DATA", "Binary not supported")
             return
         try:
-            message = m.read_text(raw) if isinstance(raw, str) else m.read_binary(raw)
+            message = self._read(raw)
         except m.MalformedError as error:
             if isinstance(raw, bytes):
                 self._error("protocol", "UNSUPPORTED_DATA", f"Invalid message: {error}")
@@ -165,6 +190,10 @@ class LiveSocket(KalamRoute, WebSocketHandler):
                 reason = f"Invalid message: {error}".encode()[:MAX_REASON].decode(errors="ignore")
                 self.close(MALFORMED, reason)
             return
+        if self._outlet.blocked:  # who does not read is not answered: that would only pile up
+            free = asyncio.Event()
+            self._outlet.when_free(free.set)
+            await free.wait()
         match message:
             case m.Authenticate():
                 await self._authenticate(message)
@@ -220,11 +249,16 @@ class LiveSocket(KalamRoute, WebSocketHandler):
             self._refuse("Too many authentication attempts. Please retry shortly.")
             return
         try:
-            self._session = await self.context.service.run(find)
+            self._session = session = await self.context.service.run(find)
         except KalamError as error:
             self._refuse(error.message)
             return
+        from kalam_server.kalam_handlers.ws_feed import Client
+        from kalam_server.kalam_handlers.ws_frames import Framer
+
         self._encoder.protocol = protocol
+        framer = Framer(self._encoder)
+        self._client = Client(session, self._connection_id, self._outlet, framer, self._ended)
         self._greet()
 
     def _greet(self) -> None:
@@ -248,30 +282,40 @@ class LiveSocket(KalamRoute, WebSocketHandler):
 
     async def _subscribe(self, wanted: m.Subscription) -> None:
         from kalam_jupyter.kalam import KalamError
-        from kalam_server.kalam_handlers.ws_feed import LiveFeed
 
-        session = self._session
-        if session is None:
+        if self._client is None:
             self._error("subscribe", "AUTH_REQUIRED", "Authentication required before subscribing")
             return
         if not wanted.id.strip():
             self._error("invalid_subscription", "INVALID_SUBSCRIPTION_ID", "Subscription ID cannot be empty")
             return
         try:
-            feed, frames = await LiveFeed.start(
-                self.context.live, session, wanted, self._connection_id, self._outlet, self._encoder
-            )
+            feed = await self.context.live.open(self._client, wanted)
         except KalamError as error:
             self._error(wanted.id, error.code, error.message)
             return
         if self.ws_connection is None:
             feed.close()
-            return
-        if old := self._feeds.get(wanted.id):
+        else:
+            self._admit(feed)
+
+    def _subscribe_at_once(self, client: Client, wanted: m.Subscription) -> bool:
+        from kalam_jupyter.kalam.errors import KalamError, TakesLongError
+
+        if not wanted.id.strip():
+            return False
+        try:
+            self._admit(self.context.live.open_at_once(client, wanted))
+        except TakesLongError:
+            return False
+        except KalamError as error:
+            self._error(wanted.id, error.code, error.message)
+        return True
+
+    def _admit(self, feed: LiveFeed) -> None:
+        if old := self._feeds.get(feed.id):
             self._drop(old)  # only now: a refused subscription leaves the one before it alone
-        self._feeds[wanted.id] = feed
-        feed.on_end = self._ended
-        feed.begin(frames)
+        self._feeds[feed.id] = feed
 
     def _ended(self, feed: LiveFeed, error: KalamError | None) -> None:
         if error is not None:
@@ -298,9 +342,14 @@ class LiveSocket(KalamRoute, WebSocketHandler):
 
     # ---- sending
 
-    def _send(self, frame: str | bytes) -> None:
-        with contextlib.suppress(WebSocketClosedError):
-            self.write_message(frame, binary=isinstance(frame, bytes))
+    def _send(self, payload: str | bytes) -> None:
+        if self.ws_connection is not None:
+            self._outlet.write(frame(payload))
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close the connection behind what was sent."""
+        self._outlet.flush()
+        super().close(code, reason)
 
     def _error(self, subscription_id: str, code: str, message: str) -> None:
         self._send(

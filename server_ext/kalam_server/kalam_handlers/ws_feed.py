@@ -11,36 +11,61 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import IOStream, StreamClosedError
 
 from kalam_jupyter.kalam.errors import KalamError
 from kalam_jupyter.kalam.live_poll import Companions, Found
-from kalam_server.kalam_handlers.ws_frames import ChangeFrames, frame
-from kalam_server.kalam_handlers.ws_messages import FrameEncoder, Subscription
+from kalam_server.kalam_handlers.ws_frames import Framer
+from kalam_server.kalam_handlers.ws_messages import Subscription
 from kalam_server.service import Service, ServiceClosedError
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import LiveQuery, Session
     from kalam_jupyter.kalam.live_channel import Channel
+    from kalam_jupyter.node import Node
 
 #: Changes polled at a time; the next are polled when the client has taken these.
 BATCH = 1000
 #: Feeds served before the event loop gets to do other things.
 SLICE = 200
+#: Bytes that are not held back to be sent with others.
+ENOUGH = 64 * 1024
 
 
 class Outlet:
-    """The sending side of one connection."""
+    """The sending side of one connection: what is to be sent at the same time goes out in one write."""
 
     def __init__(self, stream: IOStream) -> None:
         self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        #: Whether the socket has yet to take what it was sent.
         self.blocked = False
-        self._waiting: dict[LiveFeed, None] = {}
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._waiting: dict[Callable[[], None], None] = {}
 
     def write(self, frames: bytes) -> None:
-        """Send frames. Until the socket has taken them, the outlet is `blocked`."""
+        """Send frames in this turn of the event loop."""
+        if not self._frames:
+            self._loop.call_soon(self.flush)
+        self.add(frames)
+
+    def add(self, frames: bytes) -> None:
+        """Send frames with the next `flush`, which is up to the caller."""
+        self._frames.append(frames)
+        self._size += len(frames)
+        if self._size >= ENOUGH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is now."""
+        if not self._frames:
+            return
+        frames = b"".join(self._frames)
+        self._frames, self._size = [], 0
         stream = self._stream
         if not (stream.writing() or stream.closed()):
             # What the socket takes at once, which is nearly always all, needs no future and no callback.
@@ -57,74 +82,61 @@ class Outlet:
                 self.blocked = True
                 written.add_done_callback(self._flushed)
 
-    def wait(self, feed: LiveFeed) -> None:
-        """Serve `feed` when the socket is ready again."""
-        self._waiting[feed] = None
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the socket has taken what it was sent."""
+        self._waiting[callback] = None
 
     def _flushed(self, _: Any) -> None:
         self.blocked = False
         waiting, self._waiting = self._waiting, {}
-        for feed in waiting:
-            feed.serve()
+        for callback in waiting:
+            callback()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One connection, and who is behind it.
+
+    Attributes
+    ----------
+    ended : callable
+        Called when a feed ends by itself: with the error, or None when its query was closed.
+    """
+
+    session: Session
+    connection_id: str
+    outlet: Outlet
+    framer: Framer
+    ended: Callable[[LiveFeed, KalamError | None], None]
 
 
 class LiveFeed:
-    """A live query on its way to one client.
+    """A live query on its way to its client.
 
     Attributes
     ----------
     id : str
         The client's name of the subscription.
     query : LiveQuery
-    on_end : callable
-        Called when the feed ends by itself: with the error, or None when the query was closed.
     """
 
-    def __init__(
-        self, hub: LiveHub, query: LiveQuery, wanted: Subscription, outlet: Outlet, encoder: FrameEncoder
-    ) -> None:
-        self.id, self.query = wanted.id, query
-        self.on_end: Callable[[LiveFeed, KalamError | None], None] = lambda feed, error: None
-        self._hub, self._outlet, self._encoder = hub, outlet, encoder
-        self._frames = ChangeFrames(encoder, wanted.id)
+    __slots__ = ("_busy", "_closed", "_head", "_hub", "_round", "client", "id", "query")
+
+    def __init__(self, hub: LiveHub, client: Client, query: LiveQuery) -> None:
+        self._hub, self.client, self.query = hub, client, query
+        self.id = query.id
+        self._head = client.framer.head("change", query.id)
         #: Initial rows are being fetched: changes must not overtake them.
         self._busy = False
         self._closed = False
         self._round: _Round | None = None
 
-    @classmethod
-    async def start(
-        cls,
-        hub: LiveHub,
-        session: Session,
-        wanted: Subscription,
-        connection_id: str,
-        outlet: Outlet,
-        encoder: FrameEncoder,
-    ) -> tuple[LiveFeed, bytes]:
-        """Start the live query; return the feed and the frames of the ack and the first initial rows.
-
-        Raises
-        ------
-        KalamError
-        """
-        options = _options(wanted)
-
-        def work(node: Any) -> tuple[LiveQuery, bytes]:
-            query: LiveQuery = node.kalam.subscribe(
-                session, wanted.sql, options, subscription_id=wanted.id, connection_id=connection_id
-            )
-            messages = (query.ack(), query.initial())
-            return query, b"".join(frame(encoder.data(m)) for m in messages if m is not None)
-
-        query, frames = await hub.service.run(work)
-        return cls(hub, query, wanted, outlet, encoder), frames
-
     def begin(self, frames: bytes) -> None:
         """Send the first frames, then changes as they come."""
-        self._outlet.write(frames)
+        self.client.outlet.write(frames)
         self._round = self._hub.enter(self)
-        self.serve()
+        if self.query.ready:
+            self.serve()
 
     def serve(self) -> None:
         """Have the feed served soon."""
@@ -140,8 +152,11 @@ class LiveFeed:
         """
         self._busy = True
         try:
-            message = await self._hub.service.run(lambda _: self.query.next_batch(last_seq))
-            self._outlet.write(frame(self._encoder.data(message)))
+            framer = self.client.framer
+            frames = await self._hub.service.run(
+                lambda _: framer.frames(self.id, [self.query.next_batch(last_seq)])
+            )
+            self.client.outlet.write(frames)
         finally:
             self._busy = False
         self.serve()
@@ -160,24 +175,25 @@ class LiveFeed:
         """Whether changes may be sent now; if not, the feed comes back by itself."""
         if self._closed or self._busy:
             return False
-        if self._outlet.blocked:
-            self._outlet.wait(self)
+        if self.client.outlet.blocked:
+            self.client.outlet.when_free(self.serve)
             return False
         return True
 
     def send(self, found: Found) -> None:
-        """Send changes; end the feed when its query ended."""
+        """Add changes to what the client is sent; end the feed when its query ended."""
         if self._closed:
             return
         if isinstance(found, KalamError):
-            self.on_end(self, found)
+            self.client.ended(self, found)
             return
         if found:
-            self._outlet.write(self._frames.of(found))
+            frame, head = self.client.framer.frame, self._head
+            self.client.outlet.add(b"".join([frame(head, change.told) for change in found]))
             if len(found) >= BATCH:
                 self.serve()
         if self.query.closed:
-            self.on_end(self, None)
+            self.client.ended(self, None)
 
 
 class _Round:
@@ -238,6 +254,8 @@ class _Round:
             found = await self._service.run(lambda _: together.poll(BATCH))
         for feed, changes in zip(feeds, found, strict=True):
             feed.send(changes)
+        for outlet in dict.fromkeys([feed.client.outlet for feed in feeds]):
+            outlet.flush()
 
 
 class LiveHub:
@@ -246,6 +264,49 @@ class LiveHub:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._rounds: dict[Channel, _Round] = {}
+
+    def open_at_once(self, client: Client, wanted: Subscription) -> LiveFeed:
+        """Start a live query that can be started without waiting for anything.
+
+        Raises
+        ------
+        KalamError
+        TakesLongError
+            If it cannot; nothing has happened.
+        """
+        query = self.service.node().kalam.live.subscribe_at_once(
+            client.session,
+            wanted.sql,
+            _options(wanted),
+            subscription_id=wanted.id,
+            connection_id=client.connection_id,
+        )
+        feed = LiveFeed(self, client, query)
+        feed.begin(client.framer.frames(query.id, query.start()))
+        return feed
+
+    async def open(self, client: Client, wanted: Subscription) -> LiveFeed:
+        """Start a live query.
+
+        Raises
+        ------
+        KalamError
+        """
+
+        def work(node: Node) -> tuple[LiveQuery, bytes]:
+            query = node.kalam.subscribe(
+                client.session,
+                wanted.sql,
+                _options(wanted),
+                subscription_id=wanted.id,
+                connection_id=client.connection_id,
+            )
+            return query, client.framer.frames(query.id, query.start())
+
+        query, frames = await self.service.run(work)
+        feed = LiveFeed(self, client, query)
+        feed.begin(frames)
+        return feed
 
     def enter(self, feed: LiveFeed) -> _Round:
         """Serve a feed from now on."""

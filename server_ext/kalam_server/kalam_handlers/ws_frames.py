@@ -1,24 +1,24 @@
-"""WebSocket frames of changes. What is the same for all subscribers of a change is made once.
+"""WebSocket frames. What is the same for all subscribers who get a message is made once.
 
-A `change` message begins with the subscription's id, which differs; the rest, its tail, does not. A frame
-is the two one behind the other. That holds compressed as well: the gzip stream of a message is its
-beginning in a stored block, then the deflated tail, then the checksum of both.
+A message about a subscription begins with the subscription's id, which differs; the rest, its tail, does
+not. A frame is the two one behind the other. That holds compressed as well: the gzip stream of a message is
+its beginning in a stored block, then the deflated tail, then the checksum of both.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from kalam_jupyter.kalam.live_change import change_head
+from kalam_jupyter.kalam.live_message import message_head
 from kalam_server.kalam_handlers.ws_messages import COMPRESS_FROM, GZIP_LEVEL, FrameEncoder
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import LiveChange
+    from kalam_jupyter.kalam.live_message import LiveMessage
 
 TEXT, BINARY = 0x81, 0x82
 _GZIP_HEADER = bytes([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 4, 255])
@@ -41,58 +41,60 @@ def _header(opcode: int, size: int) -> bytes:
     return bytes((opcode, 127)) + size.to_bytes(8, "big")
 
 
-class ChangeFrames:
-    """Frames the changes of one subscription of one connection.
+class Framer:
+    """Frames messages about subscriptions, as was negotiated for one connection.
 
     Parameters
     ----------
     encoder : FrameEncoder
-        What was negotiated.
-    subscription_id : str
     """
 
-    def __init__(self, encoder: FrameEncoder, subscription_id: str) -> None:
+    __slots__ = ("_compress", "_packed")
+
+    def __init__(self, encoder: FrameEncoder) -> None:
         self._compress = encoder.compress
         self._packed = encoder.protocol.serialization == "msgpack"
-        if self._packed:
-            # the map without its header: how many members it has depends on the change
-            self._head = _pack({"type": "change", "subscription_id": subscription_id})[1:]
-        else:
-            self._head = change_head(subscription_id)
 
-    def of(self, changes: Sequence[LiveChange]) -> bytes:
-        """Return the frames of changes, in order."""
-        return b"".join([self._one(change) for change in changes])
-
-    def _one(self, change: LiveChange) -> bytes:
+    def head(self, kind: str, subscription_id: str) -> bytes:
+        """Return what differs between the subscribers of a kind of message."""
         if self._packed:
-            members, tail = _packed_tail(change)
-            head = bytes((0x82 + members,)) + self._head
+            # the map without its header: how many members it has depends on the message
+            return _pack({"type": kind, "subscription_id": subscription_id})[1:]
+        return message_head(kind, subscription_id)
+
+    def frame(self, head: bytes, message: LiveMessage) -> bytes:
+        """Return the frame of a message, given its head."""
+        if self._packed:
+            members, tail = _packed_tail(message)
+            head = bytes((0x82 + members,)) + head
         else:
-            head, tail = self._head, change.json_tail
+            tail = message.json_tail
         size = len(head) + len(tail)
         if size >= COMPRESS_FROM and self._compress:
-            compressed = _gzip(head, tail, _deflated(change, tail, self._packed))
+            compressed = _gzip(head, tail, _deflated(message, tail, self._packed))
             if len(compressed) < size:
                 return _header(BINARY, len(compressed)) + compressed
         return _header(BINARY if self._packed else TEXT, size) + head + tail
 
+    def frames(self, subscription_id: str, messages: Iterable[LiveMessage]) -> bytes:
+        """Return the frames of messages of any kind."""
+        return b"".join([self.frame(self.head(m.kind, subscription_id), m) for m in messages])
 
-def _packed_tail(change: LiveChange) -> tuple[int, bytes]:
+
+def _packed_tail(message: LiveMessage) -> tuple[int, bytes]:
     """Return how many members of the message's map are in its tail, and the tail, as MessagePack."""
-    found: tuple[int, bytes] | None = change.forms.get("msgpack")
+    found: tuple[int, bytes] | None = message.forms.get("msgpack")
     if found is None:
-        body = change.body
-        found = change.forms["msgpack"] = (len(body), _pack(body)[1:])
+        found = message.forms["msgpack"] = (len(message.body), _pack(message.body)[1:])
     return found
 
 
-def _deflated(change: LiveChange, tail: bytes, packed: bool) -> bytes:
+def _deflated(message: LiveMessage, tail: bytes, packed: bool) -> bytes:
     name = "deflated msgpack" if packed else "deflated json"
-    found: bytes | None = change.forms.get(name)
+    found: bytes | None = message.forms.get(name)
     if found is None:
         deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-        found = change.forms[name] = deflate.compress(tail) + deflate.flush()
+        found = message.forms[name] = deflate.compress(tail) + deflate.flush()
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -142,16 +142,9 @@ class FrameEncoder:
 
     protocol: Protocol = DEFAULT_PROTOCOL
     compress: bool = True
-    _msgpack: msgspec.msgpack.Encoder = field(default_factory=msgspec.msgpack.Encoder)
 
     def control(self, message: dict[str, Any]) -> str | bytes:
         """Encode a message that is JSON whatever was negotiated."""
-        return self.json(msgspec.json.encode(message))
-
-    def data(self, message: dict[str, Any]) -> str | bytes:
-        """Encode an ack, initial rows or a change."""
-        if self.protocol.serialization == "msgpack":
-            return self._packed(self._msgpack.encode(message)) or self._msgpack.encode(message)
         return self.json(msgspec.json.encode(message))
 
     def json(self, text: bytes) -> str | bytes:
