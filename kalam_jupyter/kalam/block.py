@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.context import Block, Context
+from kalam_jupyter.kalam.dml import inserted
 from kalam_jupyter.kalam.errors import KalamError, StatementError, failure, from_engine
+from kalam_jupyter.kalam.expressions import Expression
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
@@ -39,8 +42,15 @@ class UndoneError(Exception):
         super().__init__()
 
 
+class SinglyError(Exception):
+    """INSERTs that were run as one failed: run them one by one, to see which it is."""
+
+
 class ExplicitTransaction:
     """BEGIN, the statements behind it, and what ends them.
+
+    INSERTs that follow each other and differ in nothing but their rows are run as one; when that fails, the
+    whole block is run again as it is written, for the answer is about one statement.
 
     Parameters
     ----------
@@ -63,14 +73,23 @@ class ExplicitTransaction:
         ------
         UndoneError
             When the transaction is not to be kept.
+        SinglyError
+            When `apply_singly` has to say why it cannot be.
         """
+        return self._apply(tx, list(_runs(self._body)))
+
+    def apply_singly(self, tx: Transaction) -> Answers:
+        """Run the block, one statement after the other. Raises `UndoneError` only."""
+        return self._apply(tx, [[step] for step in self._body])
+
+    def _apply(self, tx: Transaction, runs: Sequence[Sequence[Step]]) -> Answers:
         block = Block(self._id, tx)
         ctx = replace(self._ctx, block=block)
         answers = [(self._begin, self._said(f"Transaction started ({self._id})"))]
         closing = self._closing
         try:
-            for step in self._body:
-                answers.append((step, self._run(ctx, step)))  # noqa: PERF401 (needed when one fails)
+            for steps in runs:
+                answers += self._insert_all(ctx, steps) if len(steps) > 1 else self._one(ctx, steps[0])
             if closing is not None and isinstance(closing.statement, nodes.Commit):
                 block.check_age(ctx.kalam.config.transaction_timeout)
                 return answers
@@ -81,6 +100,25 @@ class ExplicitTransaction:
             late = failure(error, ctx.session.role, number=closing.number, sql=closing.sql)
             raise UndoneError(answers, late) from None
         raise UndoneError(answers)
+
+    def _one(self, ctx: Context, step: Step) -> Answers:
+        return [(step, self._run(ctx, step))]
+
+    def _insert_all(self, ctx: Context, steps: Sequence[Step]) -> Answers:
+        """Run INSERTs as one: a fraction of the work."""
+        first = steps[0].statement
+        assert isinstance(first, nodes.Insert)
+        rows = tuple(row for step in steps for row in _rows(step))
+        try:
+            self._run(ctx, replace(steps[0], statement=replace(first, rows=rows)))
+        except KalamError:
+            raise SinglyError from None
+        return [(step, self._inserted(len(_rows(step)))) for step in steps]
+
+    def _inserted(self, rows: int) -> Result:
+        result = inserted(rows)
+        result.as_user = self._ctx.session.user_id
+        return result
 
     def committed(self, answers: Answers) -> Answers:
         """Return what all statements answered."""
@@ -113,6 +151,24 @@ class ExplicitTransaction:
         result = Result.say(message)
         result.as_user = self._ctx.session.user_id
         return result
+
+
+def _rows(step: Step) -> tuple[tuple[Expression, ...], ...]:
+    assert isinstance(step.statement, nodes.Insert)
+    return step.statement.rows
+
+
+def _runs(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
+    """Group steps: INSERTs of rows alike into the same columns of one table, and what else there is."""
+    return (list(found) for _, found in groupby(steps, _kind))
+
+
+def _kind(step: Step) -> tuple[Any, ...]:
+    statement = step.statement
+    if not isinstance(statement, nodes.Insert) or statement.query is not None:
+        return (step.number,)
+    widths = {len(row) for row in statement.rows}
+    return (statement.table, statement.columns, *widths) if len(widths) == 1 else (step.number,)
 
 
 def check_in_block(ctx: Context, statement: nodes.Statement) -> None:

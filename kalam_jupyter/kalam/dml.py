@@ -34,9 +34,17 @@ NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
 _EMPTY = Schema(())
 
 
-def _counted(verb: str, apply: Callable[[Transaction], int]) -> Change[int]:
-    """Return a change whose answer is how many rows it changed."""
-    return Change(apply, lambda rows: Result.say(f"{verb} {rows} row(s)", rows))
+def inserted(rows: int) -> Result:
+    """Return what an INSERT answers."""
+    return Result.say(f"Inserted {rows} row(s)", rows)
+
+
+def _updated(rows: int) -> Result:
+    return Result.say(f"Updated {rows} row(s)", rows)
+
+
+def _deleted(rows: int) -> Result:
+    return Result.say(f"Deleted {rows} row(s)", rows)
 
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -175,7 +183,7 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
             return write_inserts(kalam, tx, current, ctx.owner(current), again)
         return write_inserts(kalam, tx, table, ctx.owner(table), rows)
 
-    return _counted("Inserted", apply)
+    return Change(apply, inserted)
 
 
 def write_inserts(
@@ -384,7 +392,7 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int]:
             tx.on_commit(lambda: kalam.segments.wrote(current, len(new_rows)))
         return len(new_rows)
 
-    return _counted("Updated", apply)
+    return Change(apply, _updated)
 
 
 def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int]:
@@ -408,4 +416,4 @@ def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int]:
         tx.on_commit(lambda: kalam.segments.wrote(current, len(rows)))
         return len(rows)
 
-    return _counted("Deleted", apply)
+    return Change(apply, _deleted)

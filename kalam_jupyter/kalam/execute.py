@@ -19,7 +19,7 @@ from kalam_jupyter.kalam import (
     users,
 )
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.block import Answers, ExplicitTransaction, UndoneError, check_in_block
+from kalam_jupyter.kalam.block import Answers, ExplicitTransaction, SinglyError, UndoneError, check_in_block
 from kalam_jupyter.kalam.context import Also, Change, Context
 from kalam_jupyter.kalam.errors import (
     GateError,
@@ -31,6 +31,7 @@ from kalam_jupyter.kalam.errors import (
 )
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import engine_gate, nodes, parse_statement
+from kalam_jupyter.kalam.statements.data import plain_insert
 from kalam_jupyter.kalam.statements.gates import gate_of_words
 from kalam_jupyter.kalam.tokens import UnterminatedQuoteError, split_statements
 
@@ -59,6 +60,9 @@ _parse_cached = functools.lru_cache(maxsize=2048)(parse_statement)
 
 
 def _parse(sql: str) -> nodes.Statement:
+    plain = plain_insert(sql)
+    if plain is not None:
+        return plain
     if len(sql) > _CACHED_TEXT or "password" in sql.lower():
         return parse_statement(sql)
     return _parse_cached(sql)
@@ -270,8 +274,12 @@ class Executor:
     def _block(self, ctx: Context, steps: Sequence[Step]) -> Answers:
         """Run an explicit transaction."""
         block = self.explicit(ctx, steps)
+        transact = self._kalam.engine.transact
         try:
-            return block.committed(self._kalam.engine.transact(block.apply))
+            try:
+                return block.committed(transact(block.apply))
+            except SinglyError:
+                return block.committed(transact(block.apply_singly))
         except (UndoneError, EngineError) as error:
             return block.undone(error)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import direct, dml
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.block import UndoneError
+from kalam_jupyter.kalam.block import Answers, SinglyError, UndoneError
 from kalam_jupyter.kalam.context import Change, Context
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.execute import Step, answer_to
@@ -47,17 +47,26 @@ class _Write:
     answer : callable
         Makes the results of what `apply` returned.
     refusal : callable
-        Makes the answer of what `apply` raised.
+        Makes the answer of what `apply` raised; None when there will be another.
     """
 
     apply: Callable[[Transaction], Any]
     answer: Callable[[Any], list[Result]]
-    refusal: Callable[[BaseException], list[Result] | BaseException]
+    refusal: Callable[[BaseException], list[Result] | BaseException | None]
     done: Done
 
     def __call__(self, future: Future[Any]) -> None:
         error = future.exception()
-        self.done(self.answer(future.result()) if error is None else self.refusal(error))
+        if error is None:
+            self.done(self.answer(future.result()))
+        else:
+            self.refused(error)
+
+    def refused(self, error: BaseException) -> None:
+        """Answer that the change was not made."""
+        found = self.refusal(error)
+        if found is not None:
+            self.done(found)
 
 
 class Quick:
@@ -135,10 +144,13 @@ class Quick:
             and all(_is_quick(ctx, s) for s in body)
         ):
             return False
-        executor = self._kalam.executor
+        executor, engine = self._kalam.executor, self._kalam.engine
         block = executor.explicit(ctx, steps)
 
-        def refusal(error: BaseException) -> list[Result] | BaseException:
+        def refusal(error: BaseException) -> list[Result] | BaseException | None:
+            if isinstance(error, SinglyError):
+                engine.submit(block.apply_singly).add_done_callback(write)
+                return None
             if not isinstance(error, (UndoneError, EngineError)):
                 return error
             try:
@@ -146,14 +158,11 @@ class Quick:
             except KalamError as refused:
                 return refused
 
-        self._collect(
-            _Write(
-                block.apply,
-                lambda answers: executor.summed(ctx.session, block.committed(answers)),
-                refusal,
-                done,
-            )
-        )
+        def answer(answers: Answers) -> list[Result]:
+            return executor.summed(ctx.session, block.committed(answers))
+
+        write = _Write(block.apply, answer, refusal, done)
+        self._collect(write)
         return True
 
     def _collect(self, write: _Write) -> None:
@@ -168,7 +177,7 @@ class Quick:
             futures = self._kalam.engine.submit_all([write.apply for write in collected])
         except EngineError as error:
             for write in collected:
-                write.done(write.refusal(error))
+                write.refused(error)
             return
         for future, write in zip(futures, collected, strict=True):
             future.add_done_callback(write)

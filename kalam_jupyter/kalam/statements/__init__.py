@@ -84,8 +84,6 @@ def parse_statement(sql: str) -> Statement:
     KalamError
         For a malformed EXECUTE AS USER.
     """
-    if (plain := data.plain_insert(sql)) is not None:
-        return plain
     s = TokenStream(sql)
     first = s.current
     if (first.kind == WORD and first.text in _QUERY_WORDS) or (first.kind == OP and first.text == "("):

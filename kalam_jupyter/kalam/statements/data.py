@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
@@ -48,7 +47,7 @@ def plain_insert(sql: str) -> nodes.Insert | None:
         rows.append(tuple([_literal(text) for text in _VALUE.findall(row[1])]))
         i = row.end()
     start = _start_of_insert(head.group())
-    return start and replace(start, rows=tuple(rows))
+    return start and nodes.Insert(start.table, start.columns, tuple(rows))
 
 
 def _literal(text: str) -> Literal:
