@@ -9,7 +9,7 @@
 ``files/``
     Uploaded files, below the row set they belong to.
 
-What is ksqlDB's is not part of it.
+What is ksqlDB's is not part of it, nor are vector indexes: the first search makes them again.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ from kalam_jupyter.kalam.catalog import (
     TableDef,
 )
 from kalam_jupyter.kalam.errors import StatementError
-from kalam_jupyter.kalam.files import is_file_folder
+from kalam_jupyter.kalam.files import is_file_folder, named_file
 from kalam_jupyter.kalam.jobs import Job
-from kalam_jupyter.kalam.storage import LOCAL, path_part
+from kalam_jupyter.kalam.storage import LOCAL, check_inside, path_part, stored_files
+from kalam_jupyter.kalam.types import FILE
 
 if TYPE_CHECKING:
+    from kalam_jupyter.engine import Snapshot
     from kalam_jupyter.kalam.database import Kalam
 
 KINDS = (NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER, VIEW)
@@ -63,6 +65,14 @@ class Backups:
             raise StatementError("invalid_operation", "Backup path cannot be empty")
         found = Path(path)
         return found if found.is_absolute() else self._kalam.storages.base / "backups" / found
+
+    def check_target(self, path: str) -> None:
+        """Raise `StatementError` if a path holds something that is no backup: a backup takes its place."""
+        target = self._directory(path)
+        if not target.exists() or (target / _MANIFEST).is_file():
+            return
+        if not target.is_dir() or any(target.iterdir()):
+            raise StatementError("invalid_operation", f"'{path}' exists and is no backup")
 
     def start_backup(self, tx: Transaction, path: str) -> str:
         """Queue a backup job; return its id."""
@@ -89,7 +99,8 @@ class Backups:
         """Write everything into a directory beside the target, then put it in place.
 
         Definitions, snapshots and the ends of topics are taken at one log position; what they hold does
-        not change, so writing holds nobody up. Files never change, and are there before their rows.
+        not change, so writing holds nobody up. Files never change, are there before their rows, and are
+        copied if a row of the snapshot names them.
         """
         kalam = self._kalam
         with kalam.engine.lock:
@@ -100,7 +111,7 @@ class Backups:
             ]
             topics = [TopicBackup(kalam.engine.topic(name)) for name in definitions[TOPIC]]
             position = kalam.engine.position
-        partial = target.with_name(target.name + ".part")
+        partial = target.with_name(f".{target.name}.kalam-backup")
         if partial.exists():
             shutil.rmtree(partial)
         for part in ("rows", "topics"):
@@ -111,7 +122,7 @@ class Backups:
             job.progress(f"Backing up {n} of {len(snapshots)} row sets")
             name = f"{table.qualified}-{path_part(owner)}"
             pq.write_table(snapshot.table(), partial / "rows" / f"{name}.parquet")
-            stored = self._copy_out(table, owner, partial / "files" / name)
+            stored = self._copy_out(table, owner, snapshot, partial / "files" / name)
             files += len(stored)
             entries.append({"table": table.qualified, "owner": owner, "name": name, "files": stored})
         said = []
@@ -137,13 +148,14 @@ class Backups:
             for owner in self._kalam.relation(table).owners() if table.owned else [""]:
                 yield table, owner
 
-    def _copy_out(self, table: TableDef, owner: str, target: Path) -> list[str]:
-        """Copy a row set's files; return their paths in its directory."""
-        if self._kalam.engine.catalogue.get(FILES, f"{_COUNT}{table.qualified}") is None:
+    def _copy_out(self, table: TableDef, owner: str, snapshot: Snapshot, target: Path) -> list[str]:
+        """Copy the files that a row set names; return their paths in its directory."""
+        named = _named_files(table, snapshot)
+        if not named:
             return []
         storages = self._kalam.storages
         files, directory = storages.of_table(table), storages.table_path(table, owner)
-        found = list(_stored_files(files, directory))
+        found = [p for p in _uploaded(files, directory) if named_file(*p.split("/")) in named]
         for path in found:
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             with files.open_input_stream(f"{directory}/{path}") as source, (target / path).open("wb") as out:
@@ -210,7 +222,7 @@ class Backups:
             if not storages.may_hold(table):
                 continue
             files, directory = storages.of_table(table), storages.table_path(table, owner)
-            for path in _stored_files(files, directory):
+            for path in _uploaded(files, directory):
                 found[table.qualified, owner, path] = files, f"{directory}/{path}"
             for segment in storages.manifest(table, owner)["segments"]:
                 found[table.qualified, owner, segment["path"]] = files, segment["path"]
@@ -239,6 +251,7 @@ class Backups:
                 target = f"{directory}/{path}"
                 if files.get_file_info(target).type == fs.FileType.File:
                     continue
+                check_inside(files, target)
                 note = {"storage_id": record["storage_id"]}
                 engine.transact(lambda tx, t=target, n=note: tx.put(FILES, t, n))  # type: ignore[misc]
                 files.create_dir(target.rpartition("/")[0], recursive=True)
@@ -251,9 +264,25 @@ class Backups:
         return copied
 
 
-def _stored_files(files: fs.FileSystem, directory: str) -> Iterator[str]:
+def _uploaded(files: fs.FileSystem, directory: str) -> Iterator[str]:
     """Paths of uploaded files below a row set's directory."""
-    for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True, recursive=True)):
+    for info in stored_files(files, directory):
         path = info.path.removeprefix(f"{directory}/")
-        if info.type == fs.FileType.File and path.count("/") == 1 and is_file_folder(path.split("/")[0]):
+        if path.count("/") == 1 and is_file_folder(path.split("/")[0]):
             yield path
+
+
+def _named_files(table: TableDef, snapshot: Snapshot) -> set[tuple[str, str]]:
+    """(folder, id) of every file that a row names. A FILE column is text: what is no FileRef names none."""
+    found: set[tuple[str, str]] = set()
+    columns = [c.name for c in table.columns if c.type == FILE]
+    for batch in snapshot.batches() if columns else ():
+        for name in columns:
+            for text in batch.column(name).drop_null().to_pylist():
+                try:
+                    reference = orjson.loads(text)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(reference, dict):
+                    found.add((str(reference.get("sub")), str(reference.get("id"))))
+    return found

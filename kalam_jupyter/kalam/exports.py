@@ -15,10 +15,11 @@ from kalam_jupyter.engine.types import STRING
 from kalam_jupyter.kalam.auth import Session
 from kalam_jupyter.kalam.catalog import JOB
 from kalam_jupyter.kalam.errors import KalamError
+from kalam_jupyter.kalam.files import is_file_folder
 from kalam_jupyter.kalam.jobs import Job
 from kalam_jupyter.kalam.result import Result, ResultColumn
 from kalam_jupyter.kalam.serialize import RowEncoder
-from kalam_jupyter.kalam.storage import path_part
+from kalam_jupyter.kalam.storage import path_part, stored_files
 from kalam_jupyter.kalam.types import TIMESTAMP
 
 if TYPE_CHECKING:
@@ -75,10 +76,9 @@ class Exports:
 
     @staticmethod
     def _add_files(archive: zipfile.ZipFile, files: fs.FileSystem, directory: str, target: str) -> None:
-        selector = fs.FileSelector(directory, allow_not_found=True, recursive=True)
-        for info in files.get_file_info(selector):
-            folder = info.path.rsplit("/", 2)[-2] if "/" in info.path else ""
-            if info.type != fs.FileType.File or not folder.startswith("f"):
+        for info in stored_files(files, directory):
+            folder = info.path.rsplit("/", 2)[-2]
+            if not is_file_folder(folder):
                 continue
             with (
                 files.open_input_stream(info.path) as source,

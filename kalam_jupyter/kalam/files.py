@@ -1,8 +1,7 @@
 """FILE columns: uploads into a table's storage, and downloads out of it.
 
-An upload goes to disk while it arrives and is moved into the storage only when its statement is about to
-run; when the
-statement fails, or the process dies, what was stored is removed again.
+An upload goes to disk while it arrives and is moved into the storage only when its statement is about to run;
+when the statement fails, or the process dies, what was stored is removed again.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from kalam_jupyter.kalam.catalog import FILES, TableDef
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError, failure, redact
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes, parse_statement
+from kalam_jupyter.kalam.storage import check_inside, is_inside
 from kalam_jupyter.kalam.tokens import UnterminatedQuoteError, split_statements, tokenize
 
 if TYPE_CHECKING:
@@ -138,6 +138,11 @@ def stored_name(identifier: str, name: str) -> str:
     """Return the name a file is stored under."""
     readable = slug(name)
     return f"{identifier}-{readable}.{extension(name)}" if readable else f"{identifier}.{extension(name)}"
+
+
+def named_file(folder: str, name: str) -> tuple[str, str]:
+    """Return folder and id, as a FileRef has them, of a stored file."""
+    return folder, re.split("[-.]", name, maxsplit=1)[0]
 
 
 def is_file_folder(name: str) -> bool:
@@ -312,9 +317,10 @@ class Files:
         self._kalam.engine.transact(plan)
         try:
             for name, (reference, path) in planned.items():
+                check_inside(files, path)
                 files.create_dir(f"{directory}/{reference['sub']}", recursive=True)
                 uploads[name].copy_to(files, path)
-        except OSError as error:
+        except (OSError, StatementError) as error:
             self._discard(table, [path for _, path in planned.values()])
             raise KalamError("INTERNAL_ERROR", f"Storing files failed: {error}", 500) from None
         return planned
@@ -332,7 +338,7 @@ class Files:
     def _discard(self, table: TableDef, paths: Sequence[str]) -> None:
         files = self._kalam.storages.of_table(table)
         for path in paths:
-            if files.get_file_info(path).type == fs.FileType.File:
+            if files.get_file_info(path).type == fs.FileType.File and is_inside(files, path):
                 files.delete_file(path)
         self._forget(paths)
 
@@ -383,17 +389,20 @@ class Files:
             With the answers of the download route (HTTP contract section 7), checked in its order.
         """
         table = self._kalam.find_table(namespace.lower(), table_name.lower())
-        if table is None:
-            raise KalamError("TABLE_NOT_FOUND", f"Table '{namespace}:{table_name}' not found", 404)
-        if table.type == "stream":
+        system = namespace.lower() == "system" and self._kalam.system.has(table_name.lower())
+        if system or (table is not None and table.type == "stream"):
             text = "File storage is not supported for stream or system tables"
             raise KalamError("INVALID_INPUT", text)
+        if table is None:
+            raise KalamError("TABLE_NOT_FOUND", f"Table '{namespace}:{table_name}' not found", 404)
         owner = self._reader(session, table, user_id)
         if not is_file_folder(folder) or ".." in file_id or set("/\\\0") & set(file_id):
             raise KalamError("INVALID_INPUT", "Invalid file path")
         files = self._kalam.storages.of_table(table)
         directory = f"{self._kalam.storages.table_path(table, owner)}/{folder}"
         name = _full_name(files, directory, file_id) if file_id.isdigit() else file_id
+        if not is_inside(files, f"{directory}/{name or ''}"):
+            raise KalamError("INVALID_INPUT", "Invalid file path")
         try:
             if name and files.get_file_info(f"{directory}/{name}").type == fs.FileType.File:
                 return name, files.open_input_file(f"{directory}/{name}")
@@ -404,12 +413,12 @@ class Files:
     def _reader(self, session: Session, table: TableDef, user_id: str | None) -> str:
         """Return whose files of a table are meant, if the session may read them."""
         if table.type == "shared":
-            if user_id is not None:
-                raise KalamError("INVALID_INPUT", "user_id is only valid for user tables")
             if not access.may_read_shared(session.role, table.access_level):
                 level = table.access_level.capitalize()
                 text = f"Shared table access denied (access_level={level})"
                 raise KalamError("PERMISSION_DENIED", text, 403)
+            if user_id is not None:
+                raise KalamError("INVALID_INPUT", "user_id is only valid for user tables")
             return ""
         owner = user_id or session.user_id
         if not access.may_act_for(session, owner, self._kalam.auth.role_of(owner)):

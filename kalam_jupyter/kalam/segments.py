@@ -1,10 +1,8 @@
 """Flush and compact: rows as Parquet segments in the table's storage.
 
-The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the
-versions newer
-than the last flushed `_seq` into a new segment, compaction merges the segments of an owner into one that
-holds the
-latest version of each row, and takes old tombstones out of the table.
+The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the versions
+newer than the last flushed `_seq` into a new segment. Compaction merges the segments of an owner into one with
+the latest version of each row, and takes old tombstones out of the table.
 """
 
 from __future__ import annotations
@@ -23,13 +21,12 @@ from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import MANIFEST, TableDef
 from kalam_jupyter.kalam.jobs import Job
-from kalam_jupyter.kalam.storage import manifest_key
+from kalam_jupyter.kalam.storage import check_inside, is_inside, manifest_key, stored_files
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
-#: Tombstones older than this leave the table when it is compacted, unless DELETED_RETENTION_HOURS says
-# otherwise.
+#: Tombstones older than this leave a compacted table, unless its DELETED_RETENTION_HOURS says otherwise.
 TOMBSTONE_HOURS = 168
 _TEMPORARY = ".tmp"
 
@@ -143,8 +140,9 @@ class Segments:
         """Write a segment under its final name only when it is whole."""
         storages = self._kalam.storages
         files, directory = storages.of_table(table), storages.table_path(table, owner)
-        files.create_dir(directory, recursive=True)
         path = f"{directory}/batch-{number}.parquet"
+        check_inside(files, path + _TEMPORARY)
+        files.create_dir(directory, recursive=True)
         key = table.schema.names[table.key_index]
         data = data.sort_by([(key, "ascending")])
         with files.open_output_stream(path + _TEMPORARY) as out:
@@ -196,9 +194,8 @@ class Segments:
         storages = self._kalam.storages
         files, directory = storages.of_table(table), storages.table_path(table, owner)
         named = {segment["path"] for segment in storages.manifest(table, owner)["segments"]}
-        for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True)):
-            written = info.type == fs.FileType.File and info.base_name.startswith("batch-")
-            if written and info.path not in named:
+        for info in stored_files(files, directory, recursive=False):
+            if info.base_name.startswith("batch-") and info.path not in named:
                 files.delete_file(info.path)
 
     def _merged(self, table: TableDef, segments: list[dict[str, Any]]) -> pa.Table:
@@ -206,6 +203,7 @@ class Segments:
         files = self._kalam.storages.of_table(table)
         parts = []
         for segment in segments:
+            check_inside(files, segment["path"])
             with files.open_input_file(segment["path"]) as source:
                 parts.append(_conformed(pq.read_table(source), table))
         data = pa.concat_tables(parts).sort_by([("_seq", "ascending")])
@@ -263,13 +261,12 @@ def delete_tree(files: fs.FileSystem, directory: str, born: int) -> None:
     Files with an id from `born` on stay: they were uploaded into a new table of the same name.
     """
     younger = False
-    for info in files.get_file_info(fs.FileSelector(directory, allow_not_found=True, recursive=True)):
-        if info.type != fs.FileType.File:
-            continue
+    for info in stored_files(files, directory):
         identifier = re.split("[-.]", info.base_name, maxsplit=1)[0]
         if identifier.isdigit() and int(identifier) >= born:
             younger = True
         else:
             files.delete_file(info.path)
-    if not younger and files.get_file_info(directory).type == fs.FileType.Directory:
+    there = files.get_file_info(directory).type == fs.FileType.Directory and is_inside(files, directory)
+    if there and not younger:
         files.delete_dir(directory)

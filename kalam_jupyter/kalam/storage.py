@@ -1,15 +1,15 @@
 """Storages: where flushed segments, files, backups and exports live.
 
-A storage is a `pyarrow.fs` file system under a base path: a directory, or a bucket of S3, GCS or Azure.
-Paths inside
-it come from the storage's templates; every part that users choose is escaped, so no name leads out of it.
+A storage is a `pyarrow.fs` file system under a base path: a directory, or a bucket of S3, GCS or Azure. Paths
+inside it come from the storage's templates; every part that users choose is escaped, so no name leads out of
+it, and no symbolic link is followed out of it (`is_inside`).
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
@@ -231,6 +231,28 @@ def _object(text: str | None, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise StatementError("invalid_operation", f"{what} must be a JSON object")
     return found
+
+
+def is_inside(files: fs.FileSystem, path: str) -> bool:
+    """Whether a path of a storage stays in it: symbolic links in a directory may lead elsewhere."""
+    if not isinstance(files.base_fs, fs.LocalFileSystem):
+        return True
+    base = Path(files.base_path).resolve()
+    return (base / path).resolve().is_relative_to(base)
+
+
+def check_inside(files: fs.FileSystem, path: str) -> None:
+    """Raise `StatementError` if a link leads from a path of a storage out of it."""
+    if not is_inside(files, path):
+        raise StatementError("execution", f"'{path}' leads out of its storage")
+
+
+def stored_files(files: fs.FileSystem, directory: str, *, recursive: bool = True) -> Iterator[fs.FileInfo]:
+    """Yield the files below a directory of a storage; none if it is not there, and none outside."""
+    selector = fs.FileSelector(directory, allow_not_found=True, recursive=recursive)
+    for info in files.get_file_info(selector):
+        if info.type == fs.FileType.File and is_inside(files, info.path):
+            yield info
 
 
 def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:

@@ -191,6 +191,7 @@ def _compact_all(kalam: Kalam, ctx: Context, namespace: str) -> Result:
 
 def backup(kalam: Kalam, ctx: Context, st: nodes.Backup) -> Result:
     """BACKUP DATABASE TO."""
+    kalam.backups.check_target(st.path)
     job = ctx.run(lambda tx: kalam.backups.start_backup(tx, st.path))
     return Result.say(f"Database backup started to '{st.path}'. Job ID: {job}")
 

@@ -208,6 +208,95 @@ def test_a_backup_holds_messages_offsets_and_files(
     assert next(m.key for m in reversed(consume("again"))) == "10"
 
 
+def test_a_backup_takes_no_place_but_that_of_a_backup(root: Client, tmp_path: Path) -> None:
+    """`BACKUP DATABASE TO` a directory with other things in it must not remove them."""
+    for taken in (tmp_path / "mine", tmp_path / "file"):
+        if taken.name == "mine":
+            taken.mkdir()
+            (taken / "thesis.txt").write_text("years of work")
+        else:
+            taken.write_text("x")
+        assert "exists and is no backup" in root.error(f"BACKUP DATABASE TO '{taken}'").message
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):  # an empty directory, then the backup that is there
+        root.run(f"BACKUP DATABASE TO '{tmp_path / 'empty'}'")
+        assert finish_jobs(root)[-1][:2] == ("backup", "completed")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "file", "mine"]
+
+
+def test_a_backup_holds_the_files_its_rows_name_and_no_others(
+    root: Client, store: Path, tmp_path: Path
+) -> None:
+    """A file whose statement runs while the backup is written has no row in it."""
+    named = upload(root, "INSERT INTO app.u (id, doc) VALUES (1, FILE('f'))", f=Given("a.txt", b"1"))
+    folder = store / "app" / "u" / "root" / named["sub"]
+    (folder / f"{int(named['id']) + 1}-late.txt").write_bytes(b"no row yet")
+    root.run("""INSERT INTO app.u (id, doc) VALUES (2, 'no reference'), (3, '{"id": 5}'), (4, '[]')""")
+    root.run(f"BACKUP DATABASE TO '{tmp_path / 'kept'}'")
+    assert finish_jobs(root)[-1] == (
+        "backup",
+        "completed",
+        "Backup completed: 4 row set(s), 0 topic(s), 1 file(s)",
+    )
+    found = [p.name for p in (tmp_path / "kept" / "files").rglob("*") if p.is_file()]
+    assert found == [f"{named['id']}-a.txt"]
+
+
+class TestLinks:
+    """Nothing is read, written or removed through symbolic links that lead out of a storage's directory."""
+
+    SECRET = ("app", "u", "root", "f0001", "7-secret.txt")
+
+    @pytest.fixture
+    def outside(self, tmp_path: Path) -> Path:
+        """A directory with a file where the storage could have one, and one that looks like a segment."""
+        secret = (tmp_path / "outside").joinpath(*self.SECRET)
+        secret.parent.mkdir(parents=True)
+        secret.write_text("secret")
+        (secret.parent.parent / "batch-0.parquet").write_text("not ours")
+        return tmp_path / "outside"
+
+    @pytest.mark.parametrize("depth", range(1, 6))
+    def test_no_file_is_read(self, root: Client, store: Path, outside: Path, depth: int) -> None:
+        link = store.joinpath(*self.SECRET[:depth])
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(outside.joinpath(*self.SECRET[:depth]))
+        for file_id in ("7", "7-secret.txt"):
+            with pytest.raises(KalamError) as refused:
+                root.kalam.read_file(root.session, "app", "u", "f0001", file_id)
+            assert (refused.value.code, refused.value.message) == ("INVALID_INPUT", "Invalid file path")
+
+    def contents(self, outside: Path) -> dict[str, str]:
+        return {str(p.relative_to(outside)): p.read_text() for p in outside.rglob("*") if p.is_file()}
+
+    def test_links_inside_are_followed(self, root: Client, store: Path) -> None:
+        (store / "elsewhere" / "f0001").mkdir(parents=True)
+        (store / "elsewhere" / "f0001" / "7-x.txt").write_text("ours")
+        (store / "app" / "u").mkdir(parents=True)
+        (store / "app" / "u" / "root").symlink_to(store / "elsewhere")
+        assert root.kalam.read_file(root.session, "app", "u", "f0001", "7") == ("7-x.txt", b"ours")
+
+    def test_nothing_is_written_or_removed(self, root: Client, store: Path, outside: Path) -> None:
+        before = self.contents(outside)
+        for link in (store / "app" / "u" / "root", store / "app" / "s"):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(outside / "app" / "u" / "root")
+        with pytest.raises(KalamError) as refused:
+            upload(root, "INSERT INTO app.u (id, doc) VALUES (1, FILE('f'))", f=Given("a.txt", b"1"))
+        assert refused.value.code == "INTERNAL_ERROR"
+        root.run("INSERT INTO app.u (id) VALUES (1); INSERT INTO app.s (id) VALUES (1)")
+        for statement in ("STORAGE FLUSH ALL IN app", "EXPORT USER DATA", "STORAGE COMPACT ALL IN app"):
+            root.run(statement)
+        jobs = finish_jobs(root)
+        assert [(kind, status) for kind, status, _ in jobs if kind == "flush"] == [("flush", "failed")] * 2
+        exported = next((root.kalam.storages.base / "exports").rglob("*.zip"))
+        assert zipfile.ZipFile(exported).namelist() == ["app/u.jsonl"]
+        root.run("DROP TABLE app.u; DROP TABLE app.s")
+        finish_jobs(root)
+        assert self.contents(outside) == before
+
+
 def test_a_new_table_keeps_files_of_its_own_while_the_old_one_is_cleaned(root: Client, store: Path) -> None:
     table = "CREATE USER TABLE app.docs (id INT PRIMARY KEY, f FILE) WITH (STORAGE_ID = 'disk')"
 
