@@ -9,26 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from kalam_jupyter.client.connection import Connection
 from kalam_jupyter.client.discovery import connect
 from kalam_jupyter.client.stream import Stream
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
     from kalam_jupyter.changes import Changes
-    from kalam_jupyter.client.messages import Message
     from kalam_jupyter.client.replay import Replay
     from kalam_jupyter.client.result import Result
-    from kalam_jupyter.ksql.plan.graph import TopologyData
-    from kalam_jupyter.ksql.stepping import Stepping
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -90,8 +85,54 @@ class AsyncStream:
             self._loop.call_soon_threadsafe(self._woken.set)
 
 
+def _close(made: Stream | Connection) -> None:
+    made.close()
+
+
+def _close_all(results: list[Result]) -> None:
+    for result in results:
+        if result.stream is not None:
+            result.stream.close()
+
+
+def _stop(replay: Replay) -> None:
+    replay.stop()
+
+
+def _awaited(
+    verb: Callable[Concatenate[Connection, P], T], abandon: Callable[[T], None] | None = None
+) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, T]]:
+    """Return a verb of `Connection` for ``await``, with its parameters and its documentation.
+
+    Cancelled, it still ends; `abandon` then gets what it returned.
+    """
+
+    async def call(shared: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await _call(functools.partial(verb, shared.connection, *args, **kwargs), abandon)
+
+    functools.update_wrapper(call, verb)
+    return call
+
+
+def _iterated(
+    verb: Callable[Concatenate[Connection, P], Stream],
+) -> Callable[Concatenate[AsyncConnection, P], Coroutine[Any, Any, AsyncStream]]:
+    """Return a verb that starts a query, for ``await`` and then ``async for``."""
+    start = _awaited(verb, _close)
+
+    async def call(shared: AsyncConnection, /, *args: P.args, **kwargs: P.kwargs) -> AsyncStream:
+        return AsyncStream(await start(shared, *args, **kwargs))
+
+    functools.update_wrapper(call, verb)
+    shown = inspect.signature(verb).replace(return_annotation="AsyncStream")
+    setattr(call, "__signature__", shown)  # noqa: B010  (its type does not know the attribute)
+    return call
+
+
 class AsyncConnection:
-    """Runs statements of both dialects. Made by `connect_async`; see `Connection` for each verb.
+    """Runs statements of both dialects. Made by `connect_async`; the verbs are those of `Connection`.
+
+    A push or live query is an `AsyncStream`; the stream in a result of `ksql` can be wrapped in one.
 
     Attributes
     ----------
@@ -105,107 +146,21 @@ class AsyncConnection:
     def __repr__(self) -> str:
         return f"AsyncConnection({self.connection.target!r})"
 
-    async def ksql(
-        self,
-        text: str,
-        *,
-        properties: Mapping[str, Any] | None = None,
-        variables: Mapping[str, str] | None = None,
-    ) -> list[Result]:
-        """See `Connection.ksql`; the stream of a push query is for `AsyncStream`."""
-        work = functools.partial(self.connection.ksql, text, properties=properties, variables=variables)
-        return await _call(work, _close_all)
-
-    async def kalam(
-        self,
-        text: str,
-        params: Sequence[Any] = (),
-        *,
-        namespace: str | None = None,
-        files: Mapping[str, bytes | Path] | None = None,
-    ) -> list[Result]:
-        """See `Connection.kalam`."""
-        work = functools.partial(self.connection.kalam, text, params, namespace=namespace, files=files)
-        return await _call(work, _close_all)
-
-    async def push(
-        self,
-        sql: str,
-        *,
-        properties: Mapping[str, Any] | None = None,
-        variables: Mapping[str, str] | None = None,
-    ) -> AsyncStream:
-        """See `Connection.push`."""
-        work = functools.partial(self.connection.push, sql, properties=properties, variables=variables)
-        return AsyncStream(await _call(work, _close))
-
-    async def live(self, sql: str, *, initial: bool = True, **options: Any) -> AsyncStream:
-        """See `Connection.live`."""
-        work = functools.partial(self.connection.live, sql, initial=initial, **options)
-        return AsyncStream(await _call(work, _close))
-
-    async def table(self, name: str) -> pa.Table:
-        """See `Connection.table`."""
-        return await _call(lambda: self.connection.table(name))
-
-    async def frame(self, name: str) -> pd.DataFrame:
-        """See `Connection.frame`."""
-        return await _call(lambda: self.connection.frame(name))
-
-    async def send(self, name: str, table: pa.Table) -> int:
-        """See `Connection.send`."""
-        return await _call(lambda: self.connection.send(name, table))
-
-    async def stream_frame(
-        self,
-        frame: pd.DataFrame | pa.Table,
-        name: str,
-        *,
-        key: str | None = None,
-        timestamp: str | None = None,
-        rate: float | None = None,
-    ) -> Replay:
-        """See `Connection.stream_frame`."""
-        options: dict[str, Any] = {"key": key, "timestamp": timestamp, "rate": rate}
-        return await _call(lambda: self.connection.stream_frame(frame, name, **options), lambda r: r.stop())
-
-    async def table_frame(self, frame: pd.DataFrame | pa.Table, name: str, *, key: str | None = None) -> int:
-        """See `Connection.table_frame`."""
-        return await _call(lambda: self.connection.table_frame(frame, name, key=key))
-
-    async def consume(
-        self,
-        topic: str,
-        group: str,
-        *,
-        start: str | int = "latest",
-        limit: int = 100,
-        partition: int = 0,
-        timeout: float = 0,
-    ) -> list[Message]:
-        """See `Connection.consume`."""
-        options: dict[str, Any] = {"start": start, "limit": limit, "partition": partition, "timeout": timeout}
-        return await _call(lambda: self.connection.consume(topic, group, **options))
-
-    async def acknowledge(self, topic: str, group: str, upto: int, *, partition: int = 0) -> None:
-        """See `Connection.acknowledge`."""
-        await _call(lambda: self.connection.acknowledge(topic, group, upto, partition=partition))
-
-    async def read_file(self, table: str, reference: str | Mapping[str, Any]) -> bytes:
-        """See `Connection.read_file`."""
-        return await _call(lambda: self.connection.read_file(table, reference))
-
-    async def topology(self, query: str) -> TopologyData:
-        """See `Connection.topology`."""
-        return await _call(lambda: self.connection.topology(query))
-
-    async def stepping(self, query: str, *, properties: Mapping[str, Any] | None = None) -> Stepping:
-        """See `Connection.stepping`."""
-        return await _call(lambda: self.connection.stepping(query, properties=properties))
-
-    async def close(self) -> None:
-        """See `Connection.close`."""
-        await _call(self.connection.close)
+    ksql = _awaited(Connection.ksql, _close_all)
+    kalam = _awaited(Connection.kalam)
+    push = _iterated(Connection.push)
+    live = _iterated(Connection.live)
+    table = _awaited(Connection.table)
+    frame = _awaited(Connection.frame)
+    send = _awaited(Connection.send)
+    stream_frame = _awaited(Connection.stream_frame, _stop)
+    table_frame = _awaited(Connection.table_frame)
+    consume = _awaited(Connection.consume)
+    acknowledge = _awaited(Connection.acknowledge)
+    read_file = _awaited(Connection.read_file)
+    topology = _awaited(Connection.topology)
+    stepping = _awaited(Connection.stepping)
+    close = _awaited(Connection.close)
 
     async def __aenter__(self) -> AsyncConnection:
         return self
@@ -234,16 +189,6 @@ async def connect_async(target: str | None = None, **options: Any) -> AsyncConne
     """
     work = functools.partial(connect, target, **options)
     return AsyncConnection(await _call(work, _close))
-
-
-def _close(made: Stream | Connection) -> None:
-    made.close()
-
-
-def _close_all(results: list[Result]) -> None:
-    for result in results:
-        if result.stream is not None:
-            result.stream.close()
 
 
 async def _call(work: Callable[[], T], abandon: Callable[[T], Any] | None = None) -> T:

@@ -264,7 +264,15 @@ class Connection:
             "push() takes exactly one push query. Add EMIT CHANGES if you meant one.", code="40001"
         )
 
-    def live(self, sql: str, *, initial: bool = True, **options: Any) -> Stream:
+    def live(
+        self,
+        sql: str,
+        *,
+        initial: bool = True,
+        batch_size: int | None = None,
+        last_rows: int | None = None,
+        from_seq: int | None = None,
+    ) -> Stream:
         """Start a KalamDB live query.
 
         Parameters
@@ -273,14 +281,20 @@ class Connection:
             ``SELECT columns FROM namespace.table [WHERE ...]``.
         initial : bool
             Whether to begin with the rows that are there.
-        **options
-            `batch_size`, `last_rows`, `from_seq` (resume after this ``_seq``).
+        batch_size : int, optional
+            Rows that the server sends at a time to begin with.
+        last_rows : int, optional
+            Begin with so many rows, the latest.
+        from_seq : int, optional
+            Begin with what changed after this ``_seq``.
 
         Raises
         ------
         ClientError
         """
-        return self._keep(self._transport.live(sql, {"initial": initial, **options}))
+        given = {"batch_size": batch_size, "last_rows": last_rows, "from": from_seq}
+        options = {name: value for name, value in given.items() if value is not None}
+        return self._keep(self._transport.live(sql, options if initial or from_seq is not None else None))
 
     def consume(
         self,

@@ -226,7 +226,7 @@ class HttpTransport:
         self._log_in_again()
         return True
 
-    def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
+    def live(self, sql: str, options: Mapping[str, int] | None) -> Stream:
         """See `Transport`."""
         from kalam_jupyter.client.live_socket import LiveSocketStream
 

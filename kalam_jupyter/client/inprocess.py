@@ -121,12 +121,12 @@ class InProcessTransport:
             lambda: kalam.read_file(kalam.session(self._user), namespace, table, folder, file_id)[1]
         )
 
-    def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
+    def live(self, sql: str, options: Mapping[str, int] | None) -> Stream:
         """See `Transport`."""
 
         def start() -> Stream:
             kalam = self.node.kalam
-            query = kalam.subscribe(kalam.session(self._user), sql, _live_options(options))
+            query = kalam.subscribe(kalam.session(self._user), sql, options)
             return KalamStream(self, query, sql.strip())
 
         return self._run(start, lambda stream: stream.close())
@@ -260,21 +260,6 @@ def _kalam_result(result: KalamResult) -> Result:
         key=tuple(c.name for c in result.columns if "pk" in c.flags),
         row_count=result.row_count,
     )
-
-
-def _live_options(options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a subscribe message's options; unknown ones are refused."""
-    known = {"initial", "batch_size", "last_rows", "from_seq"}
-    if unknown := sorted(set(options) - known):
-        raise ClientError(f"a live query has no option '{unknown[0]}'")
-    if not options.get("initial", True) and options.get("from_seq") is None:
-        return None
-    named = {
-        "batch_size": options.get("batch_size"),
-        "last_rows": options.get("last_rows"),
-        "from": options.get("from_seq"),
-    }
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def _close_stream(result: Result) -> None:

@@ -45,7 +45,9 @@ class LiveSocketStream(BufferedStream):
 
     dialect = "kalam"
 
-    def __init__(self, wire: Wire, sql: str, options: Mapping[str, Any], renew: Callable[[], None]) -> None:
+    def __init__(
+        self, wire: Wire, sql: str, options: Mapping[str, int] | None, renew: Callable[[], None]
+    ) -> None:
         super().__init__(sql)
         self.id = ""
         self._wire, self._options, self._renew = wire, options, renew
@@ -60,7 +62,7 @@ class LiveSocketStream(BufferedStream):
 
     @classmethod
     def open(
-        cls, wire: Wire, sql: str, options: Mapping[str, Any], renew: Callable[[], None] = lambda: None
+        cls, wire: Wire, sql: str, options: Mapping[str, int] | None, renew: Callable[[], None] = lambda: None
     ) -> LiveSocketStream:
         """Subscribe; return when the server has acknowledged.
 
@@ -128,7 +130,7 @@ class LiveSocketStream(BufferedStream):
         """Whether another connection can go on where this one ended."""
         if not self._ready.is_set():
             return False
-        from_start = not self._got_rows and self._options.get("initial", True)
+        from_start = not self._got_rows and self._options is not None
         return self._seen is not None or bool(from_start)
 
     async def _serve(self) -> None:
@@ -202,18 +204,7 @@ class LiveSocketStream(BufferedStream):
             raise ClientError(f"live queries need a login: {text}", code="UNAUTHORIZED", status=401)
 
     def _subscription(self) -> dict[str, Any]:
-        given = self._options if self._seen is None else {**self._options, "from_seq": self._seen}
-        options: dict[str, Any] | None = {
-            name: given[source]
-            for name, source in (
-                ("batch_size", "batch_size"),
-                ("last_rows", "last_rows"),
-                ("from", "from_seq"),
-            )
-            if given.get(source) is not None
-        }
-        if not given.get("initial", True) and "from" not in (options or {}):
-            options = None
+        options = self._options if self._seen is None else {**(self._options or {}), "from": self._seen}
         subscription = {"id": _ID, "sql": self.sql.rstrip(";")}
         return {"type": "subscribe", "subscription": {**subscription, "options": options}}
 

@@ -53,8 +53,8 @@ class Transport(Protocol):
     def read_file(self, namespace: str, table: str, folder: str, file_id: str) -> bytes:
         """Return the content of a stored file."""
 
-    def live(self, sql: str, options: Mapping[str, Any]) -> Stream:
-        """Start a live query; options `batch_size`, `last_rows`, `from`."""
+    def live(self, sql: str, options: Mapping[str, int] | None) -> Stream:
+        """Start a live query; options as in KalamDB's subscribe message, None: without rows to begin with."""
 
     def consume(
         self, topic: str, group: str, start: str | int, limit: int, partition: int, timeout: float

@@ -30,7 +30,7 @@ def load(shell: Any) -> None:
 def unload(shell: Any) -> None:
     """Take magics and completion away, stop live tables and close the connections."""
     from kalam_jupyter.client.connections import connections
-    from kalam_jupyter.widgets import live_tables
+    from kalam_jupyter.widgets import live_widgets
 
     matcher = getattr(shell, _MATCHER, None)
     if matcher is None:
@@ -42,6 +42,6 @@ def unload(shell: Any) -> None:
     for kind in ("line", "cell"):
         for name in ("ksql", "kalam"):
             shell.magics_manager.magics[kind].pop(name, None)
-    for table in live_tables():
+    for table in live_widgets():
         table.stop()
     connections.close()

@@ -110,7 +110,7 @@ def _use(connections: Connections, words: list[str], dialect: Dialect) -> Note:
 
 def _status(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     _no_words("status", words)
-    from kalam_jupyter.widgets import live_tables
+    from kalam_jupyter.widgets import live_widgets
 
     connection = connections.current
     entities = [r.entity or {} for r in connection.ksql("LIST STREAMS; LIST TABLES; LIST QUERIES;")]
@@ -122,7 +122,7 @@ def _status(connections: Connections, words: list[str], dialect: Dialect) -> Any
         {"": "ksqlDB streams", "value": streams},
         {"": "ksqlDB tables", "value": tables},
         {"": "running queries", "value": queries},
-        {"": "live tables in this notebook", "value": len(live_tables())},
+        {"": "live tables in this notebook", "value": len(live_widgets())},
     ]
     if connection.node is not None:
         rows.append({"": "clock", "value": _clock_text(connection.node.engine.clock)})
@@ -131,10 +131,10 @@ def _status(connections: Connections, words: list[str], dialect: Dialect) -> Any
 
 def _queries(connections: Connections, words: list[str], dialect: Dialect) -> Any:
     _no_words("queries", words)
-    from kalam_jupyter.widgets import live_tables
+    from kalam_jupyter.widgets import live_widgets
 
     (result,) = connections.current.ksql("LIST QUERIES;")
-    live = {table.stream.id: table for table in live_tables()}
+    live = {table.stream.id: table for table in live_widgets()}
     rows = []
     for query in (result.entity or {}).get("queries", ()):
         shown = live.pop(query["id"], None)
@@ -167,9 +167,9 @@ def _topology(connections: Connections, words: list[str], dialect: Dialect) -> A
 
 
 def _stop(_: Connections, words: list[str], dialect: Dialect) -> Note:
-    from kalam_jupyter.widgets import live_tables
+    from kalam_jupyter.widgets import live_widgets
 
-    running = live_tables()
+    running = live_widgets()
     if words and words not in (["all"], ["--all"]):
         unknown = set(words) - {table.stream.id for table in running}
         if unknown:

@@ -6,7 +6,4 @@ from kalam_jupyter.widgets.live_widget import live_widgets
 from kalam_jupyter.widgets.stepper import Stepper
 from kalam_jupyter.widgets.topology import Topology
 
-#: The name the magics know.
-live_tables = live_widgets
-
-__all__ = ["LiveChart", "LiveTable", "Stepper", "Topology", "live_tables", "live_widgets"]
+__all__ = ["LiveChart", "LiveTable", "Stepper", "Topology", "live_widgets"]

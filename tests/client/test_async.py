@@ -112,8 +112,8 @@ def test_every_verb_of_a_connection_can_be_awaited():
     verbs = {n for n, f in inspect.getmembers(Connection, inspect.isfunction) if not n.startswith("_")}
     for name in verbs:
         sync, awaited = getattr(Connection, name), getattr(AsyncConnection, name)
-        assert inspect.iscoroutinefunction(awaited)
-        assert inspect.signature(awaited).parameters.keys() == inspect.signature(sync).parameters.keys()
+        assert inspect.iscoroutinefunction(awaited) and awaited.__doc__ == sync.__doc__
+        assert inspect.signature(awaited).parameters == inspect.signature(sync).parameters
 
 
 async def test_a_stream_of_a_result_is_iterated():

@@ -11,7 +11,7 @@ import pytest
 import kalam_jupyter
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.magics.errors import SqlError, UsageError
-from kalam_jupyter.widgets import LiveTable, live_tables
+from kalam_jupyter.widgets import LiveTable, live_widgets
 
 WAIT_S = 30
 ORDERS = """%%ksql
@@ -78,7 +78,7 @@ def test_admin_statements_are_tables(run):
 def test_a_push_query_is_a_live_table_that_keeps_filling(run):
     run(ORDERS)
     table = run("%%ksql --earliest\nSELECT * FROM orders EMIT CHANGES;").value
-    assert isinstance(table, LiveTable) and table in live_tables()
+    assert isinstance(table, LiveTable) and table in live_widgets()
     assert table.wait(rows=3, timeout=WAIT_S)
     run("%ksql INSERT INTO orders VALUES (4, 'tea', 1.0);")
     assert table.wait(rows=4, timeout=WAIT_S)
@@ -102,15 +102,15 @@ def test_a_cell_that_runs_again_replaces_its_live_table(run, cell):
     first = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
     cell()
     second = run("%%ksql\nSELECT * FROM orders EMIT CHANGES;").value
-    assert first.status == "stopped" and live_tables() == [second]
+    assert first.status == "stopped" and live_widgets() == [second]
 
 
-def test_two_lines_of_one_cell_show_two_live_tables(run, cell):
+def test_two_lines_of_one_cell_show_two_live_widgets(run, cell):
     run(ORDERS)
     cell()
     run("%ksql SELECT * FROM orders EMIT CHANGES;\n%ksql SELECT * FROM orders EMIT CHANGES;")
     run("%ksql SELECT * FROM orders EMIT CHANGES;")
-    assert len(live_tables()) == 3
+    assert len(live_widgets()) == 3
 
 
 def test_rows_of_a_stream_with_equal_keys_do_not_replace_each_other(run):
@@ -316,6 +316,6 @@ def test_unloading_takes_everything_away(shell, run):
     run(ORDERS)
     table = run("%ksql SELECT * FROM orders EMIT CHANGES;").value
     kalam_jupyter.unload_ipython_extension(shell)
-    assert table.ended and not live_tables()
+    assert table.ended and not live_widgets()
     assert "ksql" not in shell.magics_manager.magics["cell"]
     kalam_jupyter.load_ipython_extension(shell)

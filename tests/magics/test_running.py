@@ -9,7 +9,7 @@ import pytest
 
 from kalam_jupyter.client.connections import connections
 from kalam_jupyter.magics.errors import InterruptedCellError, SqlError, UsageError
-from kalam_jupyter.widgets import live_tables
+from kalam_jupyter.widgets import live_widgets
 from tests.magics.test_magics import ORDERS, WAIT_S
 
 NOTES = """%%kalam
@@ -30,7 +30,7 @@ def test_once_reads_what_a_push_query_has_and_ends_it(run, shell):
     run(ORDERS)
     rows = run("%%ksql --once --earliest\nSELECT id FROM orders EMIT CHANGES;").value
     assert rows.ID.tolist() == [1, 2, 3]
-    assert connections.current.streams == [] and live_tables() == []
+    assert connections.current.streams == [] and live_widgets() == []
 
 
 def test_once_without_rows_says_where_a_push_query_begins(run):

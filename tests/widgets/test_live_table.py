@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from kalam_jupyter.client import Changes, ClientError
-from kalam_jupyter.widgets import LiveTable, live_tables
+from kalam_jupyter.widgets import LiveTable, live_widgets
 from kalam_jupyter.widgets._assets import css, esm
 
 from .streams import SCHEMA, HandStream, changes
@@ -57,11 +57,11 @@ def test_the_frame_is_arrow_backed_and_holds_the_latest_of_each_key():
 def test_stop_closes_the_query_and_keeps_the_rows():
     stream = HandStream()
     table = Recorded(stream)
-    assert table in live_tables()
+    assert table in live_widgets()
     stream.give(changes([("a", 1)]))
     table.wait(rows=1, timeout=WAIT_S)
     table.stop(WAIT_S)
-    assert table.status == "stopped" and stream.closed.is_set() and table not in live_tables()
+    assert table.status == "stopped" and stream.closed.is_set() and table not in live_widgets()
     assert table.table().num_rows == 1
 
 

@@ -337,8 +337,6 @@ class LiveView {
     const parts = isOver(this.model.get("status")) ? [] : [`${count.format(stats.rate ?? 0)} rows/s`];
     parts.push(`${count.format(stats.rows_in ?? 0)} in`, shown);
     if (stats.conflated) parts.push(`${count.format(stats.conflated)} conflated`);
-    if (stats.lost) parts.push(`${count.format(stats.lost)} lost`);
-    if (stats.lag) parts.push(`lag ${count.format(stats.lag)}`);
     this.numbers.textContent = parts.join("  ·  ");
   }
 
