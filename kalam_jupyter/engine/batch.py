@@ -432,8 +432,10 @@ class StoredBatch(msgspec.Struct, eq=False, gc=False, frozen=True):
     offsets : numpy int64 array of n, or int
         Offset of each record in its partition, or that of the first when all are in one partition.
     positions : numpy int64 array of n, or None
-        Log position of each record where small appends were merged into one batch; `position` is
-        that of the first.
+        Log position of each record where appends were merged into one batch; `position` is that of
+        the first.
+    sequences : numpy int64 array of n, or None
+        Arrival number of each record where compaction left gaps; None where they follow each other.
     """
 
     batch: Batch
@@ -441,17 +443,39 @@ class StoredBatch(msgspec.Struct, eq=False, gc=False, frozen=True):
     sequence: int
     offsets: Int64s | int
     positions: Int64s | None = None
+    sequences: Int64s | None = None
 
     @property
     def num_rows(self) -> int:
         """Number of records."""
         return len(self.batch.timestamps)
 
+    @property
+    def end(self) -> int:
+        """Arrival number behind the last record: where a reader goes on."""
+        if self.sequences is None:
+            return self.sequence + len(self.batch.timestamps)
+        return int(self.sequences[-1]) + 1
+
+    def index(self, sequence: int) -> int:
+        """Return how many of the records arrived before the one of this number."""
+        if sequence <= self.sequence:
+            return 0
+        if self.sequences is None:
+            return min(sequence - self.sequence, self.num_rows)
+        return int(np.searchsorted(self.sequences, sequence))
+
     def offset_array(self) -> Int64s:
         """Return the partition offset of each record."""
-        if isinstance(self.offsets, int):
-            return np.arange(self.offsets, self.offsets + self.num_rows, dtype=np.int64)
-        return self.offsets
+        return _counted(self.offsets, self.num_rows)
+
+    def sequence_array(self) -> Int64s:
+        """Return the arrival number of each record."""
+        return _counted(self.sequence if self.sequences is None else self.sequences, self.num_rows)
+
+    def position_array(self) -> Int64s:
+        """Return the log position of each record."""
+        return np.full(self.num_rows, self.position) if self.positions is None else self.positions
 
     def slice(self, start: int, stop: int) -> StoredBatch:
         """Return records `start` to `stop` (exclusive), where they are."""
@@ -459,6 +483,19 @@ class StoredBatch(msgspec.Struct, eq=False, gc=False, frozen=True):
             return self
         offsets = self.offsets + start if isinstance(self.offsets, int) else self.offsets[start:stop]
         positions = None if self.positions is None else self.positions[start:stop]
-        first = self.position if positions is None or not len(positions) else int(positions[0])
-        part = self.batch.slice(start, stop)
-        return StoredBatch(part, first, self.sequence + start, offsets, positions)
+        sequences = None if self.sequences is None else self.sequences[start:stop]
+        position = self.position if positions is None or not len(positions) else int(positions[0])
+        sequence = self.sequence + start if sequences is None or not len(sequences) else int(sequences[0])
+        return StoredBatch(self.batch.slice(start, stop), position, sequence, offsets, positions, sequences)
+
+    def since(self, sequence: int) -> StoredBatch:
+        """Return the records from an arrival number on."""
+        return self.slice(self.index(sequence), self.num_rows)
+
+    def before(self, sequence: int) -> StoredBatch:
+        """Return the records that arrived before a number."""
+        return self.slice(0, self.index(sequence))
+
+
+def _counted(numbers: Int64s | int, n: int) -> Int64s:
+    return np.arange(numbers, numbers + n, dtype=np.int64) if isinstance(numbers, int) else numbers

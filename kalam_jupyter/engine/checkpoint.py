@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MANIFEST: Final = "checkpoint.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: A topic's last segment is written again with what follows it while it is smaller than this.
 SMALL_SEGMENT: Final = 1 << 20
 
@@ -58,11 +58,10 @@ class RelationCapture:
 
 @dataclass(frozen=True)
 class TopicCapture:
-    """A topic's settings, the segments that are kept, and the batches after them."""
+    """A topic's settings, and its records: segments that are kept, and batches for new ones between them."""
 
     state: Mapping[str, Any]
-    segments: Sequence[Mapping[str, Any]]
-    items: Sequence[StoredBatch]
+    segments: Sequence[Mapping[str, Any] | Sequence[StoredBatch]]
 
 
 @dataclass(frozen=True)
@@ -127,12 +126,20 @@ def _capture_relation(relation: Relation) -> RelationCapture:
 
 def _capture_topic(topic: Topic, segments: Sequence[Mapping[str, Any]]) -> TopicCapture:
     topic.merge_small(final=True)
-    state = topic.state()
-    kept = [s for s in segments if s["topic"] == topic.uid and s["end"] > state["start"]]
+    cleaned = topic.cleaned.end
+    kept = [
+        s
+        for s in segments
+        if s["topic"] == topic.uid
+        and s["end"] > topic.start
+        and (s["start"] >= cleaned or s.get("cleaned", 0) == cleaned)
+    ]
     if kept and kept[-1]["end"] < topic.end and kept[-1]["size"] < SMALL_SEGMENT:
         kept.pop()
-    start = kept[-1]["end"] if kept else topic.start
-    return TopicCapture(state, kept, topic.items[topic.find(start) :] if start < topic.end else ())
+    first, last = (kept[0]["start"], kept[-1]["end"]) if kept else (topic.end, topic.end)
+    before, after = topic.between(topic.start, first), topic.between(last, topic.end)
+    parts: list[Mapping[str, Any] | Sequence[StoredBatch]] = [before, *kept, after]
+    return TopicCapture(topic.state(), [part for part in parts if part])
 
 
 def _capture_runner(runner: Runner) -> RunnerCapture:
@@ -245,39 +252,44 @@ def _write_relation(writer: _Writer, taken: RelationCapture) -> Mapping[str, Any
 
 
 def _write_topic(writer: _Writer, taken: TopicCapture, descriptors: Descriptors) -> Mapping[str, Any]:
-    segments = list(taken.segments)
-    start = segments[-1]["end"] if segments else taken.state["start"]
-    if taken.items:
-        parts: list[Any] = []
+    state = taken.state
+    segments = [
+        part if isinstance(part, Mapping) else _write_segment(writer, state, part, descriptors)
+        for part in taken.segments
+    ]
+    return {**state, "segments": segments}
 
-        def fill(file: Any) -> None:
-            for item in taken.items:
-                item = item.slice(max(0, start - item.sequence), item.num_rows)
-                data = to_ipc(_segment_batch(item, descriptors))
-                parts.append([file.tell(), data.size, item.position])
-                file.write(data)
-                file.write(bytes(-data.size % 64))
 
-        name = writer.write("segment", fill)
-        size = sum(length for _, length, _ in parts)
-        end = taken.state["end"]
-        segments.append(
-            {
-                "file": name,
-                "topic": taken.state["uid"],
-                "start": start,
-                "end": end,
-                "size": size,
-                "parts": parts,
-            }
-        )
-    return {**taken.state, "segments": segments}
+def _write_segment(
+    writer: _Writer, state: Mapping[str, Any], items: Sequence[StoredBatch], descriptors: Descriptors
+) -> Mapping[str, Any]:
+    parts: list[Any] = []
+
+    def fill(file: Any) -> None:
+        for item in items:
+            data = to_ipc(_segment_batch(item, descriptors))
+            parts.append([file.tell(), data.size, item.position])
+            file.write(data)
+            file.write(bytes(-data.size % 64))
+
+    return {
+        "file": writer.write("segment", fill),
+        "topic": state["uid"],
+        "start": items[0].sequence,
+        "end": items[-1].end,
+        "cleaned": state["cleaned"]["end"],
+        "size": sum(length for _, length, _ in parts),
+        "parts": parts,
+    }
 
 
 def _segment_batch(item: StoredBatch, descriptors: Descriptors) -> pa.RecordBatch:
     batch = batch_to_arrow(item.batch, descriptors)
     if item.positions is not None:
         batch = batch.append_column("positions", pa.array(item.positions))
+    if item.sequences is not None:
+        batch = batch.append_column("sequences", pa.array(item.sequences))
+        batch = batch.append_column("offsets", pa.array(item.offset_array()))
     return batch
 
 
@@ -327,7 +339,7 @@ def load(directory: Path, engine: Engine, descriptors: Descriptors) -> Written:
         return Written()
     except orjson.JSONDecodeError as error:
         raise LogCorruptError(f"{directory / MANIFEST} cannot be read: {error}") from error
-    if manifest["format"] != FORMAT:
+    if manifest["format"] > FORMAT:
         raise LogCorruptError(f"the checkpoint has format {manifest['format']}; this version reads {FORMAT}")
     data = directory / "data"
     try:
@@ -367,22 +379,22 @@ def _load_topic(data: Path, entry: Mapping[str, Any], engine: Engine, descriptor
     topic = engine.topic_map[entry["name"]] = Topic(
         entry["name"], entry["partitions"], entry["config"], engine.lock, uid=entry["uid"]
     )
-    topic.load(entry["start"], entry["partition_starts"])
-    for group, offsets in entry["groups"]:
-        for partition, offset in offsets:
-            topic.commit_offset(group, partition, offset)
+    topic.load(entry)
     for segment in entry["segments"]:
         mapped = pa.memory_map(str(data / segment["file"])).read_buffer()
         sequence = segment["start"]
         for offset, length, position in segment["parts"]:
             found = from_ipc(mapped.slice(offset, length))
+            if "sequences" in found.schema.names:
+                topic.load_compacted(_compacted_batch(found, descriptors))
+                continue
             skip = min(max(0, topic.start - sequence), found.num_rows) if not topic.items else 0
             sequence += found.num_rows
             if skip < found.num_rows:
                 _load_batch(topic, found.slice(skip), position, descriptors)
+    topic.finish_load()
     if topic.end != entry["end"]:
         raise LogCorruptError(f"segments of topic '{topic.name}' end at {topic.end}, not {entry['end']}")
-    topic.finish_load()
 
 
 def _load_batch(topic: Topic, found: pa.RecordBatch, position: int, descriptors: Descriptors) -> None:
@@ -390,7 +402,15 @@ def _load_batch(topic: Topic, found: pa.RecordBatch, position: int, descriptors:
     if "positions" in found.schema.names:
         positions = found.column("positions").to_numpy()
         position = int(positions[0])
-    topic.append(batch_from_arrow(found, descriptors), position, positions)
+    topic.load_batch(batch_from_arrow(found, descriptors), position, positions)
+
+
+def _compacted_batch(found: pa.RecordBatch, descriptors: Descriptors) -> StoredBatch:
+    positions, sequences, offsets = (
+        found.column(name).to_numpy() for name in ("positions", "sequences", "offsets")
+    )
+    batch = batch_from_arrow(found, descriptors)
+    return StoredBatch(batch, int(positions[0]), int(sequences[0]), offsets, positions, sequences)
 
 
 def _load_runner(data: Path, entry: Mapping[str, Any], engine: Engine) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kalam_jupyter.engine.batch import Codec
 from kalam_jupyter.engine.catalogue import Catalogue
+from kalam_jupyter.engine.cleaner import Cleaner
 from kalam_jupyter.engine.clock import Clock
 from kalam_jupyter.engine.errors import EngineError, NotFoundError
 from kalam_jupyter.engine.processor import Processor, ProcessorStart, Scheduler
@@ -42,6 +43,9 @@ class Engine:
         Factories that rebuild a codec from its descriptor, by name; dialects register theirs.
     sources : dict
         `SourceProvider` by namespace.
+    holds : list of callable
+        Each takes a topic's name and returns the first sequence that a dialect still needs uncompacted, or
+        None.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -54,7 +58,9 @@ class Engine:
         self.sources: dict[str, SourceProvider] = {}
         self.relation_map: dict[str, Relation] = {}
         self.topic_map: dict[str, Topic] = {}
+        self.holds: list[Callable[[str], int | None]] = []
         self.scheduler = Scheduler(self)
+        self.cleaner = Cleaner(self)
         self._settled = threading.Condition(self.lock)
         self._settling = 0
         self.writer = Writer(self)
@@ -143,6 +149,11 @@ class Engine:
         with self.lock:
             return sorted(self.topic_map)
 
+    def needed_from(self, topic: str) -> int | None:
+        """Return the first sequence of a topic whose records have to stay as they are; None if none has."""
+        needed = [self.scheduler.needed_from(topic), *(hold(topic) for hold in self.holds)]
+        return min((n for n in needed if n is not None), default=None)
+
     def new_relation(self, name: str, schema: Schema, owned: bool) -> Relation:
         """Add a relation (the transaction and recovery do)."""
         relation = Relation(name, schema, owned, self.lock, lambda: self.position)
@@ -186,6 +197,17 @@ class Engine:
             Whatever the function raises; nothing was changed then.
         """
         return self.writer.transact(function)
+
+    def compact_topic(self, name: str) -> int:
+        """Compact a topic now, which happens by itself as it grows; return how many records went.
+
+        Its last batch stays as it is, and what processors have still to read, or to read again after a crash.
+
+        Raises
+        ------
+        EngineClosedError, LogWriteError
+        """
+        return self.cleaner.clean(name)
 
     # Processors
 

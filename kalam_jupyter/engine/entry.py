@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import SMALL_BATCH, Batch
+from kalam_jupyter.engine.compaction import MAX_BATCH, Compaction, rebuilt
 from kalam_jupyter.engine.encoding import rows_from_json, rows_to_json, schema_from_json, schema_to_json
 from kalam_jupyter.engine.errors import LogCorruptError
 from kalam_jupyter.engine.relation import Constant
@@ -26,7 +28,6 @@ from kalam_jupyter.engine.stored import (
     from_ipc,
     to_ipc,
 )
-from kalam_jupyter.engine.topic import MAX_BATCH
 from kalam_jupyter.engine.types import Schema
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class EntryWriter:
         parts = [batch.slice(i, i + MAX_BATCH) for i in range(0, batch.num_rows, MAX_BATCH)]
         return topic, [self._blob(to_ipc(batch_to_arrow(part, self._descriptors))) for part in parts]
 
+    def _compact_topic(self, topic: str, compaction: Compaction) -> Sequence[Any]:
+        kept = self._blob(compaction.kept.tobytes())
+        return topic, compaction.upto, compaction.purged, compaction.starts.tolist(), kept
+
 
 _ENCODE: dict[str, Callable[..., Sequence[Any]]] = {
     "create_relation": EntryWriter._create_relation,
@@ -91,6 +96,7 @@ _ENCODE: dict[str, Callable[..., Sequence[Any]]] = {
     "delete": EntryWriter._keys,
     "insert_batches": EntryWriter._insert_batches,
     "append": EntryWriter._append,
+    "compact_topic": EntryWriter._compact_topic,
 }
 
 
@@ -159,6 +165,12 @@ class EntryReader:
         for blob in batch:
             self._tx.append(topic, batch_from_arrow(from_ipc(self._blobs[blob]), self._descriptors))
 
+    def _compact_topic(self, topic: str, upto: int, purged: int, starts: Sequence[int], kept: int) -> None:
+        numbers = np.frombuffer(self._blobs[kept], dtype=np.int64)
+        compaction = Compaction(upto, numbers, np.array(starts, dtype=np.int64), purged)
+        items = self._tx.engine.topic(topic).between(0, upto)
+        self._tx.compact_topic(topic, compaction, rebuilt(items, compaction))
+
 
 REPLAY: dict[str, Callable[..., None]] = {
     "put": EntryReader._put,
@@ -170,6 +182,7 @@ REPLAY: dict[str, Callable[..., None]] = {
     "delete": EntryReader._delete,
     "delete_rows": EntryReader._delete_rows,
     "append": EntryReader._append,
+    "compact_topic": EntryReader._compact_topic,
 }
 
 #: Operations whose arguments are those of a method of `Transaction`.

@@ -68,6 +68,8 @@ class History(Generic[T]):
     def read_from(self, cursor: int, limit: int) -> tuple[list[T], int]:
         """Return items from `cursor` on that cover at most `limit` numbers, and the next cursor.
 
+        The first comes whole, however many it covers.
+
         Raises
         ------
         OverrunError
@@ -80,20 +82,15 @@ class History(Generic[T]):
         found: list[T] = []
         items, starts, n = self.items, self.starts, len(self.items)
         i = self.find(cursor)
-        while i < n and limit > 0:
+        while i < n:
             stop = starts[i + 1] if i + 1 < n else self.end
-            item, taken = self._part(items[i], cursor - starts[i], stop - starts[i], limit, bool(found))
-            if not taken:
+            if found and stop - cursor > limit:
                 break
-            found.append(item)
-            cursor += taken
-            limit -= taken
+            found.append(items[i])
+            limit -= stop - cursor
+            cursor = stop
             i += 1
         return found, cursor
-
-    def _part(self, item: T, start: int, stop: int, limit: int, some: bool) -> tuple[T, int]:
-        """Return the item from `start` on, and how much of it is taken; the first comes whole."""
-        return item, stop - start if not some or stop - start <= limit else 0
 
     def subscribe(
         self, start: Start = "latest", wake: Callable[[], None] | None = None, *, quiet: bool = False
@@ -124,6 +121,11 @@ class History(Generic[T]):
     def reopen(self) -> None:
         """Undo `close`."""
         self.closed_by = None
+
+    def cursors(self) -> list[int]:
+        """Return where everybody is who reads."""
+        with self._lock:
+            return [s.position for s in self._subscriptions]
 
     def subscriptions(self) -> Iterator[Subscription[T]]:
         """Iterate over the cursors to be told that something arrived."""

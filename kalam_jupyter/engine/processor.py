@@ -242,15 +242,21 @@ class Scheduler:
             runner.rename(f"{topic} (dropped)", topic)
 
     def needed_from(self, topic: str) -> int | None:
-        """Return the first sequence of a topic that a processor needs, or its recovery; None if none."""
+        """Return the first sequence of a topic that a processor needs, or its recovery; None if none.
+
+        As in Kafka, what has yet to be read by one that somebody paused is not kept for it.
+        """
         durable = self._engine.durable
         needed = [
-            r.base.get(topic, 0) if durable else sequence
+            r.base.get(topic, 0) if durable else r.positions[topic]
             for r in self.runners.values()
-            for sequence in (r.positions.get(topic),)
-            if sequence is not None
+            if topic in r.positions and not (r.paused and not (durable and r.journal))
         ]
         return min(needed, default=None)
+
+    def positions_in(self, topic: str) -> list[int]:
+        """Return where processors are in a topic, those that do not run included."""
+        return [r.positions[topic] for r in self.runners.values() if topic in r.positions]
 
     # Running
 
@@ -317,7 +323,7 @@ class Scheduler:
                 item = topic.items[topic.find(sequence)]
                 position = item.position
                 if item.positions is not None:
-                    position = int(item.positions[sequence - item.sequence])
+                    position = int(item.positions[item.index(sequence)])
                 found.append((position, i, topic))
         return found
 
@@ -428,7 +434,7 @@ class Scheduler:
             processor.restore(runner.state.read_bytes())
         for name, sequence, count, position, now_ms in runner.steps():
             topic = self._engine.find_topic(name)
-            if topic is None or sequence < topic.start:
+            if topic is None or not topic.has_step(sequence, position):
                 raise EngineError(f"processor '{runner.id}': its input in '{name}' is no longer retained")
             context = StepContext(now_ms, self.seed(position), position, replaying=True)
             for _ in processor.process(name, topic.read_one(sequence, count), context):

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Batch, Row, StoredBatch
 from kalam_jupyter.engine.catalogue import json_copy
+from kalam_jupyter.engine.compaction import Compaction
 from kalam_jupyter.engine.encoding import row_checker
 from kalam_jupyter.engine.entry import EntryWriter
 from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError, RowError
@@ -365,12 +366,19 @@ class Transaction:
         self._check_open()
         found = self._topic(topic)
         check_payload(batch)
-        stored = found.append(batch, self.position)
+        stored = found.append(batch, self.position, self.now_ms)
         if stored.num_rows:
             self.topics[topic] = found
             self._did(lambda: found.undo_append(stored), "append", topic, batch)
             self.engine.scheduler.arrived(topic)
         return stored
+
+    def compact_topic(self, topic: str, compaction: Compaction, items: Sequence[StoredBatch]) -> None:
+        """Put what stays of a topic's first records in their place; see `Cleaner`."""
+        self._check_open()
+        found = self._topic(topic)
+        before = found.compact(compaction, items, self.position)
+        self._did(lambda: found.undo_compact(before), "compact_topic", topic, compaction)
 
     def commit_offset(self, topic: str, group: str, partition: int, offset: int) -> None:
         """Set the next offset that a consumer group reads; it never goes back."""
@@ -459,7 +467,13 @@ class Transaction:
             self.append(topic, batch)
         taken, context = step.batch, step.context
         self.advance(
-            step.runner, step.topic, taken.sequence, taken.num_rows, context.position, context.now_ms
+            step.runner,
+            step.topic,
+            taken.sequence,
+            taken.num_rows,
+            taken.end,
+            context.position,
+            context.now_ms,
         )
 
     def restore_step(
@@ -467,14 +481,16 @@ class Transaction:
     ) -> None:
         """Apply a committed step again, as far as the processor's position goes."""
         runner = self.engine.scheduler.runner(processor_id)
-        self.advance(runner, topic, sequence, count, position, now_ms)
+        found = self.engine.find_topic(topic)
+        end = sequence + count if found is None else found.step_end(sequence, count)
+        self.advance(runner, topic, sequence, count, end, position, now_ms)
 
     def advance(
-        self, runner: Runner, topic: str, sequence: int, count: int, position: int, now_ms: int
+        self, runner: Runner, topic: str, sequence: int, count: int, end: int, position: int, now_ms: int
     ) -> None:
         """Move a processor past a batch."""
         before = runner.positions.get(topic)
-        runner.positions[topic] = sequence + count
+        runner.positions[topic] = end
         if len(runner.journal) > 5 * JOURNAL_IN_MEMORY and not self.engine.durable:
             runner.give_up_journal()
         runner.note(topic, sequence, count, position, now_ms)

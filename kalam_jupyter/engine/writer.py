@@ -144,7 +144,9 @@ class Writer:
 
     def _has_work(self) -> bool:
         storage = self._engine.storage
-        return self._engine.scheduler.pending or (storage is not None and storage.due)
+        if self._engine.scheduler.pending or self._engine.cleaner.due:
+            return True
+        return storage is not None and storage.due
 
     # The thread
 
@@ -159,6 +161,7 @@ class Writer:
             self._engine.storage.close()
         self._stopped = True
         self._refuse_queued()
+        self._engine.cleaner.join()
         self._engine.tell_settled()
 
     def _loop(self) -> None:
@@ -177,6 +180,7 @@ class Writer:
                     self._engine.tell_settled()
                 if self._engine.storage is not None:
                     self._engine.storage.tend()
+                self._engine.cleaner.tend()
                 self._owner = None
             if stop:
                 return
@@ -319,8 +323,10 @@ class Writer:
             topic.merge_small()
             keep = topic.retained_from(tx.now_ms)
             if keep > topic.start:
-                needed = self._engine.scheduler.needed_from(name)
+                needed = self._engine.needed_from(name)
                 topic.drop_before(keep if needed is None else min(keep, needed))
+            if topic.dirty:
+                self._engine.cleaner.note(topic)
         for gone in tx.dropped:
             woken.extend(gone.subscriptions() if isinstance(gone, Topic) else gone.dropped_subscriptions())
         for row_set in tx.touched.values():

@@ -88,20 +88,24 @@ def test_subscriptions_start_where_asked(engine: Engine) -> None:
     assert earliest.poll() == [] and earliest.position == 3
 
 
-def test_retention_by_time_drops_whole_batches(engine: Engine) -> None:
+def test_retention_by_time_drops_whole_batches_by_when_they_arrived(engine: Engine) -> None:
     engine.transact(lambda tx: tx.create_topic("r", 1, {"retention_ms": 1_000}))
     subscription = engine.topic("r").subscribe("earliest")
-    engine.transact(lambda tx: tx.append("r", Batch([8_000, 9_500], raw=([None] * 2, [b"a", b"b"]))))
-    engine.transact(lambda tx: tx.append("r", Batch([9_600], raw=([None], [b"c"]))))
-    engine.clock.advance(550)
-    engine.transact(lambda tx: tx.append("r", Batch([10_500], raw=([None], [b"d"]))))
+    engine.transact(lambda tx: tx.append("r", Batch([99_000, 5], raw=([None] * 2, [b"a", b"b"]))))
+    engine.clock.advance(600)
+    engine.transact(lambda tx: tx.append("r", Batch([5], raw=([None], [b"c"]))))
+    engine.clock.advance(400)
+    engine.transact(lambda tx: tx.append("r", Batch([5], raw=([None], [b"d"]))))
+    assert engine.topic("r").start_sequence == 0
+    engine.clock.advance(1)
+    engine.transact(lambda tx: tx.append("r", Batch([5], raw=([None], [b"e"]))))
     topic = engine.topic("r")
-    assert (topic.start_sequence, topic.partition_bounds(0)) == (2, (2, 4))
+    assert (topic.start_sequence, topic.partition_bounds(0)) == (2, (2, 5))
     for use in (lambda: topic.read(0), lambda: topic.read_partition(0, 0), subscription.poll):
         with pytest.raises(OverrunError) as caught:
             use()
         assert caught.value.lost == 2
-    assert values(subscription.poll()) == [b"c", b"d"]
+    assert values(subscription.poll()) == [b"c", b"d", b"e"]
 
 
 def test_retention_by_size(engine: Engine) -> None:
