@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from kalam_jupyter.changes import result_array
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.relation import Change, ChangeSet
-from kalam_jupyter.engine.types import Column, Schema, to_arrow
+from kalam_jupyter.engine.types import Column, Schema
 from kalam_jupyter.ksql.metastore import WINDOW_BOUNDS, Source
 from kalam_jupyter.ksql.operators.record import Row
 
@@ -59,7 +60,7 @@ class KsqlSources:
         else:
             entries = self._ksql.materialization(source).rows()
             rows = [(*key, *(window or ()), *value) for key, value, _, window in entries]
-        arrays = [to_arrow([r[i] for r in rows], c.type) for i, c in enumerate(schema)]
+        arrays = [result_array([r[i] for r in rows], c.type) for i, c in enumerate(schema)]
         return pa.Table.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in schema]))
 
     def _records(self, source: Source) -> list[Row]:

@@ -9,7 +9,7 @@ import pytest
 
 from kalam_jupyter.changes import from_result_rows, result_array
 from kalam_jupyter.engine import Engine
-from kalam_jupyter.engine.types import INTEGER, STRING
+from kalam_jupyter.engine.types import INTEGER, STRING, Array, Map, Struct
 from kalam_jupyter.engine.types import Decimal as DecimalType
 from kalam_jupyter.ksql import Ksql
 
@@ -47,10 +47,31 @@ def test_a_push_query_tells_them() -> None:
 
 
 def test_decimals_keep_their_digits() -> None:
-    for precision in (3, 30, 50):
-        value = Decimal(10) ** (precision - 2) + Decimal("0.25")
-        kept = result_array([value, None], DecimalType(precision, 2)).to_pylist()
-        assert kept == [value, None]
+    for precision in (3, 30, 38, 50, 76):
+        type_ = DecimalType(precision, 2)
+        value = Decimal(10) ** (precision - 2)
+        rows = [value, None, -value]
+        assert result_array(rows, type_).to_pylist() == rows
+        lists = [rows, None, []]
+        assert result_array(lists, Array(type_)).to_pylist() == lists
+        structs = [(value,), None, (None,)]
+        expected = [{"A": value}, None, {"A": None}]
+        assert result_array(structs, Struct((("A", type_),))).to_pylist() == expected
+        maps = [{"a": value}, None, {}]
+        expected_maps = [[("a", value)], None, []]
+        assert result_array(maps, Map(STRING, type_)).to_pylist() == expected_maps
+
+
+def test_a_pull_query_by_key_finds_the_row() -> None:
+    with Engine.open() as engine:
+        ksql = Ksql(engine)
+        engine.start()
+        ksql.execute(STREAM.partition("INSERT")[0])
+        ksql.execute("CREATE TABLE t AS SELECT k, CEIL(MAX(d)) AS c, COUNT(*) AS n FROM s GROUP BY k;")
+        ksql.execute("INSERT INTO s VALUES ('a', 9.9, NULL); INSERT INTO s VALUES ('b', 1.5, NULL);")
+        assert ksql.query("SELECT c, n FROM t WHERE k = 'a';").table().to_pylist() == [
+            {"C": Decimal("10.0"), "N": 1}
+        ]
 
 
 def test_what_is_of_another_type_is_still_refused() -> None:

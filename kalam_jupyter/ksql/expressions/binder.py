@@ -147,11 +147,11 @@ class Binder:
         operand = self.bind(e.operand)
         if e.op == "+":
             return operand
-        if isinstance(operand, b.Constant) and operand.value is not None and operand.type != STRING:
-            return b.Constant(type=operand.type, value=-operand.value)
         if operand.type is None:
             raise StatementError(f"Error processing expression: {e}. null is not a number.", **e.position)
         function = arithmetic.negation_function(operand.type)
+        if isinstance(operand, b.Constant) and operand.value is not None:
+            return b.Constant(type=operand.type, value=function(operand.value))
         return b.Call(type=operand.type, name="-", function=function, arguments=(operand,), contains=False)
 
     def _comparison(self, e: ast.Comparison) -> b.Bound:

@@ -44,6 +44,7 @@ from kalam_jupyter.ksql.formats.registered import (
     side_type,
 )
 from kalam_jupyter.ksql.formats.wire import PREFIX_BYTES, prefix, schema_id_of
+from kalam_jupyter.ksql.values.numbers import from_unscaled, unscaled
 
 Convert = Callable[[Any], Any]
 
@@ -184,7 +185,7 @@ def _reader(schema: AvroSchema, node: Any, inside: tuple[str, ...] = ()) -> Conv
         return lambda v: {k: value(e) for k, e in v.items()}
     if not isinstance(node, str) and node.get("logicalType") == "decimal":
         scale = node.get("scale", 0)
-        return lambda v: Decimal(int.from_bytes(v, "big", signed=True)).scaleb(-scale)
+        return lambda v: from_unscaled(int.from_bytes(v, "big", signed=True), scale)
     return lambda v: v
 
 
@@ -247,9 +248,9 @@ def _record_writer(schema: AvroSchema, node: dict[str, Any], type_: t.Struct) ->
 
 def _decimal_writer(scale: int, size: int | None) -> Convert:
     def convert(value: Decimal) -> bytes:
-        unscaled = int(value.scaleb(scale).to_integral_value())
-        length = size or max(1, (unscaled.bit_length() + 8) // 8)
-        return unscaled.to_bytes(length, "big", signed=True)
+        digits = unscaled(value, scale)
+        length = size or max(1, (digits.bit_length() + 8) // 8)
+        return digits.to_bytes(length, "big", signed=True)
 
     return convert
 

@@ -42,6 +42,7 @@ from kalam_jupyter.ksql.formats.registered import field_names, registry_of, sche
 from kalam_jupyter.ksql.formats.schema_registry import referenced
 from kalam_jupyter.ksql.formats.wire import message_indexes, prefix, read_indexes, schema_id_of
 from kalam_jupyter.ksql.values.calendar import civil, epoch_day
+from kalam_jupyter.ksql.values.numbers import from_unscaled, unscaled
 from kalam_jupyter.ksql.values.text import map_order
 
 Read = Callable[[Message], Any]
@@ -264,7 +265,7 @@ def _value_reader(schema: ProtoSchema, field: FieldDescriptor, inside: tuple[str
         return lambda v: v.value
     if name == DECIMAL:
         scale = _decimal_scale(schema, field)
-        return lambda v: Decimal(int.from_bytes(v.value, "big", signed=True)).scaleb(-scale)
+        return lambda v: from_unscaled(int.from_bytes(v.value, "big", signed=True), scale)
     return _LOGICAL_READERS.get(name) or _message_reader(schema, field.message_type, inside)
 
 
@@ -337,11 +338,17 @@ def _list_writer(schema: ProtoSchema, field: FieldDescriptor, element: t.DataTyp
     def write(out: Message, value: list[Any]) -> None:
         items = getattr(out, name)
         for v in value:
-            part = items.add()
-            if v is not None:
-                fill(part, v)
+            _fill_or_default(items.add(), v, fill)
 
     return write
+
+
+def _fill_or_default(part: Message, value: Any, fill: Write) -> None:
+    """Set an element, a NULL one to its default; that of a Date is day 0 as of all others, not no date."""
+    if value is not None:
+        fill(part, value)
+    elif part.DESCRIPTOR.full_name == DATE:
+        _write_date(part, 0)
 
 
 def _map_writer(schema: ProtoSchema, field: FieldDescriptor, value_type: t.DataType) -> Write:
@@ -356,10 +363,9 @@ def _map_writer(schema: ProtoSchema, field: FieldDescriptor, value_type: t.DataT
             key = "" if k is None else k
             if fill is None:
                 entries[key] = default if v is None else convert(v)
-            elif v is not None:
-                fill(entries[key], v)
             else:
                 entries[key].SetInParent()
+                _fill_or_default(entries[key], v, fill)
 
     return write
 
@@ -404,8 +410,8 @@ def _default(field: FieldDescriptor) -> Any:
 
 def _decimal_writer(type_: t.Decimal) -> Write:
     def write(out: Any, value: Decimal) -> None:
-        unscaled = int(value.scaleb(type_.scale).to_integral_value())
-        out.value = unscaled.to_bytes(max(1, (unscaled.bit_length() + 8) // 8), "big", signed=True)
+        digits = unscaled(value, type_.scale)
+        out.value = digits.to_bytes(max(1, (digits.bit_length() + 8) // 8), "big", signed=True)
         out.precision = type_.precision
         out.scale = type_.scale
 

@@ -73,7 +73,7 @@ def abs_double(x: float) -> float:
 @functions.scalar("abs(x DECIMAL)", returns=_same)
 def abs_decimal(x: Decimal) -> Decimal:
     """Absolute value, in the argument's type."""
-    return abs(x)
+    return x.copy_abs()
 
 
 @functions.scalar("ceil(x INT) -> INT", "ceil(x BIGINT) -> BIGINT", examples=[("CEIL(1.3)", "2.0")])
@@ -105,7 +105,7 @@ def floor_double(x: float) -> float:
 
 
 def _round_decimal(x: Decimal, digits: int, rounding: str) -> Decimal:
-    return x.quantize(n.scale_unit(digits), rounding=rounding, context=n.EXACT)
+    return n.rescaled(x, digits, rounding=rounding)
 
 
 def _half_up(x: Decimal, digits: int) -> Decimal:
@@ -115,8 +115,8 @@ def _half_up(x: Decimal, digits: int) -> Decimal:
 
 def _keep_scale(binding: Binding, rounding: str) -> Callable[[Decimal], Decimal]:
     assert isinstance(binding.result, t.Decimal)
-    unit = n.scale_unit(binding.result.scale)
-    return lambda x: _round_decimal(x, 0, rounding).quantize(unit, context=n.EXACT)
+    scale = binding.result.scale
+    return lambda x: n.rescaled(_round_decimal(x, 0, rounding), scale)
 
 
 @functions.scalar("ceil(x DECIMAL)", returns=_same, specialize=True)
@@ -171,10 +171,7 @@ def _rescaled(
 ) -> Callable[[Decimal, int], Decimal]:
     assert isinstance(binding.result, t.Decimal)
     scale = binding.result.scale
-    unit = n.scale_unit(scale)
-    return lambda x, decimals: (
-        x if decimals >= scale else rounding(x, decimals).quantize(unit, context=n.EXACT)
-    )
+    return lambda x, decimals: x if decimals >= scale else n.rescaled(rounding(x, decimals), scale)
 
 
 @functions.scalar("round(x DECIMAL, decimals INT)", returns=_same, specialize=True)

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine.batch import Batch, Codec, Payload, StoredBatch, Window
+from kalam_jupyter.engine.batch import Batch, Payload, StoredBatch, Window
 from kalam_jupyter.engine.topic import Topic
+from kalam_jupyter.engine.types import Array, DataType, Decimal, Map, Schema, Struct
+from kalam_jupyter.ksql.formats.codec import KsqlCodec
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Row, store_key
@@ -34,7 +38,7 @@ class Materialization:
     Parameters
     ----------
     source : Source
-    codec : Codec
+    codec : KsqlCodec
     topic : Topic
     retention_ms : int or None
         How long after stream time a window stays visible.
@@ -45,7 +49,9 @@ class Materialization:
         Sequence at which it stands still; None: it follows its topic.
     """
 
-    def __init__(self, source: Source, codec: Codec, topic: Topic, retention_ms: int | None = None) -> None:
+    def __init__(
+        self, source: Source, codec: KsqlCodec, topic: Topic, retention_ms: int | None = None
+    ) -> None:
         self.source = source
         self._codec = codec
         self.topic = topic
@@ -133,6 +139,8 @@ class Materialization:
                 self._put(r.key, None if r.row is None else r.row[: self._width], r.ts, r.window)
             return
         decoded = stored.batch.typed(self._codec)
+        if decoded.errors and self.source.query_id is not None:
+            decoded = stored.batch.typed(self._lenient_codec)
         payload = decoded.payload
         if not payload.num_rows:
             return
@@ -148,6 +156,12 @@ class Materialization:
             zip(payload.keys, payload.values, timestamps.tolist(), strict=True)
         ):
             self._put(key, value, ts, None if windows is None else windows[i])
+
+    @cached_property
+    def _lenient_codec(self) -> KsqlCodec:
+        """Reads what rounding made one digit longer than its DECIMAL: a state store has it as it is."""
+        columns = (replace(c, type=_one_digit_more(c.type)) for c in self._codec.schema)
+        return replace(self._codec, schema=Schema(tuple(columns)))
 
     def _put(self, key: Key | None, value: Row | None, ts: int, window: Window | None) -> None:
         if key is None:
@@ -165,6 +179,19 @@ class Materialization:
             self._rows.pop(at, None)
         else:
             self._rows[at] = (key, value, ts, window)
+
+
+def _one_digit_more(type_: DataType) -> DataType:
+    match type_:
+        case Decimal(precision, scale):
+            return Decimal(precision + 1, scale)
+        case Array(element):
+            return Array(_one_digit_more(element))
+        case Map(key, value):
+            return Map(_one_digit_more(key), _one_digit_more(value))
+        case Struct(fields):
+            return Struct(tuple((name, _one_digit_more(field)) for name, field in fields))
+    return type_
 
 
 def _last_of_each_key(payload: Payload) -> Any:

@@ -88,6 +88,9 @@ def _columns(source: Source, names: Sequence[str], values: int) -> list[Column]:
                 raise _failed(source, f"Column name `{name}` does not exist.")
     else:
         found = list(source.schema.columns)
+    twice = [c.name for i, c in enumerate(found) if c in found[:i]]
+    if twice:
+        raise _failed(source, f"Column name `{twice[0]}` is listed more than once.")
     headers = [c.name for c in found if c.name in source.header_names]
     if headers:
         raise KsqlError(f"Cannot insert into HEADER columns: {', '.join(headers)}")
@@ -137,7 +140,7 @@ def _converted(value: Any, type_: DataType | None, column: Column, e: ast.Expres
 def _key(source: Source, values: dict[str, Any]) -> tuple[Any, ...] | None:
     key = tuple(values.get(c.name) for c in source.schema.key)
     if not source.is_stream and any(v is None for v in key):
-        names = ", ".join(c.name for c in source.schema.key)
+        names = ", ".join(c.name for c, v in zip(source.schema.key, key, strict=True) if v is None)
         raise _failed(source, f"Value for primary key column(s) {names} is required for tables")
     return None if not key or all(v is None for v in key) else key
 

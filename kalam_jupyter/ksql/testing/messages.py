@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.formats.proto_schema import ProtoSchema, is_map
 from kalam_jupyter.ksql.values.calendar import civil, epoch_day
+from kalam_jupyter.ksql.values.numbers import EXACT, from_unscaled
 
 
 def field_of(value: Mapping[str, Any], name: str) -> Any:
@@ -23,8 +24,7 @@ def field_of(value: Mapping[str, Any], name: str) -> Any:
 
 
 def unscaled(value: Any, scale: int) -> bytes:
-    number = Decimal(value).quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
-    unscaled = int(number.scaleb(scale))
+    unscaled = int(EXACT.scaleb(Decimal(value), Decimal(scale)).to_integral_value(ROUND_HALF_UP))
     return unscaled.to_bytes(max(1, (unscaled.bit_length() + 8) // 8), "big", signed=True)
 
 
@@ -157,7 +157,7 @@ def _value(schema: ProtoSchema, field: FieldDescriptor, value: Any) -> Any:
     if name == "confluent.type.Decimal":
         type_ = schema.single_type(field)
         assert isinstance(type_, t.Decimal)
-        return Decimal(int.from_bytes(value.value, "big", signed=True)).scaleb(-type_.scale)
+        return from_unscaled(int.from_bytes(value.value, "big", signed=True), type_.scale)
     if name.startswith("google.protobuf.") and name.endswith("Value"):
         return value.value
     return _object(schema, value)

@@ -27,6 +27,7 @@ from kalam_jupyter.ksql.testing.messages import (
     write_message,
 )
 from kalam_jupyter.ksql.testing.records import exact_json
+from kalam_jupyter.ksql.values.numbers import from_unscaled
 
 
 class RegisteredSide:
@@ -205,7 +206,7 @@ def _from_avro(names: _Names, node: Any, value: Any) -> Any:
     if kind == "map":
         return {k: _from_avro(names, node["values"], v) for k, v in value.items()}
     if isinstance(node, dict) and node.get("logicalType") == "decimal":
-        return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-node["scale"])
+        return from_unscaled(int.from_bytes(value, "big", signed=True), node["scale"])
     return value
 
 

@@ -81,11 +81,16 @@ def arithmetic_function(operator: str, left: t.DataType, right: t.DataType) -> B
 def negation_function(type_: t.DataType) -> Callable[[Any], Any]:
     """Return unary minus for a numeric type; KsqlError for others."""
     if isinstance(type_, t.Decimal):
-        return lambda value: -value if value else value
+        return _negated
     try:
         return _NEGATE[type_]  # type: ignore[index]
     except KeyError:
         raise KsqlError(f"Negation on {base_name(type_)} is not supported.") from None
+
+
+def _negated(value: Decimal) -> Decimal:
+    """Return ``-value``, all its digits kept: Python's own operator rounds to 28."""
+    return value.copy_negate() if value else value
 
 
 _NEGATE: dict[t.Primitive, Callable[[Any], Any]] = {
@@ -149,14 +154,14 @@ _OPERATION: dict[str, Callable[[Context, Decimal, Decimal], Decimal]] = {
 def _decimal_function(operator: str, left: t.DataType, right: t.DataType, result: t.Decimal) -> Binary:
     context = Context(prec=result.precision, traps=[InvalidOperation, DivisionByZero, Inexact])
     operation = _OPERATION[operator]
-    unit, exact = n.scale_unit(result.scale), n.UNNECESSARY
+    scale, exact = result.scale, n.UNNECESSARY
     integers = not (isinstance(left, t.Decimal) and isinstance(right, t.Decimal))
 
     def evaluate(a: Any, b: Any) -> Decimal:
         if integers:
             a, b = Decimal(a), Decimal(b)
         try:
-            return operation(context, a, b).quantize(unit, context=exact)
+            return n.rescaled(operation(context, a, b), scale, exact)
         except DecimalException as error:
             what = "Division by zero" if not b and operator in "/%" else "Rounding necessary"
             raise EvaluationError(what) from error

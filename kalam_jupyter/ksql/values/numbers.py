@@ -134,7 +134,26 @@ def fit_decimal(value: Decimal, precision: int, scale: int) -> Decimal:
     bound = decimal_bound(precision, scale)
     if not -bound < value < bound:
         raise EvaluationError(overflow_message(value, precision, scale))
-    return value.quantize(scale_unit(scale), context=EXACT)
+    return rescaled(value, scale)
+
+
+def rescaled(value: Decimal, scale: int, context: Context = EXACT, rounding: str | None = None) -> Decimal:
+    """Return `value` with a scale, rounded as `context` or `rounding` says.
+
+    There is no negative zero, as in BigDecimal.
+    """
+    result = value.quantize(scale_unit(scale), rounding, context)
+    return result if result else result.copy_abs()
+
+
+def unscaled(value: Decimal, scale: int) -> int:
+    """Return ``value * 10^scale``, which is a whole number for a value of that scale."""
+    return int(EXACT.scaleb(value, Decimal(scale)))
+
+
+def from_unscaled(digits: int, scale: int) -> Decimal:
+    """Return ``digits / 10^scale``."""
+    return EXACT.scaleb(Decimal(digits), Decimal(-scale))
 
 
 def double_to_decimal(value: float, precision: int, scale: int) -> Decimal:

@@ -47,3 +47,9 @@ def test_more_persistent_queries_than_configured_are_refused() -> None:
     assert raised.value.error_code == 40000
     ksql.execute("CREATE OR REPLACE STREAM a AS SELECT * FROM s WHERE v > 1;")
     engine.close()
+
+
+def test_a_column_listed_twice_is_refused(ksql: Ksql) -> None:
+    ksql.execute(STREAM)
+    with pytest.raises(StatementError, match="`ID` is listed more than once"):
+        ksql.execute("INSERT INTO s (id, v, id) VALUES (1, 2, 3);")

@@ -153,3 +153,21 @@ def test_unsupported_operands_are_named() -> None:
         a.arithmetic_type("+", t.BOOLEAN, t.Decimal(2, 1))
     with pytest.raises(KsqlError, match=r"Arithmetic on types INTEGER and null are not supported\."):
         a.arithmetic_type("+", t.INTEGER, None)
+
+
+@given(st.integers(-(10**38) + 1, 10**38 - 1), st.integers(0, 38))
+def test_decimals_of_38_digits_keep_them_all(digits: int, scale: int) -> None:
+    type_ = t.Decimal(38, scale)
+    value = n.from_unscaled(digits, scale)
+    assert n.unscaled(value, scale) == digits
+    negated = a.negation_function(type_)(value)
+    assert n.unscaled(negated, scale) == -digits
+    assert n.unscaled(n.rescaled(value, scale), scale) == digits
+
+
+def test_there_is_no_negative_zero_of_decimals() -> None:
+    small = Decimal("-0.01")
+    assert str(n.rescaled(small, 1)) == str(n.fit_decimal(small, 3, 1)) == "0.0"
+    assert str(run("*", t.Decimal(3, 2), t.Decimal(1, 0), small, Decimal(0))) == "0.00"
+    assert str(run("%", t.Decimal(3, 2), t.Decimal(3, 2), small, small)) == "0.00"
+    assert str(a.negation_function(t.Decimal(2, 1))(Decimal("0.0"))) == "0.0"
