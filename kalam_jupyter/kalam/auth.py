@@ -12,7 +12,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-import bcrypt
 import orjson
 
 from kalam_jupyter.engine import Engine
@@ -23,7 +22,7 @@ from kalam_jupyter.kalam.catalog import USER
 from kalam_jupyter.kalam.config import KalamConfig
 from kalam_jupyter.kalam.errors import ADMIN_ROLES, KalamError
 from kalam_jupyter.kalam.names import user_problem
-from kalam_jupyter.kalam.passwords import password_problem
+from kalam_jupyter.kalam.passwords import Passwords, password_problem
 
 ROOT = "root"
 #: Which roles each role may act for besides itself (EXECUTE AS USER).
@@ -73,7 +72,7 @@ class Auth:
         self._bearer = Bearer(config.jwt_secret or load_secret(engine.path), config)
         self._verified: OrderedDict[str, tuple[float, Any, Session]] = OrderedDict()
         self._lock = threading.Lock()
-        self._dummy: bytes | None = None
+        self._passwords = Passwords(config.bcrypt_cost, config.login_cache)
         if engine.catalogue.get(USER, ROOT) is None:
             hashed = None if config.root_password is None else self.hash_password(config.root_password)
             engine.transact(
@@ -135,8 +134,8 @@ class Auth:
         return UserInfo.of(record)
 
     def hash_password(self, password: str) -> str:
-        """Return the bcrypt hash of a password (bytes beyond 72 do not count, as bcrypt has it)."""
-        return bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(self._config.bcrypt_cost)).decode()
+        """Return the bcrypt hash of a password."""
+        return self._passwords.hash(password)
 
     def session(self, user_id: str) -> Session:
         """Return a trusted session, in process: no password asked."""
@@ -180,21 +179,15 @@ class Auth:
             if remaining > 0:
                 raise AuthError("account_locked", f"{-(-remaining // 60_000)} minute(s)", 401)
         if record is None or stored is None or record["auth_type"] == "OAuth" or user_problem(user_id):
-            self._waste_time(password)
+            self._passwords.check(password, None)
             raise AuthError("unauthorized", "Invalid credentials", 401)
-        if not bcrypt.checkpw(password.encode()[:72], stored.encode()):
+        if not self._passwords.check(password, stored):
             self._engine.transact(lambda tx: self._count_failure(tx, user_id))
             raise AuthError("unauthorized", "Invalid credentials", 401)
         record = self._engine.transact(lambda tx: self._count_success(tx, user_id, address))
         if record is None:
             raise AuthError("unauthorized", "Invalid credentials", 401)
         return self._bearer.issue(record)
-
-    def _waste_time(self, password: str) -> None:
-        """Take as long for an unknown user as for a wrong password."""
-        if self._dummy is None:
-            self._dummy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(self._config.bcrypt_cost))
-        bcrypt.checkpw(password.encode()[:72], self._dummy)
 
     def _count_failure(self, tx: Transaction, user_id: str) -> None:
         record = tx.get(USER, user_id)

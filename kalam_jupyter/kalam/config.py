@@ -23,6 +23,7 @@ class KalamConfig:
     oidc_audience: str | None = None  # what their tokens' aud must hold; None does not look at it
     oidc_auto_provision_role: str | None = None  # role of a user their tokens name first; None makes none
     bcrypt_cost: int = 12
+    login_cache: float = 60  # a password that was right is known for so long without bcrypt; 0: not at all
     enforce_password_complexity: bool = False
     cookie_secure: bool = True
     allow_remote_setup: bool = False

@@ -63,6 +63,7 @@ KEYS: dict[str, tuple[str, Read]] = {
     "auth.oidc_audience": ("oidc_audience", _text),
     "auth.oidc_auto_provision_role": ("oidc_auto_provision_role", _role),
     "auth.bcrypt_cost": ("bcrypt_cost", _count),
+    "auth.login_cache_secs": ("login_cache", _number),
     "auth.enforce_password_complexity": ("enforce_password_complexity", _flag),
     "auth.cookie_secure": ("cookie_secure", _flag),
     "auth.allow_remote_setup": ("allow_remote_setup", _flag),

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bcrypt
 import jwt
 import pytest
 
 from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import AuthError, Kalam, KalamError
+from kalam_jupyter.kalam.passwords import Passwords
 from tests.kalam.conftest import CONFIG, Client
 
 PASSWORD = "Secret-1!"
@@ -69,6 +71,74 @@ def test_five_failures_lock_the_account_for_a_while(
     assert (error.code, error.message) == ("account_locked", "15 minute(s)")
     clock.advance(15 * 60_000)
     assert isinstance(login(root.kalam, "alice"), str)
+
+
+class TestPasswords:
+    @pytest.fixture
+    def checks(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The passwords that bcrypt was asked about."""
+        asked: list[bytes] = []
+        check = bcrypt.checkpw
+
+        def spy(password: bytes, hashed: bytes) -> bool:
+            asked.append(password)
+            return check(password, hashed)
+
+        monkeypatch.setattr(bcrypt, "checkpw", spy)
+        return asked
+
+    def test_a_right_one_is_known_for_a_while(self, checks: list[bytes]) -> None:
+        now = 100.0
+        passwords = Passwords(4, 60, lambda: now)
+        hashed = passwords.hash("right")
+        assert passwords.check("right", hashed)
+        assert passwords.check("right", hashed)
+        assert checks == [b"right"]
+        now += 60
+        assert passwords.check("right", hashed)
+        assert checks == [b"right", b"right"]
+
+    def test_wrong_ones_and_nobodys_always_take_bcrypts_time(self, checks: list[bytes]) -> None:
+        passwords = Passwords(4, 60)
+        hashed = passwords.hash("right")
+        passwords.check("right", hashed)
+        for _ in range(2):
+            assert not passwords.check("wrong", hashed)
+            assert not passwords.check("right", None)
+        assert checks == [b"right", b"wrong", b"right", b"wrong", b"right"]
+
+    def test_what_is_known_fits_one_hash_only(self, checks: list[bytes]) -> None:
+        passwords = Passwords(4, 60)
+        old, new = passwords.hash("old"), passwords.hash("new")
+        assert passwords.check("old", old)
+        assert not passwords.check("old", new)
+        assert passwords.check("new", new)
+        assert checks == [b"old", b"old", b"new"]
+
+    def test_nothing_is_known_when_switched_off(self, checks: list[bytes]) -> None:
+        passwords = Passwords(4, 0)
+        hashed = passwords.hash("right")
+        assert passwords.check("right", hashed)
+        assert passwords.check("right", hashed)
+        assert checks == [b"right", b"right"]
+
+
+def test_a_known_password_opens_no_locked_account(root: Client, user: Callable[..., Client]) -> None:
+    user("alice")
+    assert isinstance(login(root.kalam, "alice"), str)
+    for _ in range(5):
+        login(root.kalam, "alice", "wrong")
+    error = login(root.kalam, "alice")
+    assert isinstance(error, AuthError)
+    assert error.code == "account_locked"
+
+
+def test_a_changed_password_is_forgotten(root: Client, user: Callable[..., Client]) -> None:
+    user("alice")
+    assert isinstance(login(root.kalam, "alice"), str)
+    root.run("ALTER USER 'alice' SET PASSWORD 'Another123!'")
+    assert isinstance(login(root.kalam, "alice"), AuthError)
+    assert isinstance(login(root.kalam, "alice", "Another123!"), str)
 
 
 def test_changed_role_makes_older_tokens_worthless(root: Client, user: Callable[..., Client]) -> None:
