@@ -41,7 +41,6 @@ from kalam_jupyter.kalam.topics import Topics
 from kalam_jupyter.kalam.vectors import VectorSearch
 
 _ROLES = ("user", "service", "dba", "system")
-_OPERATIONS = {"insert": "insert", "update": "update", "delete": "delete"}
 
 
 class Kalam:
@@ -282,14 +281,14 @@ class Kalam:
         if namespace in SYSTEM_NAMESPACES:
             raise StatementError(
                 "invalid_operation",
-                f"Cannot {_OPERATIONS[operation]} system table '{namespace}.{table_name}'",
+                f"Cannot {operation} system table '{namespace}.{table_name}'",
             )
         table = self.find_table(namespace, table_name)
         if table is None:
             what = f"Error during planning: table 'kalam.{namespace}.{table_name}' not found"
             if self.find_view(namespace, table_name) is not None or namespace in self.engine.sources:
                 raise StatementError(
-                    "invalid_operation", f"Cannot {operation} into '{namespace}.{table_name}': read only"
+                    "invalid_operation", f"Cannot {operation} '{namespace}.{table_name}': it is read only"
                 )
             raise StatementError("table_not_found", what)
         access.check_write(ctx.session, table)

@@ -172,6 +172,8 @@ def create_table(kalam: Kalam, ctx: Context, st: nodes.CreateTable) -> Change[No
             if st.if_not_exists:
                 return
             raise StatementError("already_exists", f"Table {namespace}.{name} already exists")
+        if kalam.find_view(namespace, name) is not None:
+            raise StatementError("already_exists", f"View {namespace}.{name} already exists")
         storage = options.get("storage_id", "local")
         if tx.get(STORAGE, storage) is None:
             raise StatementError("invalid_operation", f"Storage '{storage}' does not exist")
@@ -267,6 +269,23 @@ def create_view(kalam: Kalam, ctx: Context, st: nodes.CreateView) -> Result:
     return Result.say(f"View {view.qualified} created successfully")
 
 
+def drop_view(kalam: Kalam, ctx: Context, st: nodes.DropView) -> Change[str]:
+    """DROP VIEW."""
+    access.require_admin(ctx.session, "DROP VIEW")
+    namespace, name = target(ctx, st.view, "drop")
+
+    def apply(tx: Transaction) -> str:
+        view = kalam.find_view(namespace, name)
+        if view is None:
+            if st.if_exists:
+                return f"View {namespace}.{name} does not exist (skipped)"
+            raise StatementError("not_found", f"View '{name}' not found in namespace '{namespace}'")
+        tx.remove(VIEW, view.qualified)
+        return f"View {view.qualified} dropped successfully"
+
+    return Change.said(apply)
+
+
 HANDLERS: dict[type[nodes.Statement], Any] = {
     nodes.CreateNamespace: create_namespace,
     nodes.DropNamespace: drop_namespace,
@@ -275,4 +294,5 @@ HANDLERS: dict[type[nodes.Statement], Any] = {
     nodes.CreateTable: create_table,
     nodes.DropTable: drop_table,
     nodes.CreateView: create_view,
+    nodes.DropView: drop_view,
 }

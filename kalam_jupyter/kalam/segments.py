@@ -1,8 +1,8 @@
 """Flush and compact: rows as Parquet segments in the table's storage.
 
 The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the versions
-newer than the last flushed `_seq` into a new segment. Compaction merges the segments of an owner into one with
-the latest version of each row, and takes old tombstones out of the table.
+newer than the last flushed `_seq` into a new segment. Compaction merges an owner's segments into one with the
+latest version of each row, and takes old tombstones out of the table.
 """
 
 from __future__ import annotations

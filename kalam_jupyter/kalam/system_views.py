@@ -8,11 +8,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from kalam_jupyter.kalam.settings import KEYS
 from kalam_jupyter.kalam.types import NAMES, json_type, sql_type
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ def resident_mb() -> int:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _setting(value: Any, *, secret: bool) -> str:
+    """Return a setting as the file would have it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value)
+    return "***" if secret else str(value)
 
 
 def uptime_human(seconds: int) -> str:
@@ -114,10 +126,10 @@ def views(kalam: Kalam) -> dict[str, tuple[Any, Callable[[], Rows]]]:
 
     def settings() -> Rows:
         found: Rows = []
-        for f in fields(kalam.config):
-            value = getattr(kalam.config, f.name)
-            shown = "***" if f.name in _SECRETS and value is not None else str(value)
-            found.append((f.name, shown, f.name.replace("_", " "), f.name.partition("_")[0]))
+        for key, (field, _) in KEYS.items():
+            category, _, name = key.partition(".")
+            shown = _setting(getattr(kalam.config, field), secret=field in _SECRETS)
+            found.append((key, shown, name.replace("_", " ").replace(".", ": "), category))
         return found
 
     def stats() -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -447,6 +448,33 @@ def test_views(items: Client, user: Callable[..., Client]) -> None:
     assert user("alice").rows("SELECT n FROM shop.cheap") == [("pen",)]
     assert "already exists" in items.error("CREATE VIEW shop.cheap AS SELECT 1").message
     assert "No field named nope" in items.error("CREATE VIEW shop.v AS SELECT nope FROM shop.items").message
+    for taken in ("CREATE TABLE shop.cheap (id INT PRIMARY KEY)", "CREATE VIEW shop.items AS SELECT 1"):
+        assert "already exists" in items.error(taken).message
+    for write in (
+        "INSERT INTO shop.cheap VALUES ('x')",
+        "UPDATE shop.cheap SET n = 'x' WHERE n = 'y'",
+        "DELETE FROM shop.cheap WHERE n = 'x'",
+    ):
+        assert "'shop.cheap': it is read only" in items.error(write).message
+    assert user("bob").error("DROP VIEW shop.cheap").status == 403
+    assert items.say("DROP VIEW shop.cheap") == "View shop.cheap dropped successfully"
+    assert "View 'cheap' not found in namespace 'shop'" in items.error("DROP VIEW shop.cheap").message
+    assert items.say("DROP VIEW IF EXISTS shop.cheap") == "View shop.cheap does not exist (skipped)"
+    assert "Table not found" in items.error("SELECT * FROM shop.cheap").message
+
+
+def test_settings_are_shown_under_their_own_names(root: Client, user: Callable[..., Client]) -> None:
+    rows = dict(root.rows("SELECT name, value FROM system.settings"))
+    assert (rows["auth.jwt_expiry_hours"], rows["auth.cookie_secure"]) == ("24", "true")
+    assert (rows["auth.jwt_secret"], rows["security.cors.allowed_origins"]) == ("", "")
+    secretive = replace(CONFIG, jwt_secret="s" * 32, root_password="r" * 12, cors_allowed_origins=("a", "b"))
+    with Engine.open(clock=Clock(START_MS)) as engine:
+        kalam = Kalam(engine, secretive)
+        other = Client(kalam, kalam.session("root"))
+        rows = dict(other.rows("SELECT name, value FROM system.settings"))
+        kalam.close()
+    assert (rows["auth.jwt_secret"], rows["auth.root_password"]) == ("***", "***")
+    assert rows["security.cors.allowed_origins"] == "a,b"
 
 
 def test_unqualified_names_use_the_namespace_of_the_request(items: Client) -> None:
@@ -508,7 +536,6 @@ def test_every_system_table_answers_admins_only(root: Client, user: Callable[...
 def test_secrets_are_masked(root: Client) -> None:
     root.run("CREATE USER bob WITH PASSWORD 'x' ROLE dba")
     assert root.json("SELECT password_hash FROM system.users WHERE user_id = 'bob'") == [["***"]]
-    assert root.rows("SELECT value FROM system.settings WHERE name = 'jwt_secret'") != [("x",)]
     assert "'x'" not in str(root.rows("SELECT * FROM system.audit_log"))
 
 

@@ -105,6 +105,7 @@ STATEMENTS: dict[type, list[str]] = {
         "CREATE OR REPLACE VIEW app.seen AS SELECT 1",
         "CREATE VIEW app.v AS SELECT * FROM app.closed",
     ],
+    nodes.DropView: ["DROP VIEW app.seen"],
     nodes.AddColumn: ["ALTER TABLE app.closed ADD COLUMN x INT"],
     nodes.DropColumn: ["ALTER TABLE app.closed DROP COLUMN body"],
     nodes.ModifyColumn: ["ALTER TABLE app.closed MODIFY COLUMN body INT"],

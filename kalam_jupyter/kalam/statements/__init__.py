@@ -49,6 +49,7 @@ PARSERS: dict[tuple[str, ...], tuple[int, Parser]] = {
     ("ALTER", "TOPIC"): (2, admin.alter_topic),
     ("DROP", "NAMESPACE"): (2, tables.drop_namespace),
     ("DROP", "TABLE"): (1, tables.drop_table),
+    ("DROP", "VIEW"): (2, tables.drop_view),
     ("DROP", "USER", "TABLE"): (1, tables.drop_table),
     ("DROP", "SHARED"): (1, tables.drop_table),
     ("DROP", "STREAM"): (1, tables.drop_table),

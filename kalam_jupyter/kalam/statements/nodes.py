@@ -177,6 +177,12 @@ class CreateView(_Ddl):
 
 
 @dataclass(frozen=True)
+class DropView(_Ddl):
+    view: Name
+    if_exists: bool = False
+
+
+@dataclass(frozen=True)
 class AddColumn(_Ddl):
     table: Name
     column: ColumnDef

@@ -228,6 +228,14 @@ def drop_table(s: TokenStream) -> nodes.Statement:
     return nodes.DropTable(table, quiet)
 
 
+def drop_view(s: TokenStream) -> nodes.Statement:
+    """``DROP VIEW [IF EXISTS] [ns.]v``."""
+    quiet = s.accept_word("IF", "EXISTS")
+    view = s.name()
+    s.expect_end()
+    return nodes.DropView(view, quiet)
+
+
 def create_view(s: TokenStream) -> nodes.Statement:
     """``CREATE [OR REPLACE] VIEW [ns.]v [(cols)] AS SELECT ...``."""
     replacing = s.accept_word("OR", "REPLACE")
