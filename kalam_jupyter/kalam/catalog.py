@@ -169,6 +169,11 @@ class TableDef:
         """The EMBEDDING columns."""
         return tuple(c for c in self.columns if isinstance(c.type, Array))
 
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What others made of this definition, and keep as long as it is the definition."""
+        return {}
+
     @property
     def ttl_ms(self) -> int | None:
         """Lifetime of a stream's rows."""

@@ -39,6 +39,7 @@ from kalam_jupyter.kalam.storage import Storages
 from kalam_jupyter.kalam.system import SystemTables
 from kalam_jupyter.kalam.topics import Topics
 from kalam_jupyter.kalam.vectors import VectorSearch
+from kalam_jupyter.kalam.visible import SmallTables
 
 _ROLES = ("user", "service", "dba", "system")
 
@@ -78,6 +79,7 @@ class Kalam:
         self.seqs.advance_past(self._newest_seq())
         self.vectors = VectorSearch(self.storages.base / "vectors" if self.storages.has_base else None)
         self.queries = QueryEngine(self)
+        self.small_tables = SmallTables()
         self.topics = Topics(self)
         self.live = LiveQueries(self)
         self.segments = Segments(self)

@@ -10,12 +10,14 @@ so does every error, so that its texts are the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from kalam_jupyter.engine.types import BIGINT, DOUBLE, FLOAT, Array
+import orjson
+
+from kalam_jupyter.engine.types import BIGINT
 from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.errors import SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import (
@@ -29,9 +31,11 @@ from kalam_jupyter.kalam.expressions import (
 )
 from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
 from kalam_jupyter.kalam.result import Result, ResultColumn
+from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import QUOTED, WORD
 from kalam_jupyter.kalam.types import coercer
+from kalam_jupyter.kalam.visible import VisibleRows, sort_positions, sortable
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
@@ -145,6 +149,56 @@ def _order(s: TokenStream) -> tuple[tuple[str, bool, bool], ...]:
             return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Output:
+    """The columns that a query shows of a table: made once for a definition.
+
+    Attributes
+    ----------
+    positions : tuple of int, or None
+        Where they are in a row; None for the whole row.
+    """
+
+    columns: tuple[ResultColumn, ...]
+    schema_json: bytes
+    positions: tuple[int, ...] | None
+    encoder: RowEncoder
+
+    def result(self, rows: Sequence[Row], encode: Callable[[], bytes] | None = None) -> Result:
+        """Make the result of whole rows; `encode` makes their JSON."""
+        if self.positions is not None:
+            rows = [tuple([row[i] for i in self.positions]) for row in rows]
+        shown = rows
+
+        def encoded() -> bytes:
+            return orjson.dumps([self.encoder.array(row) for row in shown])
+
+        return Result.of_rows(self.columns, rows, self.schema_json, encode or encoded)
+
+
+def _output(table: TableDef, asked: tuple[tuple[str, str], ...] | None) -> _Output | None:
+    """Return the output of a select list; None if there is no such column, or two have one name."""
+    key = ("direct.output", asked)
+    if key not in table.derived:
+        table.derived[key] = _new_output(table, asked)
+    found: _Output | None = table.derived[key]
+    return found
+
+
+def _new_output(table: TableDef, asked: tuple[tuple[str, str], ...] | None) -> _Output | None:
+    index, flags = table.schema.index, table.flags
+    names = [(n, n) for n in table.schema.names] if asked is None else asked
+    if any(n not in index for n, _ in names) or len({shown for _, shown in names}) != len(names):
+        return None
+    columns = [ResultColumn(shown, table.schema.column(n).type, flags.get(n, ())) for n, shown in names]
+    return _Output(
+        tuple(columns),
+        orjson.dumps([column.json(i) for i, column in enumerate(columns)]),
+        None if asked is None else tuple(index[n] for n, _ in names),
+        RowEncoder([c.name for c in columns], [c.type for c in columns]),
+    )
+
+
 def run(
     kalam: Kalam, session: Session, query: DirectQuery, params: Sequence[Any], namespace: str, *, limit: bool
 ) -> Result | None:
@@ -152,36 +206,48 @@ def run(
     table = kalam.find_table(query.table[0] or namespace, query.table[1])
     if table is None or table.type == "stream":
         return None
+    output = _output(table, query.columns)
     index = table.schema.index
-    names = [(n, n) for n in table.schema.names] if query.columns is None else query.columns
-    asked = {n for n, _ in names} | {n for n, *_ in query.order_by}
-    if not asked <= index.keys() or len({shown for _, shown in names}) != len(names):
+    if output is None or any(name not in index for name, *_ in query.order_by):
         return None
     kalam.check_read(session, table)
-    rows = _rows(kalam, session, table, query, params)
-    if rows is None:
+    relation, owner = kalam.relation(table), kalam.owner(session, table)
+    keyed = None if query.where is None else key_column(table.schema, query.where)
+    if keyed is not None:
+        row = _by_key(relation, owner, *keyed, params)
+        if row == ():
+            return None
+        rows = [] if row is None or row[-1] else [row]
+        if query.columns == ():
+            return _count(query, len(rows))
+        return output.result(rows[_range(kalam, query, limit)])
+    if relation.count(owner) > DIRECT_ROWS:
         return None
-    if not query.columns and query.columns is not None:
-        return _count(query, len(rows))
-    ordered = _ordered(rows, table, query)
-    if ordered is None:
+    visible = kalam.small_tables.rows(relation, owner, table.key_index, deleted=query.mentions_deleted)
+    positions = _accepted(session, table, query, params, visible)
+    if positions is None:
         return None
-    end = _end(kalam, query, limit)
-    rows = ordered[query.offset : None if end is None else query.offset + end]
-    flags = table.flags
-    columns = [ResultColumn(shown, table.schema.column(n).type, flags.get(n, ())) for n, shown in names]
-    if query.columns is not None:
-        picked = [index[n] for n, _ in names]
-        rows = [tuple([row[i] for i in picked]) for row in rows]
-    return Result.of_rows(columns, rows)
+    if query.columns == ():
+        return _count(query, len(positions))
+    if query.order_by:
+        order = [(index[name], descending, first) for name, descending, first in query.order_by]
+        if len(positions) > 1 and not all(sortable(table.schema, column) for column, *_ in order):
+            return None
+        positions = sort_positions(visible, positions, order)
+    elif not visible.ordered:
+        return None
+    shown = positions[_range(kalam, query, limit)]
+    whole = output.positions is None
+    return output.result([visible.rows[i] for i in shown], (lambda: visible.json(shown)) if whole else None)
 
 
-def _end(kalam: Kalam, query: DirectQuery, limit: bool) -> int | None:
-    if not limit:
-        return query.limit
-    if query.limit is None:
-        return kalam.config.default_query_limit
-    return min(query.limit, kalam.config.max_query_limit)
+def _range(kalam: Kalam, query: DirectQuery, limit: bool) -> slice:
+    """Return which rows of all are shown: by LIMIT and OFFSET, and the limits for HTTP clients."""
+    end = query.limit
+    if limit:
+        config = kalam.config
+        end = config.default_query_limit if end is None else min(end, config.max_query_limit)
+    return slice(query.offset, None if end is None else query.offset + end)
 
 
 def _count(query: DirectQuery, n: int) -> Result | None:
@@ -190,29 +256,16 @@ def _count(query: DirectQuery, n: int) -> Result | None:
     return Result.of_rows([ResultColumn("count(*)", BIGINT)], [(n,)])
 
 
-def _rows(
-    kalam: Kalam, session: Session, table: TableDef, query: DirectQuery, params: Sequence[Any]
-) -> list[Row] | None:
-    """Return the visible rows that satisfy the condition, unordered."""
-    relation, owner = kalam.relation(table), kalam.owner(session, table)
-    deleted = table.seq_index + 1
-    keyed = None if query.where is None else key_column(table.schema, query.where)
-    if keyed is not None:
-        row = _by_key(relation, owner, *keyed, params)
-        if row == ():
-            return None
-        return [] if row is None or row[deleted] else [row]
-    if relation.count(owner) > DIRECT_ROWS:
-        return None
-    rows: list[Row] = relation.snapshot(owner).rows()
-    if not query.mentions_deleted:
-        rows = [r for r in rows if not r[deleted]]
+def _accepted(
+    session: Session, table: TableDef, query: DirectQuery, params: Sequence[Any], visible: VisibleRows
+) -> Sequence[int] | None:
+    """Return the positions of the rows that satisfy the condition; None when the query engine has to."""
     if query.where is None:
-        return rows
+        return range(len(visible.rows))
     try:
         compiled = Compiler(table.schema, params, session.user_id, session.role).compile(query.where)
         accepts = compiled.function
-        return [r for r in rows if accepts(r) is True]
+        return [i for i, row in enumerate(visible.rows) if accepts(row) is True]
     except (UnsupportedError, TypeError, ArithmeticError):
         return None
     except StatementError as error:
@@ -232,19 +285,3 @@ def _by_key(relation: Any, owner: str, column: Any, node: Expression, params: Se
         return ()
     found: Row | None = None if key is None else relation.get((key,), owner)
     return found
-
-
-def _ordered(rows: list[Row], table: TableDef, query: DirectQuery) -> list[Row] | None:
-    """Sort rows as written, else by primary key; None for orders that Python and Arrow see differently."""
-    if len(rows) < 2:
-        return rows
-    schema = table.schema
-    order = query.order_by or ((schema.names[table.key_index], False, False),)
-    for name, descending, nulls_first in reversed(order):
-        type_, i = schema.column(name).type, schema.index[name]
-        if type_ in (FLOAT, DOUBLE) or isinstance(type_, Array):
-            return None  # NaN
-        nulls = [r for r in rows if r[i] is None]
-        rows = sorted((r for r in rows if r[i] is not None), key=lambda r: r[i], reverse=descending)
-        rows = nulls + rows if nulls_first else rows + nulls
-    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,9 +53,24 @@ class Result:
         User id the statement ran as.
     masked : bool
         Whether secret columns are hidden whoever asks: the statement ran as an ordinary user.
+    schema_json : bytes or None
+        The schema as JSON, if it is known.
+    encode : callable or None
+        Makes the JSON of the rows, secret columns not hidden; None for the ordinary way.
     """
 
-    __slots__ = ("_rows", "_table", "as_user", "columns", "kind", "masked", "message", "row_count")
+    __slots__ = (
+        "_rows",
+        "_table",
+        "as_user",
+        "columns",
+        "encode",
+        "kind",
+        "masked",
+        "message",
+        "row_count",
+        "schema_json",
+    )
 
     def __init__(
         self,
@@ -71,6 +86,8 @@ class Result:
         self.kind, self.columns, self._table, self._rows = kind, columns, table, rows
         self.row_count, self.message, self.as_user = row_count, message, as_user
         self.masked = False
+        self.schema_json: bytes | None = None
+        self.encode: Callable[[], bytes] | None = None
 
     @classmethod
     def say(cls, message: str, row_count: int = 0) -> Result:
@@ -78,9 +95,17 @@ class Result:
         return cls("message", message=message, row_count=row_count)
 
     @classmethod
-    def of_rows(cls, columns: Sequence[ResultColumn], rows: Sequence[Row]) -> Result:
-        """Make a result of rows of physical values."""
-        return cls("rows", tuple(columns), rows=rows, row_count=len(rows))
+    def of_rows(
+        cls,
+        columns: Sequence[ResultColumn],
+        rows: Sequence[Row],
+        schema_json: bytes | None = None,
+        encode: Callable[[], bytes] | None = None,
+    ) -> Result:
+        """Make a result of rows of physical values, with their JSON where it is known or quickly made."""
+        result = cls("rows", tuple(columns), rows=rows, row_count=len(rows))
+        result.schema_json, result.encode = schema_json, encode
+        return result
 
     @classmethod
     def of_table(cls, table: pa.Table) -> Result:
@@ -125,9 +150,9 @@ _TYPE, _FLAGS = b"kalam_data_type", b"kalam_flags"
 def annotated_schema(table: TableDef) -> pa.Schema:
     """Return the Arrow schema of a table whose fields say their KalamDB type and flags; made once for a
     definition."""
-    found = table.__dict__.get("annotated_schema")
+    found: pa.Schema | None = table.derived.get("annotated_schema")
     if found is None:
-        found = table.__dict__["annotated_schema"] = _table_schema(table)
+        found = table.derived["annotated_schema"] = _table_schema(table)
     return found
 
 

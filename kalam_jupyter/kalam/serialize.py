@@ -175,23 +175,33 @@ def result_rows(result: Result, *, mask: bool = True) -> list[list[Any]]:
     for i in [i for i, c in enumerate(result.columns) if c.nested]:
         for row in found:
             row[i] = orjson.loads(row[i])
-    if mask or result.masked:
-        hidden = [i for i, c in enumerate(result.columns) if c.name.lower() in SECRET_COLUMNS]
-        for row in found if hidden else ():
-            for i in hidden:
-                if row[i] is not None:
-                    row[i] = MASK
+    hidden = _hidden(result, mask)
+    for row in found if hidden else ():
+        for i in hidden:
+            if row[i] is not None:
+                row[i] = MASK
     return found
 
 
+def _hidden(result: Result, mask: bool) -> list[int]:
+    """Return which columns are hidden."""
+    if not (mask or result.masked):
+        return []
+    return [i for i, c in enumerate(result.columns) if c.name.lower() in SECRET_COLUMNS]
+
+
 def result_json(result: Result, *, mask: bool = True) -> dict[str, Any]:
-    """Return one entry of ``results`` in the SQL envelope."""
+    """Return one entry of ``results`` in the SQL envelope, as `orjson` encodes it."""
     if result.kind == "message":
         return {"row_count": result.row_count, "message": result.message, "as_user": result.as_user}
     found: dict[str, Any] = {}
     if result.columns:
-        found["schema"] = result.schema
-    found["rows"] = result_rows(result, mask=mask)
+        known = result.schema_json
+        found["schema"] = result.schema if known is None else orjson.Fragment(known)
+    if result.encode is None or _hidden(result, mask):
+        found["rows"] = result_rows(result, mask=mask)
+    else:
+        found["rows"] = orjson.Fragment(result.encode())
     found["row_count"] = result.row_count
     found["as_user"] = result.as_user
     return found
