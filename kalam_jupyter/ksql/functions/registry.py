@@ -59,12 +59,12 @@ class EvaluationContext:
     __slots__ = ("_random", "_seed", "now_ms", "sequence")
 
     def __init__(self, seed: int = 0, now_ms: int = 0, sequence: int = 0) -> None:
-        self.reseed(seed)
-        self.now_ms = now_ms
+        self.begin(now_ms, seed)
         self.sequence = sequence
 
-    def reseed(self, seed: int) -> None:
-        """Start `random` anew."""
+    def begin(self, now_ms: int, seed: int) -> None:
+        """Begin a batch: set its processing time and start `random` anew."""
+        self.now_ms = now_ms
         self._seed = seed
         self._random: random.Random | None = None
 

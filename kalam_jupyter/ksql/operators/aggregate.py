@@ -9,9 +9,9 @@ from typing import Any
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.group_index import GroupIndex
+from kalam_jupyter.ksql.operators.group_states import GroupStates
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
-from kalam_jupyter.ksql.operators.running import GroupStates
 
 #: Earlier than every timestamp.
 NEVER = -(1 << 62)

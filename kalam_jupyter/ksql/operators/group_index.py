@@ -14,9 +14,10 @@ import numpy as np
 from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, INTEGER, Column
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
+from kalam_jupyter.ksql.operators.group_states import GroupStates
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Key, store_key
-from kalam_jupyter.ksql.operators.running import GroupStates, resized
+from kalam_jupyter.ksql.operators.running import resized
 
 _EMPTY = -1
 #: The window start of a slot that no group has.
@@ -24,6 +25,8 @@ _DEAD = (1 << 63) - 1
 _MASK = (1 << 64) - 1
 #: A table has at least so many places for each group.
 FULL = 3
+#: Most groups that the row form finds without the table.
+RECENT = 65_536
 _BY_NUMBER, _BY_START, _MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
 
 
@@ -42,6 +45,9 @@ class GroupIndex:
         self._direct = len(key) == 1 and key[0].type in (INTEGER, BIGINT)
         self._ids: dict[Any, int] = {}
         self._next_id = 0
+        # slots by start and key, of groups that the row form met lately: hashing in C instead of in Python
+        self._recent: dict[int, dict[Key, int]] = {}
+        self._num_recent = 0
         self._numbers: Int64s = np.zeros(0, dtype=np.int64)
         self._starts: Int64s = np.zeros(0, dtype=np.int64)
         self._resize(states.capacity)
@@ -49,7 +55,28 @@ class GroupIndex:
 
     def slot(self, key: Key, start: int, timestamp: int) -> int:
         """Return the slot of one group; `timestamp` is a new one's."""
-        number: int = key[0] if self._direct else self._number(store_key(key))
+        recent = self._recent.get(start)
+        if recent is None:
+            recent = self._recent[start] = {}
+        try:
+            slot = recent.get(key)
+        except TypeError:  # a list or a map in the key
+            return self._find(store_key(key), start, timestamp)
+        if slot is None:
+            slot = self._find(key, start, timestamp)
+            if self._num_recent == RECENT:
+                self._forget_recent()
+                recent = self._recent[start] = {}
+            recent[key] = slot
+            self._num_recent += 1
+        return slot
+
+    def _forget_recent(self) -> None:
+        self._recent = {}
+        self._num_recent = 0
+
+    def _find(self, key: Key, start: int, timestamp: int) -> int:
+        number: int = key[0] if self._direct else self._number(key)
         h = (number * _BY_NUMBER & _MASK) ^ (start * _BY_START & _MASK)
         h = (h ^ h >> 32) * _MIX & _MASK
         at, table, numbers, starts = h >> self._shift, self._table_view, self._numbers_view, self._starts_view
@@ -184,6 +211,7 @@ class GroupIndex:
         gone = np.flatnonzero(self._starts <= limit)
         self._starts[gone] = _DEAD
         self._states.release(gone)
+        self._forget_recent()
         live = np.count_nonzero(self._starts != _DEAD)
         if len(self._ids) > 1024 + 2 * live:
             numbers = set(self._numbers[self._starts != _DEAD].tolist())
@@ -201,4 +229,5 @@ class GroupIndex:
         self._numbers, self._starts = numbers, starts
         self._resize(max(self._states.capacity, len(numbers)))
         self._ids = dict(ids)
+        self._forget_recent()
         self._build(1)

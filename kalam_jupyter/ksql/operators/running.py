@@ -1,4 +1,4 @@
-"""State of aggregates by slot, for both forms: arrays where the state is numbers, Python objects elsewhere.
+"""States of one aggregate by slot, for both forms: arrays where they are numbers, Python objects elsewhere.
 
 Vocabulary
 ----------
@@ -7,11 +7,11 @@ slot
 accumulator
     One aggregate call's state in all slots. The row form reads and writes one slot in the terms of the
     aggregate's own functions; the column form takes a batch at once and gives each row's running result.
+    Slots that no group has are clear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +21,6 @@ from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, INTEGER, DataType, from_arrow, to_arrow
 from kalam_jupyter.ksql.functions.registry import Aggregation
 from kalam_jupyter.ksql.operators.grouping import Grouping
-from kalam_jupyter.ksql.operators.record import Row
 
 
 class Accumulator:
@@ -33,10 +32,19 @@ class Accumulator:
         Whether it takes batches: aggregates of at most one argument do.
     """
 
+    #: Python that takes a row into slot `s` and leaves the slot's state in `x`; see `GroupStates.fold`.
+    #: `a` and `b` are the stores, `add` the aggregate's function, `given` the arguments, each after a comma.
+    FOLD: ClassVar[str] = "x = a{i}[s] = add{i}(a{i}[s]{given})"
+
     def __init__(self, function: Aggregation) -> None:
         self.function = function
         self.columnar = len(function.columns) <= 1 and function.type is not None
         self._states: list[Any] = []
+
+    @property
+    def stores(self) -> list[Any]:
+        """What holds states by slot; others after `resize` and `restore`."""
+        return [self._states]
 
     def resize(self, capacity: int) -> None:
         """Make room for so many slots."""
@@ -50,26 +58,14 @@ class Accumulator:
         """Set a slot's state."""
         self._states[slot] = state
 
-    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
-        """Return the function that takes a row into a slot and gives the slot's result."""
-        add, result, load, save = self.function.add, self.function.result, self.load, self.save
-
-        def fold(slot: int, row: Row) -> Any:
-            state = add(load(slot), *arguments(row))
-            save(slot, state)
-            return result(state)
-
-        return fold
-
     def clear(self, slots: Int64s) -> None:
         """Make these slots those of empty groups."""
-        initial = self.function.initial
         for slot in slots.tolist():
-            self._states[slot] = initial()
+            self.open(slot)
 
-    def clear_one(self, slot: int) -> None:
-        """Make a slot that of an empty group."""
-        self.save(slot, self.function.initial())
+    def open(self, slot: int) -> None:
+        """Make a clear slot that of an empty group."""
+        self._states[slot] = self.function.initial()
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         """Fold rows into their groups' slots; return each row's running result."""
@@ -109,9 +105,18 @@ class _ArrayAccumulator(Accumulator):
     def _dtypes(self) -> tuple[Any, ...]:
         return self.dtypes
 
+    @property
+    def stores(self) -> list[Any]:
+        return self._views
+
     def resize(self, capacity: int) -> None:
+        size = len(self._arrays[0])
         self._arrays = [resized(a, capacity) for a in self._arrays]
         self._views = [a.data for a in self._arrays]
+        self.clear(np.arange(size, capacity))
+
+    def open(self, slot: int) -> None:
+        """Nothing to do: the state of an empty group is that of a clear slot."""
 
     def load(self, slot: int) -> Any:
         return self._views[0][slot]
@@ -132,16 +137,10 @@ class _ArrayAccumulator(Accumulator):
 
 
 class _Count(_ArrayAccumulator):
-    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
-        if self.function.columns:
-            return super().folder(arguments)
-
-        def fold(slot: int, row: Row) -> int:
-            counts = self._views[0]
-            counts[slot] = count = counts[slot] + 1
-            return count
-
-        return fold
+    def __init__(self, function: Aggregation) -> None:
+        super().__init__(function)
+        if not function.columns:
+            self.FOLD = "x = a{i}[s] = a{i}[s] + 1"  # type: ignore[misc]
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         return pa.array(_running_count(self._arrays[0], slots, grouping, values))
@@ -151,22 +150,14 @@ class _Sum(_ArrayAccumulator):
     def _dtypes(self) -> tuple[Any, ...]:
         return (_sum_dtype(self.function),)
 
-    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
-        add = self.function.add
-
-        def fold(slot: int, row: Row) -> Any:
-            sums = self._views[0]
-            sums[slot] = total = add(sums[slot], *arguments(row))
-            return total
-
-        return fold
-
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         out = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
         return pa.array(out.astype(np.int32) if self.function.type == INTEGER else out)
 
 
 class _Average(_ArrayAccumulator):
+    FOLD = "x = a{i}[s], b{i}[s] = add{i}([a{i}[s], b{i}[s]]{given})"
+
     def _dtypes(self) -> tuple[Any, ...]:
         return (_sum_dtype(self.function), np.int64)
 
@@ -175,16 +166,6 @@ class _Average(_ArrayAccumulator):
 
     def save(self, slot: int, state: Any) -> None:
         self._views[0][slot], self._views[1][slot] = state
-
-    def folder(self, arguments: Callable[[Row], Row]) -> Callable[[int, Row], Any]:
-        add, result = self.function.add, self.function.result
-
-        def fold(slot: int, row: Row) -> Any:
-            sums, counts = self._views
-            sums[slot], counts[slot] = state = add([sums[slot], counts[slot]], *arguments(row))
-            return result(state)
-
-        return fold
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         sums = _running_sum(self._arrays[0], slots, grouping, values, self.function.types[0])
@@ -198,6 +179,8 @@ class _Average(_ArrayAccumulator):
 
 class _Extreme(_ArrayAccumulator):
     """MIN and MAX of numbers: a value, and whether there is one."""
+
+    FOLD = "x = add{i}(a{i}[s] if b{i}[s] else None{given})\nif x is not None: a{i}[s], b{i}[s] = x, True"
 
     def __init__(self, function: Aggregation) -> None:
         super().__init__(function)
@@ -315,120 +298,3 @@ def _running_sum(
             out = out.astype(np.int32).astype(np.int64)
     state[slots] = grouping.last(out)
     return out
-
-
-class GroupStates:
-    """The groups of one aggregation, by slot: their largest timestamps and all aggregates' states.
-
-    Parameters
-    ----------
-    functions : sequence of Aggregation
-    arguments : sequence of callable
-        From a flat row to each call's arguments, as a tuple.
-    columns : sequence of callable or None
-        From a column batch to each call's argument (None: it has none); None where the row form must do it.
-    """
-
-    def __init__(
-        self,
-        functions: Sequence[Aggregation],
-        arguments: Sequence[Callable[[Row], Row]],
-        columns: Sequence[Callable[[Any], pa.Array] | None] | None = None,
-    ) -> None:
-        self._accumulators = [accumulator(f) for f in functions]
-        self._columns = columns
-        self.columnar = columns is not None and all(a.columnar for a in self._accumulators)
-        self._folders = [a.folder(f) for a, f in zip(self._accumulators, arguments, strict=True)]
-        self.types = tuple(f.type for f in functions if f.type is not None)
-        self.timestamps: Int64s = np.zeros(0, dtype=np.int64)
-        self._size = 0
-        self._free: Int64s = np.zeros(0, dtype=np.int64)
-        self._num_free = 0
-        self._resize(64)
-
-    @property
-    def capacity(self) -> int:
-        """For how many slots there is room."""
-        return len(self.timestamps)
-
-    def _resize(self, capacity: int) -> None:
-        self.timestamps = resized(self.timestamps, capacity)
-        self._times = self.timestamps.data
-        for a in self._accumulators:
-            a.resize(capacity)
-
-    def new(self, count: int, timestamp: int) -> Int64s:
-        """Return slots of new groups."""
-        reused = min(count, self._num_free)
-        kept = self._num_free - reused
-        end = self._size + count - reused
-        if end > self.capacity:
-            self._resize(max(2 * self.capacity, end))
-        slots = np.concatenate((self._free[kept : self._num_free], np.arange(self._size, end)))
-        self._num_free, self._size = kept, end
-        self.timestamps[slots] = timestamp
-        for a in self._accumulators:
-            a.clear(slots)
-        return slots
-
-    def new_one(self, timestamp: int) -> int:
-        """Return the slot of a new group."""
-        if self._num_free:
-            self._num_free -= 1
-            slot: int = self._free.item(self._num_free)
-        else:
-            slot = self._size
-            if slot == self.capacity:
-                self._resize(2 * slot)
-            self._size += 1
-        self._times[slot] = timestamp
-        for a in self._accumulators:
-            a.clear_one(slot)
-        return slot
-
-    def release(self, slots: Int64s) -> None:
-        """Forget groups."""
-        self._free = np.concatenate((self._free[: self._num_free], slots))
-        self._num_free = len(self._free)
-        for a in self._accumulators:
-            a.clear(slots)
-
-    def fold(self, slot: int, row: Row, ts: int) -> tuple[Row, int]:
-        """Take a row into a group; return the group's values and its largest timestamp."""
-        largest: int = self._times[slot]
-        if ts > largest:
-            self._times[slot] = largest = ts
-        return tuple([fold(slot, row) for fold in self._folders]), largest
-
-    def evaluate(self, batch: Any) -> list[pa.Array | None]:
-        """Return the argument columns: before any state changes, so that a batch can still be refused."""
-        assert self._columns is not None
-        return [None if column is None else column(batch) for column in self._columns]
-
-    def run(
-        self, grouping: Grouping, slots: Int64s, ts: Int64s, arguments: Sequence[pa.Array | None]
-    ) -> tuple[list[pa.Array], Int64s]:
-        """Fold rows into their groups' slots; return running results and running largest timestamps."""
-        out = [
-            a.run(slots, grouping, values) for a, values in zip(self._accumulators, arguments, strict=True)
-        ]
-        largest = grouping.running_max(ts, self.timestamps.take(slots))
-        self.timestamps[slots] = grouping.last(largest)
-        return out, largest
-
-    def checkpoint(self) -> Any:
-        """All of it as plain data."""
-        size = self._size
-        states = [a.checkpoint(size) for a in self._accumulators]
-        return (self.timestamps[:size].copy(), self._free[: self._num_free].copy(), states)
-
-    def restore(self, state: Any) -> None:
-        """Continue from `checkpoint`."""
-        timestamps, free, states = state
-        self.timestamps, self._free = np.array(timestamps), np.array(free)
-        self._size, self._num_free = len(timestamps), len(self._free)
-        for a, part in zip(self._accumulators, states, strict=False):
-            a.restore(part)
-        self._resize(max(64, self._size))
-        for a in self._accumulators[len(states) :]:  # CREATE OR REPLACE added them
-            a.clear(np.arange(self._size))

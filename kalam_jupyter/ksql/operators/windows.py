@@ -19,9 +19,9 @@ from kalam_jupyter.engine.types import BIGINT, Column
 from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.group_index import GroupIndex
+from kalam_jupyter.ksql.operators.group_states import GroupStates
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Record, store_key
-from kalam_jupyter.ksql.operators.running import GroupStates
 
 
 class TimeWindowAggregate:
@@ -49,17 +49,21 @@ class TimeWindowAggregate:
     def process(self, records: list[Record]) -> list[Record]:
         """Fold every record into its windows."""
         out: list[Record] = []
-        size = self._size
+        size, advance = self._size, self._advance
+        states, index = self._states, self._index
         for r in records:
-            assert r.key is not None and r.row is not None
-            self._stream_time = max(self._stream_time, r.ts)
+            key, row, ts = r.key, r.row, r.ts
+            assert key is not None and row is not None
+            if ts > self._stream_time:
+                self._stream_time = ts
             limit = self._stream_time - self._grace
-            for start in window_starts(r.ts, size, self._advance):
-                if start + size > limit:
-                    slot = self._index.slot(r.key, start, r.ts)
-                    values, ts = self._states.fold(slot, r.row, r.ts)
-                    bounds = (start, start + size)
-                    out.append(Record(r.key, values + r.key + bounds, ts, bounds, r.headers))
+            for start in window_starts(ts, size, advance):
+                end = start + size
+                if end > limit:
+                    slot = index.slot(key, start, ts)
+                    values, largest = states.fold(slot, row, ts)
+                    bounds = (start, end)
+                    out.append(Record(key, values + key + bounds, largest, bounds, r.headers))
         self._expire()
         return out
 
@@ -124,11 +128,11 @@ class TimeWindowAggregate:
         self._index.restore(index)
 
 
-def window_starts(ts: int, size: int, advance: int) -> range:
+def window_starts(ts: int, size: int, advance: int) -> Sequence[int]:
     """Return the starts of the windows that hold a timestamp, ascending."""
     newest = ts - ts % advance
     if advance == size:
-        return range(max(newest, 0), newest + 1)
+        return (newest,) if newest >= 0 else ()
     first = newest - ((size - 1 - (ts - newest)) // advance) * advance
     return range(max(first, 0), newest + 1, advance)
 

@@ -23,6 +23,7 @@ from kalam_jupyter.ksql.operators.aggregate import (
 )
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
+from kalam_jupyter.ksql.operators.group_states import Argument, GroupStates
 from kalam_jupyter.ksql.operators.joins import (
     LEFT,
     RIGHT,
@@ -32,7 +33,6 @@ from kalam_jupyter.ksql.operators.joins import (
     TableTableJoin,
 )
 from kalam_jupyter.ksql.operators.record import Key, Record, Row
-from kalam_jupyter.ksql.operators.running import GroupStates
 from kalam_jupyter.ksql.operators.stateless import (
     FlatMap,
     GroupStream,
@@ -245,14 +245,9 @@ class _Nothing:
 
 def _key_or_none(expressions: Sequence[b.Bound], report: Report) -> Callable[[Row], Key | None]:
     """Return a function to a complete key; None if a part is NULL or fails."""
-    if all(isinstance(e, b.ColumnValue) for e in expressions):
-        plain = compile_projection(expressions, report)
-
-        def complete(row: Row) -> Key | None:
-            key = plain(row)
-            return None if None in key else key
-
-        return complete
+    positions = [e.index for e in expressions if isinstance(e, b.ColumnValue)]
+    if len(positions) == len(expressions):
+        return _complete_columns(positions)
     parts = [compile_raising(e) for e in expressions]
 
     def make(row: Row) -> Key | None:
@@ -266,6 +261,18 @@ def _key_or_none(expressions: Sequence[b.Bound], report: Report) -> Callable[[Ro
     return make
 
 
+def _complete_columns(positions: Sequence[int]) -> Callable[[Row], Key | None]:
+    if len(positions) == 1:
+        (position,) = positions
+        return lambda row: None if (value := row[position]) is None else (value,)
+
+    def complete(row: Row) -> Key | None:
+        key = tuple([row[i] for i in positions])
+        return None if None in key else key
+
+    return complete
+
+
 def _columns(expressions: Sequence[b.Bound]) -> list[Callable[[ColumnBatch], Any]] | None:
     found = [compile_column(e) for e in expressions]
     columns = [f for f in found if f is not None]
@@ -277,9 +284,13 @@ def _group_states(aggregates: Sequence[steps.AggregateFunction]) -> GroupStates:
     remaining = iter(columns or ())
     return GroupStates(
         [a.function for a in aggregates],
-        [compile_projection(a.arguments) for a in aggregates],
+        [[_argument(e) for e in a.arguments] for a in aggregates],
         None if columns is None else [next(remaining) if a.arguments else None for a in aggregates],
     )
+
+
+def _argument(e: b.Bound) -> Argument:
+    return e.index if isinstance(e, b.ColumnValue) else compile_value(e)
 
 
 def _aggregate_call(aggregate: steps.AggregateFunction) -> AggregateCall:

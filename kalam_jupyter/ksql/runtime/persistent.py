@@ -84,16 +84,16 @@ class SinkWriter:
             records = records.records()
         if self._timestamp is not None:
             records = self._timed(records, self._timestamp, stream_time)
-        payload = Payload.from_rows(
-            self._codec.schema,
-            [r.key for r in records],
-            [r.row for r in records],
-            [r.window or (0, 0) for r in records] if self._windowed else None,
-        )
-        headers = [r.headers for r in records]
-        batch = Batch(
-            [r.ts for r in records], payload, self._codec, headers=headers if any(headers) else None
-        )
+        keys, values, timestamps, headers = [], [], [], []
+        for r in records:  # one loop: for few records, the frames of comprehensions cost more
+            keys.append(r.key)
+            values.append(r.row)
+            timestamps.append(r.ts)
+            if r.headers:
+                headers = [r.headers for r in records]
+        windows = [r.window or (0, 0) for r in records] if self._windowed else None
+        payload = Payload.from_rows(self._codec.schema, keys, values, windows)
+        batch = Batch(timestamps, payload, self._codec, None, headers or None)
         if self._may_overflow and not self._fits(payload):
             batch = Batch(batch.timestamps, raw=batch.encoded(), headers=batch.headers)
         if not self._codec.total:
@@ -195,11 +195,12 @@ class PersistentQuery:
     def process(self, topic: str, batch: StoredBatch, context: StepContext) -> Iterable[tuple[str, Batch]]:
         """Take one batch of one input topic."""
         self._now_ms = context.now_ms
-        records = self.topology.process(topic, batch, context.now_ms, context.seed)
+        topology, writer = self.topology, self._writer
+        records = topology.process(topic, batch, context.now_ms, context.seed)
         out = []
-        if isinstance(records, ColumnBatch) or records:
-            out.append((self.sink.topic, self._writer.batch(records, self.topology.stream_time)))
-        reports = self.topology.reporter.drain(context.now_ms)
+        if records:
+            out.append((writer.sink.topic, writer.batch(records, topology.stream_time)))
+        reports = topology.reporter.drain(context.now_ms)
         if reports is not None:
             out.append((self._log_topic, reports))
         return out

@@ -67,15 +67,19 @@ class SourceReader:
     def read(self, stored: StoredBatch) -> list[Record]:
         """Return the records of a batch; those that cannot be read are reported and left out."""
         batch = stored.batch
+        plain = self._plain and batch.headers is None
+        typed = batch.payload_as(self._codec) if plain else None
+        if typed is not None:
+            return self._read_plain(stored, typed)
         decoded = batch.typed(self._codec)
         for error in decoded.errors:
             if self._fatal_records:
                 raise RuntimeError(f"Deserialization exception in topic {self.source.topic}: {error.message}")
             self._reporter.deserialization(stored, self.source.topic, error)
         payload = decoded.payload
+        if plain and decoded.kept is None:
+            return self._read_plain(stored, payload)
         timestamps = batch.timestamp_list()
-        if self._plain and decoded.kept is None and batch.headers is None:
-            return self._read_plain(stored, payload, timestamps)
         first = stored.offsets
         offsets = list(range(first, first + len(timestamps))) if isinstance(first, int) else first.tolist()
         partitions = batch.partitions
@@ -131,17 +135,20 @@ class SourceReader:
             columns.key_valid,
         )
 
-    def _read_plain(self, stored: StoredBatch, payload: Payload, timestamps: list[int]) -> list[Record]:
+    def _read_plain(self, stored: StoredBatch, payload: Payload) -> list[Record]:
+        keys, values, timestamps = payload.keys, payload.values, stored.batch.timestamps
         no_key, offsets, partitions = self._no_key, stored.offsets, stored.batch.partitions
         if len(timestamps) == 1 and isinstance(offsets, int) and isinstance(partitions, int):
-            (k,), (v,), (ts,) = payload.keys, payload.values, timestamps
+            k, v, ts = keys[0], values[0], int(timestamps[0])
             row = None if v is None else (*v, *(no_key if k is None else k), ts, partitions, offsets)
             return [Record(k, row, ts)]
         parts = repeat(partitions) if isinstance(partitions, int) else partitions.tolist()
         places = count(offsets) if isinstance(offsets, int) else offsets.tolist()
         return [
             Record(k, None if v is None else (*v, *(no_key if k is None else k), ts, p, o), ts)
-            for k, v, ts, p, o in zip(payload.keys, payload.values, timestamps, parts, places, strict=False)
+            for k, v, ts, p, o in zip(
+                keys, values, stored.batch.timestamp_list(), parts, places, strict=False
+            )
         ]
 
     def _full(

@@ -74,24 +74,26 @@ class Topology:
 
     def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record] | ColumnBatch:
         """Feed one batch and return the records that reach the root, in order."""
-        self.context.now_ms = now_ms
-        self.context.reseed(seed)
+        self.context.begin(now_ms, seed)
         paths = self._by_topic.get(topic, ())
-        if len(paths) == 1 and batch.num_rows >= COLUMN_ROWS:
+        if len(paths) != 1:
+            return [r for reader, path in paths for r in self._rows(reader, path, batch)]
+        if batch.num_rows >= COLUMN_ROWS:
             columns = self._columns(*paths[0], batch)
             if columns is not None:
                 return columns
-        out: list[Record] = []
-        for reader, path in paths:
-            records = reader.read(batch)
-            self.taken[path.node] += batch.num_rows
-            if path.bare:
-                self.emitted[path.node] += len(records)
-            for r in records:
-                if r.ts > self.stream_time:
-                    self.stream_time = r.ts
-            out.extend(_through(records, path.stages, self.emitted))
-        return out
+        return self._rows(*paths[0], batch)
+
+    def _rows(self, reader: SourceReader, path: Path, stored: StoredBatch) -> list[Record]:
+        """Take a batch through as records."""
+        records = reader.read(stored)
+        self.taken[path.node] += stored.num_rows
+        if path.bare:
+            self.emitted[path.node] += len(records)
+        for r in records:
+            if r.ts > self.stream_time:
+                self.stream_time = r.ts
+        return _through(records, path.stages, self.emitted)
 
     def _columns(
         self, reader: SourceReader, path: Path, stored: StoredBatch

@@ -242,8 +242,7 @@ class Stepping:
 
     def _step(self, record: SourceRecord) -> Step:
         number = len(self.steps) + 1
-        self._context.now_ms = record.rowtime
-        self._context.reseed(number)
+        self._context.begin(record.rowtime, number)
         source = self.sources[record.source]
         stored = self._stored(source, record)
         self._offsets[source.topic] += 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kalam_jupyter.engine.types import BIGINT, STRING, Column
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.group_index import GroupIndex
-from kalam_jupyter.ksql.operators.running import GroupStates
+from kalam_jupyter.ksql.operators.group_states import GroupStates
 
 GROUPS = st.tuples(
     st.integers(-4, 4) | st.integers(-(2**63), 2**63 - 1), st.integers(0, 9).map(lambda w: w * 10)

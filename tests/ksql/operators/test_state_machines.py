@@ -8,9 +8,9 @@ from kalam_jupyter.engine.types import INTEGER, STRING, Column
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry, Operand
 from kalam_jupyter.ksql.operators.aggregate import AggregateCall, Aggregator, TableAggregate
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
+from kalam_jupyter.ksql.operators.group_states import GroupStates
 from kalam_jupyter.ksql.operators.joins import LEFT, RIGHT, JoinShape, StreamStreamJoin
 from kalam_jupyter.ksql.operators.record import Record
-from kalam_jupyter.ksql.operators.running import GroupStates
 from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
 
@@ -34,7 +34,7 @@ def shown(records: list[Record]) -> list[Any]:
 
 def summed(size: int, advance: int, grace: int) -> TimeWindowAggregate:
     function = FunctionRegistry.builtin().aggregate("SUM", [Operand(INTEGER, "v")], {}, EvaluationContext())
-    states = GroupStates([function], [lambda row: (row[0],)])
+    states = GroupStates([function], [[0]])
     return TimeWindowAggregate(states, [Column("K", STRING, key=True)], size, advance, grace)
 
 
