@@ -7,13 +7,14 @@ answered at once. What is anything else, or would have to wait, is left to `Kala
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.errors import EngineError
-from kalam_jupyter.kalam import direct, dml
+from kalam_jupyter.kalam import direct, dml, shapes
 from kalam_jupyter.kalam.auth import Session
 from kalam_jupyter.kalam.block import Answers, SinglyError, UndoneError
 from kalam_jupyter.kalam.context import Change, Context
@@ -95,26 +96,43 @@ class Quick:
         """
         if len(sql) > MAX_TEXT:
             return False
-        executor = self._kalam.executor
+        executor, namespace = self._kalam.executor, (namespace or "default").lower()
+        if not params and len(sql) <= self._kalam.config.max_sql_length:
+            found = shapes.find(sql)
+            if found is not None:
+                ctx = Context(self._kalam, session, found[1], namespace, limit)
+                # what it refuses is told in the words of the ordinary way
+                with contextlib.suppress(StatementError, EngineError):
+                    if self._one(ctx, Step(1, sql, found[0]), done):
+                        return True
         try:
             steps = executor.steps(session, sql)
             values = executor.check_params(session, params)
         except KalamError as error:
             done(error)
             return True
-        ctx = Context(self._kalam, session, values, (namespace or "default").lower(), limit)
+        ctx = Context(self._kalam, session, values, namespace, limit)
         if len(steps) > 1:
             return not values and self._transaction(ctx, steps, done)
-        step = steps[0]
         try:
-            if isinstance(step.statement, nodes.Select):
-                return self._select(ctx, step.statement, done)
-            if not _is_quick(ctx, step.statement):
-                return False
-            found = executor.start(ctx, step.statement)
+            return self._one(ctx, steps[0], done)
         except (StatementError, EngineError) as error:
-            done(answer_to(error, session.role, step))
+            done(answer_to(error, session.role, steps[0]))
             return True
+
+    def _one(self, ctx: Context, step: Step, done: Done) -> bool:
+        """Run one statement, if it is quick.
+
+        Raises
+        ------
+        StatementError, EngineError
+            `done` was not called then.
+        """
+        if isinstance(step.statement, nodes.Select):
+            return self._select(ctx, step.statement, done)
+        if not _is_quick(ctx, step.statement):
+            return False
+        found = self._kalam.executor.start(ctx, step.statement)
         if isinstance(found, Result):
             done(_as(ctx, found))
         else:
