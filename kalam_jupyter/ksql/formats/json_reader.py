@@ -14,10 +14,11 @@ from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from kalam_jupyter.engine import types as t
-from kalam_jupyter.engine.batch import Row
+from kalam_jupyter.engine.batch import Int64s, Row
 from kalam_jupyter.engine.types import Column, DataType, to_arrow
 from kalam_jupyter.ksql.formats.columns import SideColumns, is_plain
 from kalam_jupyter.ksql.formats.json_exact import (
@@ -27,6 +28,7 @@ from kalam_jupyter.ksql.formats.json_exact import (
     parse,
     value_converter,
 )
+from kalam_jupyter.ksql.formats.json_shape import ShapeReader
 from kalam_jupyter.ksql.formats.text import INTEGER_BOUNDS
 
 T = TypeVar("T")
@@ -161,6 +163,7 @@ class RowReader:
             else object_converter([(c.name, c.type) for c in columns])
         )
         self._plain = bool(columns) and all(is_plain(c.type) for c in columns)
+        self._shapes = ShapeReader(columns)
         self._by_name = {c.name: i for i, c in enumerate(columns)}
         # One JSON field may fill two columns where their names differ in case only.
         self._learns = not any(c.name != c.name.upper() in self._by_name for c in columns)
@@ -179,7 +182,27 @@ class RowReader:
 
     def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
         """Read a batch of records that all have values: see `ColumnReader`."""
-        lines = _lines(data) if self._plain else None
+        if not self._plain:
+            return None
+        shaped = None if self._unwrapped else self._shapes.read(data)
+        arrays = self._typed_columns(data) if shaped is None else self._completed(data, *shaped)
+        return None if arrays is None else (arrays, None)
+
+    def _completed(
+        self, data: Sequence[bytes | None], rows: Int64s, arrays: tuple[pa.Array, ...]
+    ) -> tuple[pa.Array, ...] | None:
+        """Return the columns of all records, of which those at `rows` are given."""
+        if len(rows) == len(data):
+            return arrays
+        others = np.delete(np.arange(len(data)), rows)
+        rest = self._typed_columns([data[i] for i in others.tolist()])
+        if rest is None:
+            return None
+        places = pa.array(np.argsort(np.concatenate((rows, others))))
+        return tuple(pa.concat_arrays(pair).take(places) for pair in zip(arrays, rest, strict=True))
+
+    def _typed_columns(self, data: Sequence[bytes | None]) -> tuple[pa.Array, ...] | None:
+        lines = _lines(data)
         if lines is None:
             return None
         arrays = self._decode_typed(lambda way: way.columns(way.decode_lines(lines)))
@@ -187,7 +210,7 @@ class RowReader:
             return None
         if self._unwrapped and arrays[0].null_count:
             return None
-        return arrays, None
+        return arrays
 
     def _one_by_one(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
         rows: list[Row | None] = []

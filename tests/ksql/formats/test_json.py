@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.formats.json_reader import RowReader
+from kalam_jupyter.ksql.formats.json_shape import ShapeReader
 from tests.ksql.formats.support import UNWRAPPED, codec_of, read, write
 
 FLAT = {"ID": t.BIGINT, "NAME": t.STRING, "X": t.DOUBLE, "N": t.INTEGER}
@@ -272,6 +273,83 @@ def test_well_formed_records_are_read_as_columns_however_they_are_spelled() -> N
         found = reader.columns([record] * 3)
         assert found is not None
         assert [a.to_pylist() for a in found[0]] == [[1.5] * 3, [2] * 3, ["x"] * 3]
+
+
+SHAPED = t.Schema.of(
+    [
+        t.Column(n, type_)
+        for n, type_ in (FLAT | {"F": t.BOOLEAN, "D": t.DATE, "absent": t.TIMESTAMP, "Ä": t.BIGINT}).items()
+    ]
+).columns
+TEXTS = st.sampled_from(
+    b'"" "a" "\xc3\xa9.e1" "a\\n" "a\x01" "\xff" "}," "\\"" "a"b" "null" 1 null "x'.split(b" ")
+) | st.text().map(lambda text: json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+NUMBERS = st.one_of(
+    st.sampled_from(
+        b"0 -0 007 -07 +1 1. 1.e5 .5 0.5 0e1 -0.0 1e400 5e-324 nan inf 0x1F - -1 1- null true 1_0".split()
+    ),
+    st.sampled_from(
+        [b"", b" 1", b"1 ", b"2147483648", b"9223372036854775808", b"123456789012345678901234567890"]
+    ),
+    st.integers(-(2**31), 2**31 - 1).map(lambda i: b"%d" % i),
+    st.floats().map(lambda x: json.dumps(x).encode()),
+)
+BOOLEANS = st.sampled_from(b"true false null True 1 truey fals tru".split())
+VALUES = {
+    "ID": NUMBERS,
+    "name": TEXTS,
+    "X": NUMBERS,
+    "n": NUMBERS,
+    "F": BOOLEANS,
+    "D": NUMBERS,
+    "ä": NUMBERS,
+    "other": TEXTS | NUMBERS,
+}
+PLAIN = dict(zip(VALUES, b'1 "a" 1.5 2 true 3 4 "o"'.split(), strict=True))
+
+
+@given(st.data())
+def test_records_of_one_shape_are_read_as_the_exact_way_reads_them(data: st.DataObject) -> None:
+    names = data.draw(st.permutations(list(VALUES)))
+    start, colon, comma, end = data.draw(
+        st.sampled_from([(b"{", b":", b",", b"}"), (b"{ ", b": ", b" ,", b"} ")])
+    )
+
+    def record(values: dict[str, bytes]) -> bytes:
+        return start + comma.join(b'"%s"%s%s' % (n.encode(), colon, values[n]) for n in names) + end
+
+    odd = st.sampled_from(list(VALUES)).flatmap(lambda name: VALUES[name].map(lambda text: {name: text}))
+    plain = record(PLAIN)
+    records = [record(PLAIN | change) for change in data.draw(st.lists(odd, max_size=4))] + [plain] * 6
+    exact = RowReader(SHAPED, unwrapped=False)
+    (*expected,) = (_exact_or_none(exact, text) for text in records)
+    shapes = ShapeReader(SHAPED)
+    assert shapes.read([plain]) is not None
+    found = shapes.read(records)
+    if found is not None:
+        rows, arrays = found
+        lists = [t.from_arrow(a, c.type) for a, c in zip(arrays, SHAPED, strict=True)]
+        assert set(rows.tolist()) >= set(range(len(records) - 6, len(records)))
+        assert repr(list(zip(*lists, strict=True))) == repr([expected[i] for i in rows.tolist()])
+
+
+def _exact_or_none(reader: RowReader, record: bytes) -> object:
+    try:
+        return reader.read_exactly(record)
+    except ValueError:
+        return None
+
+
+def test_records_of_another_shape_stand_where_they_were() -> None:
+    reader = RowReader(FLAT_COLUMNS, unwrapped=False)
+    records = [b'{"id": %d, "name": "n%d", "x": 0.5, "n": 1, "more": true}' % (i, i) for i in range(9)]
+    records[3] = b'{"n": 7, "id": 3}'
+    records[5] = b'{"id": 5, "name": "a\\u00e4", "x": null, "n": 1, "more": true}'
+    reader(records)  # learns how the others are spelled
+    found = reader.columns(records)
+    assert found is not None
+    assert found[0][0].to_pylist() == list(range(9))
+    assert found[0][1].to_pylist() == ["n0", "n1", "n2", None, "n4", "aä", "n6", "n7", "n8"]
 
 
 def _rows(reader: RowReader, data: list[bytes]) -> tuple[list[object], list[bool]]:
