@@ -276,14 +276,12 @@ class H2Connection:
             stream.settle(sent)
 
     def _send_data(self, stream: H2Stream) -> None:
-        """Send what fits the window. The first frame is h2's, so that it judges the stream's state.
+        """Send what fits the window.
 
-        The others are made here, since h2 takes longer for a frame than everything else takes for a row. A
-        piece is not cut where waiting for window helps: some clients parse each frame by itself.
+        A piece is not cut where waiting for window helps: some clients parse each frame by itself.
         """
-        outbox, stream_id = stream.outbox, stream.stream_id
-        first, debt = True, 0
-        room = self.h2.local_flow_control_window(stream_id) if outbox else 0
+        outbox, together, size_together = stream.outbox, list[bytes | memoryview](), 0
+        room = self.h2.local_flow_control_window(stream.stream_id) if outbox else 0
         limit = self.h2.max_outbound_frame_size
         whole = min(limit, self.h2.remote_settings.initial_window_size // 2, DEFAULT_WINDOW // 2)
         while outbox and room > 0:
@@ -297,16 +295,28 @@ class H2Connection:
                 view, size = memoryview(piece), min(room, limit)
                 piece, outbox[0] = view[:size], view[size:]
             room -= size
-            if first:
-                self.h2.send_data(stream_id, piece)
-                self._frames.append(self.h2.data_to_send())
-                first = False
-            else:
-                self._frames += (_DATA_HEAD.pack(size >> 8, size & 255, 0, 0, stream_id), piece)
-                debt += size
-        if debt:
-            self.h2.outbound_flow_control_window -= debt
-            self.h2.streams[stream_id].outbound_flow_control_window -= debt
+            if size_together + size > limit:
+                self._send_frames(stream.stream_id, together)
+                together, size_together = [], 0
+            together.append(piece)
+            size_together += size
+        if together:
+            self._send_frames(stream.stream_id, together)
+
+    def _send_frames(self, stream_id: int, pieces: list[bytes | memoryview]) -> None:
+        """Send pieces, a frame each. To h2, which judges and counts, they are one frame.
+
+        It takes longer for a frame than everything else takes for a row.
+        """
+        if len(pieces) == 1:
+            self.h2.send_data(stream_id, pieces[0])
+            return
+        self._frames.append(self.h2.data_to_send())
+        self.h2.send_data(stream_id, b"".join(pieces))
+        self.h2.data_to_send()  # the one frame, instead of which these leave
+        for piece in pieces:
+            size = len(piece)
+            self._frames += (_DATA_HEAD.pack(size >> 8, size & 255, 0, 0, stream_id), piece)
 
 
 def _split(fields: Any) -> tuple[dict[str, str], httputil.HTTPHeaders]:
