@@ -6,7 +6,8 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from kalam_jupyter.ksql.errors import StatementError
@@ -20,6 +21,8 @@ class ConnectClient:
     url : str
     timeout_ms : int
         How long an answer may take.
+    meanwhile : callable
+        Gives the context in which an answer is waited for.
 
     Raises
     ------
@@ -27,11 +30,14 @@ class ConnectClient:
         Every method, with the error code n00 where Connect answers with status n, after what was attempted.
     """
 
-    def __init__(self, url: str, timeout_ms: int) -> None:
+    def __init__(
+        self, url: str, timeout_ms: int, meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         if not url.lower().startswith(("http://", "https://")):
             raise StatementError(f"ksql.connect.url is not the address of a Kafka Connect cluster: {url}")
         self._url = url.rstrip("/")
         self._seconds = timeout_ms / 1000
+        self._meanwhile = meanwhile
 
     def names(self) -> list[str]:
         """Return the names of all connectors, sorted."""
@@ -85,9 +91,9 @@ class ConnectClient:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._seconds) as response:
+            with self._meanwhile(), urllib.request.urlopen(request, timeout=self._seconds) as response:
                 text = response.read()
-                return json.loads(text) if text else None
+            return json.loads(text) if text else None
         except urllib.error.HTTPError as error:
             raise StatementError(f"{attempt}: {_reason(error)}", error_code=error.code * 100) from None
         except (OSError, ValueError) as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -137,7 +137,10 @@ class Ksql:
         """
         statements = parse_script(text)
         with self.lock:
-            self._pass(statements, self.state.copy(), properties, variables, dry=True)
+            validated = None
+            while validated != self.next_sequence:  # others may run while a statement waits for Kafka Connect
+                validated = self.next_sequence
+                self._pass(statements, self.state.copy(), properties, variables, dry=True)
             return self._pass(statements, self.state, properties, variables, dry=False)
 
     def _pass(
@@ -180,11 +183,12 @@ class Ksql:
             {canonical(k): v for k, v in properties.items()}, {k: str(v) for k, v in variables.items()}
         )
 
-    def let_others_run(self, seconds: float) -> None:
-        """Give way to other threads' statements; for the thread that executes some."""
+    @contextmanager
+    def others_run(self) -> Iterator[None]:
+        """Give way to other threads' statements meanwhile; for the thread that executes some."""
         self.lock.release()
         try:
-            time.sleep(seconds)
+            yield
         finally:
             self.lock.acquire()
 

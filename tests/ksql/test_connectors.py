@@ -33,9 +33,13 @@ class Cluster:
         self.states: dict[str, str] = {}
         self.topics: dict[str, list[str]] = {}
         self.requests: list[tuple[str, str]] = []
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.may_answer.set()
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.requests.append((method, path))
+        self.asked.set()
+        self.may_answer.wait(10)
         if path == "/connector-plugins":
             return 200, PLUGINS
         if re.fullmatch("/connector-plugins/[^/]+/config/validate", path):
@@ -243,3 +247,23 @@ def test_a_cluster_that_does_not_answer_is_told(cluster: tuple[Cluster, str]) ->
             KsqlError, match=r"Failed to list connectors: .* \(ksql.connect.url\) cannot be reached"
         ):
             ksql.execute("SHOW CONNECTORS;")
+
+
+@pytest.mark.parametrize("text", ["SHOW CONNECTORS;", CREATE.format("") + "SHOW STREAMS;"])
+def test_other_statements_run_while_connect_is_asked(
+    ksql: Ksql, cluster: tuple[Cluster, str], text: str
+) -> None:
+    cluster[0].may_answer.clear()
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: answers.extend(ksql.execute(text)))
+    asking.start()
+    assert cluster[0].asked.wait(10)
+    ksql.execute("CREATE STREAM s (v INT) WITH (kafka_topic='s', value_format='JSON', partitions=1);")
+    assert ksql.query("SELECT * FROM s;").table().num_rows == 0
+    assert not answers
+    cluster[0].may_answer.set()
+    asking.join(10)
+    shown = {a["@type"]: a for a in answers}
+    assert shown.keys() <= {"connector_list", "connector_info", "streams"}
+    for s in shown.get("streams", {"streams": [{"name": "S"}]})["streams"]:
+        assert s["name"] == "S"

@@ -264,6 +264,8 @@ class ExpressionParser(TypeParser):
             self.defer_at(f"Invalid numeric literal: {text}", start)
             text = "0"
         value = decimal.Decimal(text)
+        if not value:
+            value = value.copy_abs()  # BigDecimal has no negative zero
         _, digits, exponent = value.as_tuple()
         scale = max(0, -int(exponent))
         precision = max(len(digits), scale + 1)

@@ -88,4 +88,5 @@ def _retry(run: Run, timeout: ast.Duration | None, problem: Callable[[], str | N
         left = end - time.monotonic()
         if left <= 0:
             raise StatementError(found, error_code=FAILED)
-        run.wait(min(left, RETRY_MS / 1000))
+        with run.others_run():
+            time.sleep(min(left, RETRY_MS / 1000))

@@ -22,7 +22,8 @@ def client(run: Run) -> ConnectClient:
             "configuration to the address of a Connect cluster; without one, feed a stream with INSERT INTO "
             "or from a DataFrame."
         )
-    return ConnectClient(str(url), int(run.config["ksql.connect.request.timeout.ms"]))
+    timeout_ms = int(run.config["ksql.connect.request.timeout.ms"])
+    return ConnectClient(str(url), timeout_ms, run.others_run)
 
 
 def create_connector(run: Run, s: ast.CreateConnector, text: str) -> Entity | None:

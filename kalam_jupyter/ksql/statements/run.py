@@ -7,7 +7,8 @@ Handlers are the same both times; only `Run.change` knows the difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -191,10 +192,13 @@ class Run:
             return parsed
         return prepare(parsed, self.session.variables)
 
-    def wait(self, seconds: float) -> None:
-        """Let other statements run for a while."""
-        self.ksql.let_others_run(seconds)
-        self.sequence = self.ksql.next_sequence
+    @contextmanager
+    def others_run(self) -> Iterator[None]:
+        """Let other statements run meanwhile: this one waits for something outside."""
+        with self.ksql.others_run():
+            yield
+        if not self.dry:
+            self.sequence = self.ksql.next_sequence
 
     def override(self, name: str, value: Any) -> None:
         """SET: override a property for the rest of the session."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from decimal import (
     MAX_EMAX,
     MIN_EMIN,
@@ -83,12 +84,21 @@ def double_text(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    sign, text = ("-", repr(value)[1:]) if value < 0 else ("", repr(value))
+    sign, text = ("-", _shortest(-value)) if value < 0 else ("", _shortest(value))
     mantissa, _, exponent = text.partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")
     scientific = int(exponent or 0) + (len(whole) - 1 if whole != "0" else len(digits) - len(fraction) - 1)
     return f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}E{scientific}"
+
+
+def _shortest(value: float) -> str:
+    """Return the shortest digits that no other DOUBLE has; Java takes the nearest of two at least."""
+    if abs(value) < sys.float_info.min:
+        two = f"{value:.1e}"
+        if float(two) == value:
+            return two
+    return repr(value)
 
 
 def decimal_plain(value: Decimal) -> str:
@@ -100,7 +110,7 @@ def shortest_decimal(value: float) -> Decimal:
     """Return the decimal of a DOUBLE's shortest text (BigDecimal.valueOf)."""
     if not math.isfinite(value):
         raise EvaluationError(f"{double_text(value)} is not a number that a DECIMAL can hold")
-    return Decimal(repr(value))
+    return Decimal(_shortest(value))
 
 
 @cache

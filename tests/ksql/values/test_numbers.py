@@ -27,7 +27,7 @@ DOUBLE_TEXTS = [
     (1.5e10, "1.5E10"),
     (-1e-5, "-1.0E-5"),
     (1.7976931348623157e308, "1.7976931348623157E308"),
-    (5e-324, "5.0E-324"),
+    (5e-324, "4.9E-324"),
     (math.nan, "NaN"),
     (math.inf, "Infinity"),
     (-math.inf, "-Infinity"),
@@ -171,3 +171,9 @@ def test_there_is_no_negative_zero_of_decimals() -> None:
     assert str(run("*", t.Decimal(3, 2), t.Decimal(1, 0), small, Decimal(0))) == "0.00"
     assert str(run("%", t.Decimal(3, 2), t.Decimal(3, 2), small, small)) == "0.00"
     assert str(a.negation_function(t.Decimal(2, 1))(Decimal("0.0"))) == "0.0"
+
+
+def test_the_smallest_doubles_have_two_digits() -> None:
+    texts = {n.double_text(x) for x in (5e-324, 1e-323, -2e-322, 2.2250738585072014e-308)}
+    assert texts == {"4.9E-324", "9.9E-324", "-2.0E-322", "2.2250738585072014E-308"}
+    assert n.shortest_decimal(5e-324) == Decimal("4.9E-324")
