@@ -577,7 +577,9 @@ def _merged(items: Sequence[StoredBatch]) -> Sequence[StoredBatch]:
 def _policies(topic: str, config: Mapping[str, Any]) -> set[str]:
     policies = {p.strip() for p in str(config.get("cleanup_policy", "delete")).split(",")}
     if not policies <= {"compact", "delete"}:
-        raise EngineError(f"topic '{topic}': cleanup_policy is delete, compact or both, not {policies}")
+        raise EngineError(
+            f"topic '{topic}': cleanup_policy is delete, compact or both, not {config['cleanup_policy']}"
+        )
     return policies
 
 
