@@ -22,7 +22,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,21 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+class Committed(NamedTuple):
+    """How far a consumer group is in a partition, and since when.
+
+    Attributes
+    ----------
+    offset : int
+        The next offset to read.
+    at_ms : int or None
+        None in what older versions wrote.
+    """
+
+    offset: int
+    at_ms: int | None
 
 
 class Topic(History[StoredBatch]):
@@ -104,7 +119,7 @@ class Topic(History[StoredBatch]):
         self._size = 0
         self._small = 0
         self._partitions = [Partition() for _ in range(partitions)]
-        self._groups: dict[str, dict[int, int]] = {}
+        self._groups: dict[str, dict[int, Committed]] = {}
 
     @property
     def start(self) -> int:
@@ -254,7 +269,13 @@ class Topic(History[StoredBatch]):
     def committed(self, group: str, partition: int) -> int | None:
         """Return the next offset that `group` reads in `partition`; None if it never committed."""
         with self._lock:
-            return self._groups.get(group, {}).get(partition)
+            found = self._groups.get(group, {}).get(partition)
+        return None if found is None else found.offset
+
+    def commits(self, group: str) -> dict[int, Committed]:
+        """Return how far a consumer group is in each partition where it committed."""
+        with self._lock:
+            return dict(self._groups.get(group, {}))
 
     def groups(self) -> list[str]:
         """Return the names of the consumer groups that committed here."""
@@ -462,7 +483,7 @@ class Topic(History[StoredBatch]):
         self.end = self._start = state["start"]
         self._partitions = [Partition(offset) for offset in state["partition_starts"]]
         for group, offsets in state["groups"]:
-            self._groups[group] = dict(offsets)
+            self._groups[group] = {p: Committed(offset, *(at or [None])) for p, offset, *at in offsets}
         if self._arrivals is not None:
             self._arrivals.load(state.get("arrivals", ()))
         if "cleaned" in state:
@@ -507,7 +528,7 @@ class Topic(History[StoredBatch]):
             "start": self._start,
             "end": self.end,
             "partition_starts": [p.start for p in self._partitions],
-            "groups": [[g, list(offsets.items())] for g, offsets in self._groups.items()],
+            "groups": [[g, [[p, *c] for p, c in commits.items()]] for g, commits in self._groups.items()],
             "arrivals": [] if self._arrivals is None else self._arrivals.state(),
             "cleaned": asdict(self.cleaned),
         }
@@ -536,16 +557,16 @@ class Topic(History[StoredBatch]):
 
     # Consumer groups
 
-    def commit_offset(self, group: str, partition: int, offset: int) -> int | None:
+    def commit_offset(self, group: str, partition: int, offset: int, now_ms: int) -> Committed | None:
         """Move a group forward (never back) and return where it was."""
         self._partition(partition)
         offsets = self._groups.setdefault(group, {})
         before = offsets.get(partition)
-        if before is None or offset > before:
-            offsets[partition] = offset
+        if before is None or offset > before.offset:
+            offsets[partition] = Committed(offset, now_ms)
         return before
 
-    def undo_commit(self, group: str, partition: int, before: int | None) -> None:
+    def undo_commit(self, group: str, partition: int, before: Committed | None) -> None:
         """Take back a `commit_offset`."""
         offsets = self._groups[group]
         if before is not None:

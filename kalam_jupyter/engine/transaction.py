@@ -384,8 +384,8 @@ class Transaction:
         """Set the next offset that a consumer group reads; it never goes back."""
         self._check_open()
         found = self._topic(topic)
-        before = found.commit_offset(group, partition, offset)
-        if before is None or offset > before:
+        before = found.commit_offset(group, partition, offset, self.now_ms)
+        if before is None or offset > before.offset:
             self._did(
                 lambda: found.undo_commit(group, partition, before),
                 "commit_offset",

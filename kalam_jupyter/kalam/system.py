@@ -272,10 +272,10 @@ class SystemTables:
             if topic is None:
                 continue
             for group in topic.groups():
-                for partition in range(topic.partitions):
-                    next_offset = topic.committed(group, partition)
-                    if next_offset is not None:
-                        found.append((name, group, partition, next_offset - 1, None))
+                found.extend(
+                    (name, group, partition, commit.offset - 1, commit.at_ms)
+                    for partition, commit in sorted(topic.commits(group).items())
+                )
         return found
 
     # ---- SHOW, DESCRIBE

@@ -13,7 +13,8 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -26,57 +27,62 @@ RETURNING = 1_000
 
 
 @dataclass(frozen=True)
-class Step:
-    """What it took to come from one number of subscribers to the next, and to tell all of an INSERT.
+class Used:
+    """What something took: seconds, seconds of the server's processor time, bytes the server grew by."""
 
-    Attributes
-    ----------
-    opening, told : float
-        Seconds. `opening` is for `opened` subscriptions, their connections included.
-    opening_cpu, told_cpu : float
-        Seconds of the server's processor time.
-    memory : float
-        Bytes of the server for each new subscription, its share of the connection included.
-    """
-
-    subscribers: int
-    opened: int
-    opening: float
-    opening_cpu: float
-    memory: float
-    told: float
-    told_cpu: float
+    seconds: float
+    cpu: float
+    memory: int
 
 
-def subscribe(port: int, name: Callable[[int], str], text: str, size: int, **options: int) -> Ws:
-    """Open a connection and ask for `size` live queries on it, without waiting for an answer."""
+@contextmanager
+def used(server: Server) -> Iterator[list[Used]]:
+    """Measure what is done inside; the list has it afterwards."""
+    found: list[Used] = []
+    memory, cpu, begin = server.memory, server.cpu, time.perf_counter()
+    yield found
+    found.append(Used(time.perf_counter() - begin, server.cpu - cpu, server.memory - memory))
+
+
+def subscribe(port: int, names: Sequence[str], text: str, **options: int) -> Ws:
+    """Open a connection and ask for live queries on it, without waiting for an answer."""
     ws = Ws(port)
-    wanted = [{"id": name(i), "sql": text, **({"options": options} if options else {})} for i in range(size)]
+    wanted = [{"id": name, "sql": text, **({"options": options} if options else {})} for name in names]
     ws.send(*({"type": "subscribe", "subscription": w} for w in wanted))
     return ws
 
 
-def progressively(server: Server, text: str, insert: Callable[[], object], most: int) -> Iterator[Step]:
-    """Have ever more subscribers of `text`, who all hear of `insert`; what each step took."""
-    audience, have = Audience(), 0
-    for size in [s for s in STEPS if s <= most]:
-        memory, cpu, begin = server.memory, server.cpu, time.perf_counter()
-        for first in range(have, size, PER_CONNECTION):
-            audience.add(
-                subscribe(server.port, lambda i, n=first: f"s{n + i}", text, PER_CONNECTION)  # type: ignore[misc]
-            )
-        audience.take(size - have, b"subscription_ack")
-        opening, opening_cpu = time.perf_counter() - begin, server.cpu - cpu
-        each = (server.memory - memory) / (size - have)
-        cpu, begin = server.cpu, time.perf_counter()
-        writing = threading.Thread(target=insert)
+class Crowd:
+    """Ever more subscribers of one live query.
+
+    Parameters
+    ----------
+    insert : callable
+        Changes what they follow, once.
+    """
+
+    def __init__(self, server: Server, text: str, insert: Callable[[], object]) -> None:
+        self._server, self._text, self._insert = server, text, insert
+        self._audience, self._have = Audience(), 0
+
+    def grow(self, size: int) -> None:
+        """Have so many in all."""
+        for first in range(self._have, size, PER_CONNECTION):
+            names = [f"s{first + i}" for i in range(PER_CONNECTION)]
+            self._audience.add(subscribe(self._server.port, names, self._text))
+        self._audience.take(size - self._have, b"subscription_ack")
+        self._have = size
+
+    def tell(self) -> None:
+        """Insert, and wait until all have heard of it."""
+        writing = threading.Thread(target=self._insert)
         writing.start()
-        audience.take(size)
-        told, told_cpu = time.perf_counter() - begin, server.cpu - cpu
+        self._audience.take(self._have)
         writing.join()
-        yield Step(size, size - have, opening, opening_cpu, each, told, told_cpu)
-        have = size
-    audience.close()
+
+    def disperse(self) -> None:
+        """Close all connections."""
+        self._audience.close()
 
 
 def scale(report: Report, server: Server, most: int) -> None:
@@ -88,18 +94,24 @@ def scale(report: Report, server: Server, most: int) -> None:
     def insert() -> None:
         http.send(sql(f"INSERT INTO b.feed VALUES ({next(key)}, 'x', 1)"))
 
-    total = 0.0
-    for step in progressively(server, "SELECT * FROM b.feed", insert, most):
-        rate = step.opened / step.opening
-        goal = rate > 10_000 if step.opened >= 9_000 else None
-        note = f"connections included; server {step.opening_cpu / step.opened * 1e6:.0f} us CPU each"
-        who = f"{step.subscribers:,} subscribers"
-        report.add(f"{who}: opened", rate, "/s", "> 10,000" if goal is not None else "", goal, note)
-        report.add(f"{who}: memory of each", step.memory / 1024, "KiB", note="of those opened now")
-        cpu = f"server {step.told_cpu:.2f} s CPU"
-        report.add(f"{who}: all told of an INSERT", step.told * 1000, "ms", note=cpu)
-        total += step.told
+    crowd, have, total = Crowd(server, "SELECT * FROM b.feed", insert), 0, 0.0
+    for size in [s for s in STEPS if s <= most]:
+        new, have, who = size - have, size, f"{size:,} subscribers"
+        with used(server) as opening:
+            crowd.grow(size)
+        with used(server) as telling:
+            crowd.tell()
+        (opened,), (told,) = opening, telling
+        rate = new / opened.seconds
+        many = new >= 9_000
+        note = f"connections included; server {opened.cpu / new * 1e6:.0f} us CPU each"
+        report.add(f"{who}: opened", rate, "/s", "> 10,000" * many, rate > 10_000 if many else None, note)
+        report.add(f"{who}: memory of each", opened.memory / new / 1024, "KiB", note="of those opened now")
+        note = f"server {told.cpu:.2f} s CPU"
+        report.add(f"{who}: all told of an INSERT", told.seconds * 1000, "ms", note=note)
+        total += told.seconds
     report.add("all steps told, as in the published benchmark", total * 1000, "ms", "< 2,855", total < 2.855)
+    crowd.disperse()
     http.close()
 
 
@@ -118,8 +130,7 @@ def returning(report: Report, directory: str) -> None:
         begin = time.perf_counter()
         audience = Audience()
         for i in range(RETURNING):
-            ws = subscribe(server.port, lambda _, n=i: f"r{n}", text, 1, **{"from": seen})  # type: ignore[misc]
-            audience.add(ws)
+            audience.add(subscribe(server.port, [f"r{i}"], text, **{"from": seen}))
         audience.take(RETURNING * 2, b'"name":"missed"')
         took = time.perf_counter() - begin
         report.add(f"{RETURNING:,} clients are back after a crash", took * 1000, "ms", note="resumed")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from kalam_jupyter.kalam import topics
+from kalam_jupyter.engine import Clock
 from kalam_jupyter.kalam.topics import Consumed
 from tests.kalam.conftest import Client
 
@@ -98,18 +98,14 @@ def test_user_tables_name_the_owner(root: Client, user: Callable[..., Client]) -
     assert len({m.partition for m in found}) == 1  # the same key
 
 
-def test_group_gets_each_message_once_until_its_claim_expires(
-    events: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(topics.time, "monotonic", lambda: now[0])
+def test_group_gets_each_message_once_until_its_claim_expires(events: Client, clock: Clock) -> None:
     sources(events, "INSERT")
     events.run("INSERT INTO app.t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
     assert [m.offset for m in consume(events, limit=2).messages] == [0, 1]
     assert [m.offset for m in consume(events, limit=2).messages] == [2]
     assert consume(events).messages == []
     assert events.kalam.topics.acknowledge("app.ev", "g", 0, 0) == 0
-    now[0] += 61
+    clock.advance(61_000)
     assert [m.offset for m in consume(events).messages] == [1]
     assert [m.offset for m in consume(events).messages] == [2]
     assert consume(events).messages == []
@@ -118,6 +114,8 @@ def test_group_gets_each_message_once_until_its_claim_expires(
     assert events.rows(
         "SELECT topic_id, group_id, partition_id, last_acked_offset FROM system.topic_offsets"
     ) == [("app.ev", "g", 0, 2)]
+    ((acknowledged,),) = events.rows("SELECT CAST(updated_at AS BIGINT) FROM system.topic_offsets")
+    assert acknowledged == clock.now_ms()
     assert [m.offset for m in consume(events, "other").messages] == [0, 1, 2]
 
 
