@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _CATALOG = "kalam"
 _VIEW_DEPTH = 16
-#: Reading this many rows takes so little time that nobody needs to end it early.
+#: Reading this many rows, or combinations of rows, takes so little time that nobody needs to end it early.
 _BOUNDED_ROWS = 200_000
 
 
@@ -144,7 +144,8 @@ class QueryEngine:
                 frame = frame.limit(
                     config.max_query_limit if prepared.has_limit else config.default_query_limit
                 )
-            if stop is not None and (filling.unbounded or filling.rows > _BOUNDED_ROWS):
+            work = filling.combinations(prepared, namespace)
+            if stop is not None and (work is None or work > _BOUNDED_ROWS):
                 return self._finish(stop.collect(frame), session)
             return self._finish(frame.to_arrow_table(), session)
 
@@ -275,10 +276,6 @@ class _Filling:
         Refusals by qualified name.
     tables : list of TableDef
         The stored tables the query itself names.
-    rows : int
-        Rows the query can read.
-    unbounded : bool
-        As in `Prepared`, views included.
     """
 
     def __init__(
@@ -286,8 +283,8 @@ class _Filling:
     ) -> None:
         self._queries, self._kalam = queries, queries._kalam
         self._context, self._session = context, session
-        self._deleted, self.unbounded = prepared.mentions_deleted, prepared.unbounded
-        self.rows = 0
+        self._deleted = prepared.mentions_deleted
+        self._sizes: dict[tuple[str, str], int | None] = {}
         self._seen: set[tuple[str, str]] = set()
         self._schemas: dict[str, Any] = {}
         self._depth = 0
@@ -327,12 +324,23 @@ class _Filling:
         if virtual is not None:
             self._register(namespace, name, virtual.to_batches(), virtual.schema)
 
+    def combinations(self, prepared: rewrite.Prepared, namespace: str) -> int | None:
+        """Return how many combinations of rows a query can look at; None when nobody knows."""
+        if prepared.references is None:
+            return None
+        found = 1
+        for ns, name in prepared.references:
+            size = self._sizes.get((ns or namespace, name))
+            if size is None:
+                return None
+            found *= max(size, 1)
+        return found
+
     def _add_view(self, view: ViewDef) -> None:
         prepared = rewrite.prepare(view.sql)
         if self._depth >= _VIEW_DEPTH:
             raise StatementError("invalid_operation", f"View '{view.qualified}' is nested too deeply")
         self._depth += 1
-        self.unbounded = self.unbounded or prepared.unbounded
         before = len(self.tables)
         try:
             for ns, name in prepared.names:
@@ -355,6 +363,7 @@ class _Filling:
             pairs = zip(names, view.columns, strict=True)
             frame = frame.select(*[datafusion.col(quote(a)).alias(b) for a, b in pairs])
         self._schema(view.namespace).register_table(view.name, frame.into_view())
+        self._sizes[view.namespace, view.name] = self.combinations(prepared, view.default_namespace)
 
     def add_search(self, call: rewrite.VectorCall, params: Sequence[Any], namespace: str) -> None:
         """Run a `vector_search` and register its rows as the table that stands for it."""
@@ -371,7 +380,7 @@ class _Filling:
         self, namespace: str, name: str, batches: Sequence[pa.RecordBatch], schema: pa.Schema
     ) -> None:
         self._schema(namespace)
-        self.rows += sum(b.num_rows for b in batches)
+        self._sizes[namespace, name] = sum(b.num_rows for b in batches)
         if not batches:
             batches = [pa.RecordBatch.from_arrays([pa.array([], type=f.type) for f in schema], schema=schema)]
         self._context.register_record_batches(f"{quote(namespace)}.{quote(name)}", [list(batches)])

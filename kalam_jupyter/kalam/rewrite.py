@@ -89,8 +89,9 @@ class Prepared:
         Tombstones are to be seen.
     parameters : int
         The greatest n of ``$n``.
-    unbounded : bool
-        The work may be more than the rows that are read account for: joins, recursion, generated rows.
+    references : tuple of (namespace or None, name), or None
+        What each FROM and JOIN names, however often: the product of their rows bounds the work. None where it
+        does not: recursion, generated rows, values of any length.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -102,7 +103,7 @@ class Prepared:
     uses_information_schema: bool
     functions: frozenset[str]
     vector_calls: tuple[VectorCall, ...]
-    unbounded: bool
+    references: tuple[tuple[str | None, str], ...] | None
 
     def fill(self, user: str, role: str) -> str:
         """Return the text with the context functions replaced by literals."""
@@ -155,7 +156,7 @@ def _prepare(sql: str) -> Prepared:
         "information_schema" in identifiers,
         frozenset(w.lower() for w in words),
         tuple(call for *_, call in calls),
-        _is_unbounded(tokens, words),
+        _references(sql, tokens, words),
     )
 
 
@@ -163,22 +164,47 @@ prepare_cached = lru_cache(maxsize=2048)(_prepare)
 
 
 _UNBOUNDED = frozenset(
-    {"JOIN", "RECURSIVE", "GENERATE_SERIES", "RANGE", "UNNEST", "REPEAT", "LPAD", "RPAD", "ARRAY_RESIZE"}
+    {"RECURSIVE", "GENERATE_SERIES", "RANGE", "UNNEST", "REPEAT", "LPAD", "RPAD", "ARRAY_RESIZE"}
+)
+_BEHIND_FROM = frozenset(
+    {"WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "SELECT"}
 )
 
 
-def _is_unbounded(tokens: list[Token], words: set[str]) -> bool:
-    if words & _UNBOUNDED or sum(t.kind == WORD and t.text == "FROM" for t in tokens) > 1:
-        return True
-    listing = depth = 0
-    for t in tokens:
-        if t.kind == WORD and t.text in ("FROM", "WHERE", "GROUP", "ORDER", "LIMIT"):
-            listing, depth = t.text == "FROM", 0
-        elif t.kind == OP:
-            depth += (t.text == "(") - (t.text == ")")
-            if listing and depth == 0 and t.text == ",":
-                return True
-    return False
+def _references(sql: str, tokens: list[Token], words: set[str]) -> tuple[tuple[str | None, str], ...] | None:
+    """Return what stands behind each FROM, JOIN, and comma of a FROM."""
+    if words & _UNBOUNDED:
+        return None
+    found: list[tuple[str | None, str]] = []
+    in_from = [False]  # of each query that is open
+    expected = False
+    for i, t in enumerate(tokens):
+        if t.kind == OP:
+            if t.text == "(":
+                in_from.append(False)
+            elif t.text == ")" and len(in_from) > 1:
+                in_from.pop()
+            expected = t.text == "," and in_from[-1]
+        elif t.kind == WORD and t.text in ("FROM", "JOIN"):
+            in_from[-1] = expected = True
+        elif t.kind == WORD and t.text in _BEHIND_FROM:
+            in_from[-1] = expected = False
+        elif expected and t.kind in (WORD, QUOTED) and t.text != "LATERAL":
+            chain, end = _chain(sql, tokens, i)
+            if tokens[end].text == "(":
+                return None
+            found.append((chain[-2] if len(chain) > 1 else None, chain[-1]))
+            expected = False
+    return tuple(found)
+
+
+def _chain(sql: str, tokens: list[Token], i: int) -> tuple[list[str], int]:
+    """Return the names of ``a``, ``a.b`` or ``a.b.c`` at a token, and the index of the token behind."""
+    chain = [_name(sql, tokens[i])]
+    while tokens[i + 1].kind == OP and tokens[i + 1].text == "." and tokens[i + 2].kind in (WORD, QUOTED):
+        chain.append(_name(sql, tokens[i + 2]))
+        i += 2
+    return chain, i + 1
 
 
 def _after_where(tokens: list[Token]) -> set[str]:
@@ -201,11 +227,7 @@ def _names(sql: str, tokens: list[Token]) -> list[tuple[str | None, str]]:
         if tokens[i].kind not in (WORD, QUOTED):
             i += 1
             continue
-        chain = [_name(sql, tokens[i])]
-        while tokens[i + 1].kind == OP and tokens[i + 1].text == "." and tokens[i + 2].kind in (WORD, QUOTED):
-            chain.append(_name(sql, tokens[i + 2]))
-            i += 2
-        i += 1
+        chain, i = _chain(sql, tokens, i)
         if len(chain) == 1:
             found.append((None, chain[0]))
         else:

@@ -1,8 +1,8 @@
 """Ending a network client's query early: when its time is up, or when the client is gone.
 
 The query engine lets go of a query only between its steps, and only when it runs as an asynchronous task.
-That costs more than a small query does, so queries whose work is bounded by the rows they read are run
-plainly (see `Prepared.unbounded`).
+That costs more than a small query does, so queries whose work is bounded by the rows of their tables are run
+plainly (see `Prepared.references`).
 """
 
 from __future__ import annotations
