@@ -59,7 +59,7 @@ def _topic(topic: Topic) -> dict[str, Any]:
     return {
         "name": topic.name,
         "partitions": topic.partitions,
-        "records": topic.end_sequence - topic.start_sequence,
+        "records": topic.num_records,
     }
 
 

@@ -483,9 +483,10 @@ class StoredBatch(msgspec.Struct, eq=False, gc=False, frozen=True):
             return self
         offsets = self.offsets + start if isinstance(self.offsets, int) else self.offsets[start:stop]
         positions = None if self.positions is None else self.positions[start:stop]
-        sequences = None if self.sequences is None else self.sequences[start:stop]
+        empty = start >= min(stop, self.num_rows)
+        sequences = None if self.sequences is None or empty else self.sequences[start:stop]
         position = self.position if positions is None or not len(positions) else int(positions[0])
-        sequence = self.sequence + start if sequences is None or not len(sequences) else int(sequences[0])
+        sequence = self.sequence + start if sequences is None else int(sequences[0])
         return StoredBatch(self.batch.slice(start, stop), position, sequence, offsets, positions, sequences)
 
     def since(self, sequence: int) -> StoredBatch:

@@ -65,7 +65,7 @@ class TopicBackup:
                     for p, at in zip(*np.unique(partitions, return_index=True), strict=True):
                         first[p] = min(first[p], int(stored.offset_array()[at]))
                     writer.write_batch(_record_batch(stored.batch))
-                    sequence += stored.num_rows
+                    sequence = stored.end
         return {"name": self._topic.name, "file": path.name, "starts": first, "groups": self._groups}
 
 

@@ -70,7 +70,7 @@ class KsqlSources:
         while start < topic.end_sequence:
             for stored in topic.read(start):
                 rows.extend(new for _, new in _rows(self._ksql, source, stored) if new is not None)
-                start = stored.sequence + stored.num_rows
+                start = stored.end
         return rows
 
     def subscribe(self, name: str, wake: Callable[[], None] | None = None) -> Any:

@@ -43,6 +43,7 @@ from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError
 from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
 from kalam_jupyter.ksql.runtime.transient import PullQuery, TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
+from kalam_jupyter.ksql.statements.ddl import RETENTION_DEFAULT_MS
 from kalam_jupyter.ksql.statements.entities import Entity, terminating
 from kalam_jupyter.ksql.statements.explain import topology_data
 from kalam_jupyter.ksql.statements.insert import insertable
@@ -100,6 +101,7 @@ class Ksql:
         self._statuses: dict[str, Entity] = {}
         engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=self.schema_registry)
         engine.sources["ksql"] = KsqlSources(self)
+        engine.holds.append(self._held_from)
         self._restore()
 
     @property
@@ -445,6 +447,13 @@ class Ksql:
         if found is not None:
             found[1].until = self.engine.catalogue.get("ksql.paused", source.query_id or "")
 
+    def _held_from(self, topic: str) -> int | None:
+        """Return where the rows of a paused SOURCE TABLE on a topic stand still: see `Engine.holds`."""
+        paused = self.engine.catalogue.items("ksql.paused")
+        queries = ((self.state.queries.get(query_id), sequence) for query_id, sequence in paused)
+        held = [at for info, at in queries if info is not None and info.plan.sources[0].topic == topic]
+        return min(held, default=None)
+
     def _retention(self, source: Source) -> int | None:
         query = self.running.get(source.query_id or "")
         if query is None or query.plan.aggregation is None:
@@ -500,7 +509,8 @@ class Ksql:
     def _restore(self) -> None:
         """Make stored definitions again, in their order; then give the engine its processors back."""
         if self.engine.find_topic(self.processing_log_topic) is None:
-            self.engine.transact(lambda tx: tx.create_topic(self.processing_log_topic))
+            config = {"retention_ms": RETENTION_DEFAULT_MS}
+            self.engine.transact(lambda tx: tx.create_topic(self.processing_log_topic, config=config))
         log = processing_log_source(self.config, self.processing_log_topic)
         self.metastore.system[log.name] = log
         self.next_sequence = int(self.engine.catalogue.get("ksql.meta", "sequence") or 0)

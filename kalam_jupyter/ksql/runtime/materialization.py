@@ -112,13 +112,16 @@ class Materialization:
         return (e for e in windows.values() if e[3] is None or e[3][1] > oldest)
 
     def _catch_up(self) -> None:
+        if self._next < self.topic.cleaned.purged:  # compaction took tombstones that it has not seen
+            self._rows.clear()
+            self._next = 0
         start = max(self._next, self.topic.start_sequence)
         end = self.topic.end_sequence if self.until is None else self.until
         while start < end:
             for stored in self.topic.read(start, end - start):
-                self._fold(stored)
-                start = stored.sequence + stored.num_rows
-        self._next = start
+                self._fold(stored.before(end))
+                start = stored.end
+        self._next = min(start, end)
         if self._retention is not None and self._stream_time - self._swept > self._retention:
             self._sweep()
 

@@ -313,10 +313,9 @@ class StreamingQuery(TransientQuery):
         return None if best is None else (best, self._pending[best].popleft())
 
     def _step(self, name: str, batch: StoredBatch) -> None:
+        end = batch.end
         if self._ends is not None:
-            keep = self._ends[name] - batch.sequence
-            if keep < batch.num_rows:
-                batch = batch.slice(0, max(keep, 0))
+            batch = batch.before(self._ends[name])
         if batch.num_rows:
             self._steps += 1
             records = self.topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
@@ -329,11 +328,11 @@ class StreamingQuery(TransientQuery):
                 # A stream's record without a value is no row; a table's is a tombstone.
                 self._add([self._row(r) for r in records if r.row is not None or self._is_table])
         if self._ends is not None:
-            self._ends_reached(name, batch)
+            self._ends_reached(name, end)
 
-    def _ends_reached(self, name: str, batch: StoredBatch) -> None:
+    def _ends_reached(self, name: str, end: int) -> None:
         assert self._ends is not None
-        if batch.sequence + batch.num_rows >= self._ends[name]:
+        if end >= self._ends[name]:
             self._ends[name] = -1
         if all(end <= 0 for end in self._ends.values()):
             self._finish(COMPLETED)

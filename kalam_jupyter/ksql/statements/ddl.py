@@ -172,13 +172,15 @@ def ensure_topic(run: Run, tx: Transaction, definition: Definition, partitions: 
 
 
 def topic_config(source: Source, properties: Mapping[str, Any], window_retention: int = 0) -> dict[str, Any]:
-    """Return the configuration of a new topic: its retention, and how many replicas were asked for."""
-    config: dict[str, Any] = {"replicas": int(properties.get("REPLICAS", 1))}
-    retention = properties.get("RETENTION_MS")
-    if retention is not None and source.is_stream and int(retention) >= 0:
-        config["retention_ms"] = int(retention)
-    elif retention is not None and source.window is not None and int(retention) >= 0:
-        config["retention_ms"] = max(int(retention), window_retention)
+    """Return the configuration of a new topic: what it keeps, and how many replicas were asked for.
+
+    As ksqlDB has it: streams delete what is old, tables are compacted, windowed tables both.
+    """
+    retention = int(properties.get("RETENTION_MS", RETENTION_DEFAULT_MS))
+    config = {"replicas": int(properties.get("REPLICAS", 1)), "cleanup_policy": "compact"}
+    if source.is_stream or source.window is not None:
+        config["cleanup_policy"] = "delete" if source.is_stream else "compact,delete"
+        config["retention_ms"] = retention if retention < 0 else max(retention, window_retention)
     return config
 
 
