@@ -14,10 +14,10 @@ import pyarrow as pa
 from kalam_jupyter.changes import from_result_rows
 from kalam_jupyter.client.errors import ClientError, ConnectionLostError
 from kalam_jupyter.client.http_stream import LineStream, ReadStream
-from kalam_jupyter.client.json_values import converted, kalam_value, ksql_value
+from kalam_jupyter.client.json_values import converted, kalam_value, ksql_value, microseconds
 from kalam_jupyter.client.result import Result
 from kalam_jupyter.client.wire import OpenAnswer, Wire, ksql_failure
-from kalam_jupyter.engine.types import DataType, to_arrow
+from kalam_jupyter.engine.types import DataType, Timestamp, to_arrow
 from kalam_jupyter.ksql import KsqlError
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import parse_schema, parse_statement
@@ -29,14 +29,25 @@ PAGE_ROWS = 1000
 SEQ = "_seq"
 
 
-def kalam_table(schema: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Any]]) -> pa.Table:
-    """Return KalamDB's schema and rows as a table."""
+def kalam_table(
+    schema: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Any]], *, stored: bool = True
+) -> pa.Table:
+    """Return KalamDB's schema and rows as a table.
+
+    Parameters
+    ----------
+    stored : bool
+        Whether the rows are those of a user's table: timestamps are microseconds then, and of any unit else.
+    """
     from kalam_jupyter.kalam.types import from_json_type
 
     arrays, names = [], []
     for i, field in enumerate(schema):
         type_ = from_json_type(field["data_type"])
-        values = converted([row[i] for row in rows], kalam_value(type_))
+        convert = kalam_value(type_)
+        if not stored and isinstance(type_, Timestamp):
+            convert = microseconds
+        values = converted([row[i] for row in rows], convert)
         arrays.append(to_arrow(values, type_))
         names.append(field["name"])
     return pa.Table.from_arrays(arrays, names=names)
@@ -52,7 +63,7 @@ def kalam_results(body: Mapping[str, Any]) -> list[Result]:
             continue
         schema = found["schema"]
         key = tuple(f["name"] for f in schema if "pk" in f.get("flags", ()))
-        table = kalam_table(schema, found.get("rows", []))
+        table = kalam_table(schema, found.get("rows", []), stored=False)
         results.append(Result("rows", "kalam", table=table, key=key, row_count=count))
     return results
 
