@@ -184,6 +184,7 @@ class PersistentQuery:
         self.initial_state: bytes | None = None
         self.error: QueryError | None = None
         self._writer = writer
+        self._sink_topic = writer.sink.topic
         self._log_topic = log_topic
         self._now_ms = 0
 
@@ -195,11 +196,11 @@ class PersistentQuery:
     def process(self, topic: str, batch: StoredBatch, context: StepContext) -> Iterable[tuple[str, Batch]]:
         """Take one batch of one input topic."""
         self._now_ms = context.now_ms
-        topology, writer = self.topology, self._writer
+        topology = self.topology
         records = topology.process(topic, batch, context.now_ms, context.seed)
         out = []
         if records:
-            out.append((writer.sink.topic, writer.batch(records, topology.stream_time)))
+            out.append((self._sink_topic, self._writer.batch(records, topology.stream_time)))
         reports = topology.reporter.drain(context.now_ms)
         if reports is not None:
             out.append((self._log_topic, reports))

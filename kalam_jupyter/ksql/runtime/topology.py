@@ -12,7 +12,7 @@ from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime import state
-from kalam_jupyter.ksql.runtime.build import Operators, Path, Stage, build
+from kalam_jupyter.ksql.runtime.build import Operators, Path, build
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
 
@@ -23,14 +23,26 @@ ReaderFactory = Callable[[steps.SourceStep, Reporter], SourceReader]
 COLUMN_ROWS = 64
 
 
-def _through(records: list[Record], stages: Sequence[Stage], emitted: list[int]) -> list[Record]:
-    for stage in stages:
-        if not records:
-            break
-        records = stage.rows(records)
-        if stage.node is not None:
-            emitted[stage.node] += len(records)
-    return records
+class _Route:
+    """One source's way to the root, with all that looked up which a batch of one should not pay for."""
+
+    __slots__ = ("bare", "node", "path", "read", "reader", "rows")
+
+    def __init__(self, reader: SourceReader, path: Path) -> None:
+        self.reader, self.path = reader, path
+        self.node, self.bare = path.node, path.bare
+        self.read = reader.read
+        self.rows = [(stage.rows, stage.node) for stage in path.stages]
+
+    def through(self, records: list[Record], emitted: list[int], first: int = 0) -> list[Record]:
+        """Take records through the stages, from the `first` on, and count what they emit."""
+        for rows, node in self.rows[first:] if first else self.rows:
+            if not records:
+                break
+            records = rows(records)
+            if node is not None:
+                emitted[node] += len(records)
+        return records
 
 
 class Topology:
@@ -67,57 +79,56 @@ class Topology:
         self._operators: Operators = build(self.root, self.reporter)
         self.taken = [0] * self._operators.steps
         self.emitted = [0] * self._operators.steps
-        self._by_topic: dict[str, list[tuple[SourceReader, Path]]] = {}
+        self._by_topic: dict[str, list[_Route]] = {}
         for path in self._operators.paths:
-            reader = self._reader(path.step, self.reporter)
-            self._by_topic.setdefault(path.step.source.topic, []).append((reader, path))
+            route = _Route(self._reader(path.step, self.reporter), path)
+            self._by_topic.setdefault(path.step.source.topic, []).append(route)
 
     def process(self, topic: str, batch: StoredBatch, now_ms: int, seed: int) -> list[Record] | ColumnBatch:
         """Feed one batch and return the records that reach the root, in order."""
         self.context.begin(now_ms, seed)
-        paths = self._by_topic.get(topic, ())
-        if len(paths) != 1:
-            return [r for reader, path in paths for r in self._rows(reader, path, batch)]
-        if batch.num_rows >= COLUMN_ROWS:
-            columns = self._columns(*paths[0], batch)
+        routes = self._by_topic.get(topic, ())
+        count = len(batch.batch.timestamps)
+        if count >= COLUMN_ROWS and len(routes) == 1:
+            columns = self._columns(routes[0], batch)
             if columns is not None:
                 return columns
-        return self._rows(*paths[0], batch)
+        out: list[Record] = []
+        emitted = self.emitted
+        for route in routes:
+            records = route.read(batch)
+            self.taken[route.node] += count
+            if route.bare:
+                emitted[route.node] += len(records)
+            for r in records:
+                if r.ts > self.stream_time:
+                    self.stream_time = r.ts
+            found = route.through(records, emitted)
+            out = out + found if out else found
+        return out
 
-    def _rows(self, reader: SourceReader, path: Path, stored: StoredBatch) -> list[Record]:
-        """Take a batch through as records."""
-        records = reader.read(stored)
-        self.taken[path.node] += stored.num_rows
-        if path.bare:
-            self.emitted[path.node] += len(records)
-        for r in records:
-            if r.ts > self.stream_time:
-                self.stream_time = r.ts
-        return _through(records, path.stages, self.emitted)
-
-    def _columns(
-        self, reader: SourceReader, path: Path, stored: StoredBatch
-    ) -> list[Record] | ColumnBatch | None:
+    def _columns(self, route: _Route, stored: StoredBatch) -> list[Record] | ColumnBatch | None:
         """Take a batch through as columns, as far as the operators can; None: nothing was done."""
-        if not path.stages or path.stages[0].columns is None:
+        stages = route.path.stages
+        if not stages or stages[0].columns is None:
             return None
-        batch = reader.read_columns(stored)
+        batch = route.reader.read_columns(stored)
         if batch is None:
             return None
         self.stream_time = max(self.stream_time, int(batch.ts.max()))
         emitted = self.emitted
-        self.taken[path.node] += stored.num_rows
-        if path.bare:
-            emitted[path.node] += batch.num_rows
-        for i, stage in enumerate(path.stages):
+        self.taken[route.node] += stored.num_rows
+        if route.bare:
+            emitted[route.node] += batch.num_rows
+        for i, stage in enumerate(stages):
             if not batch.num_rows:
                 return []
             if stage.columns is None:
-                return _through(batch.records(), path.stages[i:], emitted)
+                return route.through(batch.records(), emitted, i)
             try:
                 batch = stage.columns(batch)
             except NotColumnarError:
-                return _through(batch.records(), path.stages[i:], emitted)
+                return route.through(batch.records(), emitted, i)
             if stage.node is not None:
                 emitted[stage.node] += batch.num_rows
         return batch if batch.num_rows else []
