@@ -11,10 +11,12 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine import Transaction, storage
+from kalam_jupyter.engine import Engine, Transaction, cleaner, storage, topic
+from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, STRING, Column, Schema
 from tests.engine.support import USERS, WordCount, open_engine, words
 
+KINDS = ["word", "word", "insert", "update", "delete", "bulk", "many", "table", "table", "compact"]
 BULK = Schema.of([Column("id", BIGINT, key=True), Column("text", STRING), Column("x", DOUBLE)])
 
 
@@ -24,9 +26,23 @@ def say(*parts: object) -> None:
     sys.stdout.flush()
 
 
+def table_records(n: int, key: int) -> list[tuple[str, str | None]]:
+    """What write `n` puts into the compacted topic; a few of its keys are deleted."""
+    return [(f"k{(key + i) % 50}", None if i % 13 == 5 else f"n{n}") for i in range(40)]
+
+
+def add_processors(engine: Engine) -> tuple[WordCount, WordCount]:
+    """Register what counts the words, and the records of the compacted topic by their values."""
+    found = WordCount(), WordCount("table-count", "table", "seen")
+    for processor in found:
+        engine.add_processor(processor, "earliest")
+    return found
+
+
 def main(path: str, seed: int) -> None:
     """Write until killed."""
     storage.CHECKPOINT_ENTRIES = 40  # type: ignore[misc]
+    topic.MIN_DIRTY = cleaner.MIN_DIRTY = 200  # type: ignore[misc]
     rng = random.Random(seed)
     engine = open_engine(path)
     if "words" not in engine.topics():
@@ -34,19 +50,21 @@ def main(path: str, seed: int) -> None:
         def setup(tx: Transaction) -> None:
             tx.create_topic("words")
             tx.create_topic("counts")
+            tx.create_topic("table", 1, {"cleanup_policy": "compact"})
+            tx.create_topic("seen")
             tx.create_relation("users", USERS)
             tx.create_relation("bulk", BULK)
-            engine.add_processor(WordCount(), "earliest")
+            add_processors(engine)
 
         engine.transact(setup)
     else:
-        engine.add_processor(WordCount())
+        add_processors(engine)
     engine.start()
     n = engine.catalogue.get("n", "next") or 0
     say("open", n)
     while True:
         n += 1
-        kind = rng.choice(["word", "word", "insert", "update", "delete", "bulk", "many"])
+        kind = rng.choice(KINDS)
         key = rng.randrange(20)
 
         def change(tx: Transaction, n: int = n, kind: str = kind, key: int = key) -> None:
@@ -64,11 +82,17 @@ def main(path: str, seed: int) -> None:
                 ids = np.arange(300) + n * 1_000
                 table = pa.table({"id": ids, "text": [f"n{n}"] * 300, "x": ids / 2})
                 tx.insert("bulk", table)
-            else:
+            elif kind == "table":
+                pairs = table_records(n, key)
+                raw = [k.encode() for k, _ in pairs], [None if v is None else v.encode() for _, v in pairs]
+                tx.append("table", Batch([n] * len(pairs), raw=raw))
+            elif kind == "many":
                 for i in range(5):
                     tx.append("words", words(f"n{n}-{i}"))
 
         engine.transact(change)
+        if kind == "compact":
+            engine.compact_topic("table")
         say("did", n, kind, key)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kalam_jupyter.engine import Engine
+from tests.engine.crash_writer import KINDS, add_processors, table_records
 from tests.engine.support import WordCount, open_engine, topic_values
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ class Model:
         self.users: dict[int, tuple[Any, ...]] = {}
         self.bulk: set[int] = set()
         self.words: list[str] = []
+        self.table: list[tuple[str, str | None]] = []
 
     def apply(self, n: int, kind: str, key: int) -> None:
         assert n == self.next + 1
@@ -45,7 +47,9 @@ class Model:
                 self.users.pop(k, None)
         elif kind == "bulk":
             self.bulk |= {i + n * 1_000 for i in range(300)}
-        else:
+        elif kind == "table":
+            self.table += table_records(n, key)
+        elif kind == "many":
             self.words += [f"n{n}-{i}" for i in range(5)]
 
     def check(self, engine: Engine) -> None:
@@ -59,6 +63,23 @@ class Model:
         assert [r.value.decode() for r in records if r.value is not None] == self.words
         assert [r.offset for r in records] == list(range(len(self.words)))
 
+        self.check_table(engine)
+
+    def check_table(self, engine: Engine) -> None:
+        """What stayed is where it was, and makes the same table."""
+        topic = engine.topic("table")
+        assert topic.end_sequence == len(self.table)
+        table: dict[str, str] = {}
+        for record in topic.read_partition(0, 0, 1 << 30):
+            assert record.key is not None
+            key, value = record.key.decode(), None if record.value is None else record.value.decode()
+            assert self.table[record.offset] == (key, value)
+            _put(table, key, value)
+        expected: dict[str, str] = {}
+        for key, value in self.table:
+            _put(expected, key, value)
+        assert table == expected
+
     def check_counts(self, engine: Engine, processor: WordCount) -> None:
         """State and output of the processor, once it has consumed everything."""
         seen: Counter[str] = Counter()
@@ -68,6 +89,13 @@ class Model:
             expected.append(((word,), (seen[word],)))
         assert topic_values(engine, "counts") == expected
         assert processor.counts == dict(seen)
+
+
+def _put(table: dict[str, str], key: str, value: str | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
 
 
 def run_and_kill(path: Path, seed: int, rng: random.Random) -> list[list[str]]:
@@ -114,11 +142,11 @@ def test_every_acknowledged_write_survives_kill_9_once(tmp_path: Path) -> None:
             unacknowledged(model, engine, writer_seed, len(lines) - 1)
             model.check(engine)
             if kill % 4 == 3:  # otherwise the next writer finds the processor behind
-                processor = WordCount()
-                engine.add_processor(processor)
+                words, table = add_processors(engine)
                 engine.start()
                 assert engine.settle()
-                model.check_counts(engine, processor)
+                model.check_counts(engine, words)
+                assert table.counts == Counter(value or "" for _, value in model.table)
     assert done > KILLS
 
 
@@ -129,6 +157,6 @@ def unacknowledged(model: Model, engine: Engine, seed: int, acknowledged: int) -
     if n == model.next + 1:
         rng = random.Random(seed)
         for _ in range(acknowledged + 1):
-            kind = rng.choice(["word", "word", "insert", "update", "delete", "bulk", "many"])
+            kind = rng.choice(KINDS)
             key = rng.randrange(20)
         model.apply(n, kind, key)
