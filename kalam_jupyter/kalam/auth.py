@@ -231,13 +231,9 @@ class Auth:
         KalamError
             ``INVALID_CREDENTIALS`` or ``TOKEN_EXPIRED``, status 401.
         """
-        found = self._verified.get(token)
-        if (
-            found is not None
-            and found[0] > time.time()
-            and found[1] is self._engine.catalogue.get(USER, found[2].user_id)
-        ):
-            return found[2]
+        known = self.known(token)
+        if known is not None:
+            return known
         claims = self._bearer.claims(token)
         if claims["iss"] == ISSUER:
             record = self.user(str(claims["sub"]))
@@ -253,6 +249,16 @@ class Auth:
             while len(self._verified) > 4096:
                 self._verified.popitem(last=False)
         return session
+
+    def known(self, token: str) -> Session | None:
+        """Return the session of an access token that was verified before, if it still holds.
+
+        A new one may need an issuer's keys from the network.
+        """
+        expires, record, session = self._verified.get(token, (0.0, None, None))
+        if session is None or expires <= time.time():
+            return None
+        return session if record is self._engine.catalogue.get(USER, session.user_id) else None
 
     def _external(self, claims: dict[str, Any]) -> dict[str, Any] | None:
         """Return the user an external issuer's token means: its subject, if that is an OAuth user.

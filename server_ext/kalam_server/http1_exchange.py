@@ -68,13 +68,17 @@ class Request:
         return headers
 
 
+#: Takes the status and the JSON body of an answer.
+Answer = Callable[[int, bytes], None]
+
+
 class Express(Protocol):
     """Answers some requests by itself."""
 
     def wants(self, request: Request) -> bool:
         """Whether to collect the request's body for `take`."""
 
-    def take(self, request: Request, peer: Peer, answer: Callable[[int, bytes], None]) -> bool:
+    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
         """Answer the request, now or later, with a status and a JSON body; False leaves it to others."""
 
 

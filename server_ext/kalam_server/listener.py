@@ -15,6 +15,8 @@ from kalam_server import http1, http2
 from kalam_server.context import Context
 from kalam_server.identity import Gate, is_loopback
 from kalam_server.kalam_handlers.express import SqlExpress
+from kalam_server.kalam_handlers.plain import Expresses
+from kalam_server.kalam_handlers.topics import ConsumeExpress
 from kalam_server.route import Entry, NotFound, PlainBase, bind
 from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
 
@@ -108,8 +110,9 @@ class Listener:
             max_buffer_size=MAX_BODY_BYTES,
             idle_connection_timeout=IDLE_SECONDS,
         )
+        express = Expresses([SqlExpress(context), ConsumeExpress(context)])
         self._http1 = http1.install(
-            server, max_body=MAX_BODY_BYTES, idle_timeout=IDLE_SECONDS, express=SqlExpress(context)
+            server, max_body=MAX_BODY_BYTES, idle_timeout=IDLE_SECONDS, express=express
         )
         http2.install(server)
         server.add_sockets(sockets)

@@ -246,6 +246,59 @@ class TestQuickStatements:
             assert 429 in statuses
 
 
+class TestQuickMessages:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def consumed(cls):
+        with running("kalam") as server:
+            execute(
+                server,
+                "CREATE NAMESPACE app",
+                "CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, v TEXT)",
+                "CREATE TOPIC app.ev",
+                "ALTER TOPIC app.ev ADD SOURCE app.t ON INSERT",
+                "INSERT INTO app.t VALUES (1, 'a'), (2, 'b'), (3, NULL)",
+                f"INSERT INTO app.t VALUES (4, '{'x' * 300_000}')",
+            )
+            yield server
+
+    @pytest.mark.parametrize(
+        "rest",
+        [
+            {"start": "Earliest"},
+            {"start": "Earliest", "limit": 2},
+            {"start": {"Offset": 1}, "limit": 1},
+            {"start": "Latest"},
+            {"limit": 0},
+            {"partition_id": 1},
+            {"topic_id": "app.nope"},
+            {"start": "Middle"},
+            {"group_id": ""},
+        ],
+        ids=str,
+    )
+    def test_answers_are_those_of_the_ordinary_way(self, consumed, rest):
+        """A forwarded request is never taken by the quick way."""
+        found = []
+        for way, headers in (("quick", {}), ("ordinary", {"X-Forwarded-For": "127.0.0.1"})):
+            known = {"Authorization": f"Bearer {TOKEN}", **headers}
+            body = {"topic_id": "app.ev", "group_id": f"{way} {rest}", **rest}
+            for _ in range(2):  # the second time the group has its cursor, and its claims
+                answer = httpx.post(f"{consumed.url}/v1/api/topics/consume", json=body, headers=known)
+                kept = ("content-type", "x-content-type-options")
+                found.append((answer.status_code, answer.text, [answer.headers.get(name) for name in kept]))
+        assert found[:2] == found[2:]
+
+    def test_strangers_and_ordinary_users_are_refused(self, consumed):
+        execute(consumed, "CREATE USER 'ann' WITH PASSWORD 'AnnPass123!' ROLE user")
+        url, body = f"{consumed.url}/v1/api/topics/consume", {"topic_id": "app.ev", "group_id": "g"}
+        token = consumed.node.kalam.auth.issue("ann").access_token
+        for _ in range(2):  # unknown, then known
+            refused = httpx.post(url, json=body, headers={"Authorization": f"Bearer {token}"})
+            assert refused.status_code == 403
+        assert httpx.post(url, json=body).status_code == 401
+
+
 def _without_sequences(value):
     """Row sequences are made of the time."""
     for result in value.get("results", []):

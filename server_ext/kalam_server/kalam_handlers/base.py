@@ -30,6 +30,22 @@ class FrameworkError(Exception):
         super().__init__(message)
 
 
+def json_object(data: bytes) -> dict[str, Any]:
+    """Return a JSON object, as the reference's framework reads it.
+
+    Raises
+    ------
+    FrameworkError
+    """
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise FrameworkError(f"Json deserialize error: {error}") from None
+    if not isinstance(body, dict):
+        raise FrameworkError("Json deserialize error: invalid type, expected an object")
+    return body
+
+
 class KalamRoute(Route):
     """A route of KalamDB's API. Who may call is up to each route; see `Context.session`."""
 
@@ -104,13 +120,7 @@ class KalamRoute(Route):
         """
         if not is_json(self.request):
             raise FrameworkError("Content type error")
-        try:
-            body = orjson.loads(self.request.body)
-        except orjson.JSONDecodeError as error:
-            raise FrameworkError(f"Json deserialize error: {error}") from None
-        if not isinstance(body, dict):
-            raise FrameworkError("Json deserialize error: invalid type, expected an object")
-        return body
+        return json_object(self.request.body)
 
     @property
     def bearer(self) -> str | None:

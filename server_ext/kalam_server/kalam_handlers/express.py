@@ -1,8 +1,7 @@
 """``POST /v1/api/sql`` for quick statements: answered on the event loop, without a handler or a thread.
 
-Only what is plain is taken: JSON from this machine without an ``Origin``, by a caller who is known, one
-statement that `kalam.quick` can start. Everything else, errors before the statement included, goes the
-ordinary way through `SqlHandler`, which has the last word on every check.
+Only what is `plain` is taken, and of that one statement that `kalam.quick` can start. Everything else,
+errors before the statement included, goes the ordinary way through `SqlHandler`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Peer, Request
-from kalam_server.identity import is_loopback
+from kalam_server.http1_exchange import Answer, Peer, Request
 from kalam_server.kalam_handlers import sql_answer
+from kalam_server.kalam_handlers.plain import Plain
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import Result, Session
@@ -30,13 +28,6 @@ if TYPE_CHECKING:
     from kalam_jupyter.node import Node
 
 log = logging.getLogger("kalam_server")
-Answer = Callable[[int, bytes], None]
-#: With any of these a request needs the ordinary way.
-_SPECIAL = frozenset(
-    {b"origin", b"x-forwarded-for", b"x-real-ip", b"content-encoding", b"expect", b"upgrade"}
-)
-#: Larger bodies take a while to read.
-MAX_BODY = 64 * 1024
 _FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
 
 
@@ -49,48 +40,26 @@ class _Outcome(NamedTuple):
     found: list[Result] | BaseException
 
 
-class SqlExpress:
+class SqlExpress(Plain):
     """The quick way of one mount. See `http1.Express`."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._target = f"{context.base_url}v1/api/sql".encode()
+        super().__init__(context, "v1/api/sql")
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._quick: Quick | None = None
         self._outcomes: deque[_Outcome] = deque()
         self._told = False
 
-    def wants(self, request: Request) -> bool:
-        """Whether a request looks plain."""
-        if request.target != self._target or request.method != "POST":
-            return False
-        headers = dict(request.headers)
-        length = headers.get(b"content-length", b"")
-        return (
-            len(headers) == len(request.headers)
-            and _SPECIAL.isdisjoint(headers)
-            and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
-            and length.isdigit()
-            and int(length) <= MAX_BODY
-            and b"arrow" not in headers.get(b"accept", b"")
-        )
-
     def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
         """Start the statement, if it is a quick one of a known caller."""
         began = time.perf_counter()
-        context = self._context
-        if not context.service.opened or context.service.closed or not is_loopback(peer.remote_ip):
-            return False
-        node = context.service.node()
-        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in request.headers}
-        if not context.host_allowed(headers.get("host", "")):
-            return False
+        context = self.context
         asked = _read(request.body or b"")
-        found = None if asked is None else self._admit(node, headers)
+        found = None if asked is None else self.admit(request, peer)
         if asked is None or found is None:
             return False
-        session, local = found
+        node, session, local = found
         limiter, rate = context.limits.queries, node.kalam.config.max_queries_per_sec
         if not (local or limiter.allow(session.user_id, rate)):
             return False
@@ -115,18 +84,6 @@ class SqlExpress:
     def _commit_soon(self) -> None:
         assert self._quick is not None
         self._loop.call_soon(self._quick.commit)
-
-    def _admit(self, node: Node, headers: dict[str, str]) -> tuple[Session, bool] | None:
-        """Return the caller's session, and whether the caller is local; None for strangers."""
-        from kalam_jupyter.kalam import KalamError
-
-        caller = self._context.gate.caller(_Capital(headers))
-        if caller is None or caller.kind == "anonymous":
-            return None
-        try:
-            return self._context.session(node, caller), caller.kind == "local"
-        except KalamError:
-            return None
 
     def _done(self, outcome: _Outcome) -> None:
         """Answer; called on the event loop, or by the engine's writer, for many at a time."""
@@ -158,14 +115,6 @@ class SqlExpress:
             if status == 500:
                 log.error("a statement failed", exc_info=error)
             answer(status, orjson.dumps(body))
-
-
-class _Capital(dict[str, str]):
-    """Headers in lower case, asked for as ``Authorization``."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """See `dict.get`."""
-        return super().get(name.lower(), default)
 
 
 def _read(body: bytes) -> tuple[str, list[Any], str] | None:

@@ -6,9 +6,14 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute
+import orjson
+
+from kalam_server.context import Context
+from kalam_server.http1_exchange import Answer, Peer, Request
+from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute, json_object
+from kalam_server.kalam_handlers.plain import Plain
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamError
@@ -17,6 +22,10 @@ if TYPE_CHECKING:
     from kalam_jupyter.node import Node
 
 ROLES = ("service", "dba", "system")
+#: So many messages are read and encoded in a millisecond.
+FEW = 100
+#: More bytes than this are not encoded on the event loop.
+MUCH = 256 * 1024
 
 
 def is_unsigned(value: Any) -> bool:
@@ -47,23 +56,90 @@ class TopicRoute(KalamRoute):
 
             raise KalamError("FORBIDDEN", self.role_message, 403)
 
-    def text(self, body: dict[str, Any], name: str) -> str:
-        """Return a required, non-empty string."""
-        if name not in body:
-            raise FrameworkError(f"Json deserialize error: missing field `{name}`")
-        value = body[name]
-        if not isinstance(value, str) or not value.strip():
-            raise FrameworkError(f"Json deserialize error: `{name}` must be a non-empty string")
-        return value
 
-    def number(self, body: dict[str, Any], name: str, default: int | None) -> int:
-        """Return an unsigned number."""
-        value = body.get(name, default)
-        if value is None:
-            raise FrameworkError(f"Json deserialize error: missing field `{name}`")
-        if not is_unsigned(value):
-            raise FrameworkError(f"Json deserialize error: `{name}` must be an unsigned number")
-        return int(value)
+def _text(body: dict[str, Any], name: str) -> str:
+    """Return a required, non-empty string."""
+    if name not in body:
+        raise FrameworkError(f"Json deserialize error: missing field `{name}`")
+    value = body[name]
+    if not isinstance(value, str) or not value.strip():
+        raise FrameworkError(f"Json deserialize error: `{name}` must be a non-empty string")
+    return value
+
+
+def _number(body: dict[str, Any], name: str, default: int | None) -> int:
+    """Return an unsigned number."""
+    value = body.get(name, default)
+    if value is None:
+        raise FrameworkError(f"Json deserialize error: missing field `{name}`")
+    if not is_unsigned(value):
+        raise FrameworkError(f"Json deserialize error: `{name}` must be an unsigned number")
+    return int(value)
+
+
+class Wanted(NamedTuple):
+    """What a consumer asks for; `timeout` in seconds."""
+
+    topic: str
+    group: str
+    start: str | int
+    limit: int
+    partition: int
+    timeout: int
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Wanted:
+        """Read the body of a request.
+
+        Raises
+        ------
+        FrameworkError
+        """
+        waits = body.get("timeout_seconds") is not None
+        return cls(
+            _text(body, "topic_id"),
+            _text(body, "group_id"),
+            _start(body.get("start", "Latest")),
+            _number(body, "limit", 100),
+            _number(body, "partition_id", 0),
+            _number(body, "timeout_seconds", 0) if waits else 0,
+        )
+
+
+class ConsumeExpress(Plain):
+    """The quick way to messages that are there. See `plain`."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, "v1/api/topics/consume")
+
+    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
+        """Answer, if messages are there or nobody waits for them."""
+        from kalam_jupyter.kalam.errors import StatementError, TakesLongError
+
+        admitted = self.admit(request, peer)
+        if admitted is None or admitted.session.role not in ROLES:
+            return False
+        try:
+            wanted = Wanted.read(json_object(request.body or b""))
+            if not 0 < wanted.limit <= FEW:
+                return False
+            found = admitted.node.kalam.topics.consume_at_once(
+                wanted.topic,
+                wanted.group,
+                start=wanted.start,
+                limit=wanted.limit,
+                partition=wanted.partition,
+            )
+        except (FrameworkError, StatementError, TakesLongError):
+            return False
+        if not found.messages and wanted.timeout:
+            return False
+        if sum(len(m.payload) for m in found.messages) <= MUCH:
+            answer(200, _encoded(found))
+        else:
+            encoding = asyncio.get_running_loop().run_in_executor(None, _encoded, found)
+            encoding.add_done_callback(lambda done: answer(200, done.result()))
+        return True
 
 
 class ConsumeHandler(TopicRoute):
@@ -75,35 +151,35 @@ class ConsumeHandler(TopicRoute):
         """Return the next messages of a consumer group and claim them; wait for a first one if asked to."""
         session = await self.context.run_as(self.caller, lambda _, session: session)
         self.check_role(session.role)
-        body = self.json_object()
-        topic, group = self.text(body, "topic_id"), self.text(body, "group_id")
-        start = _start(body.get("start", "Latest"))
-        limit, partition = self.number(body, "limit", 100), self.number(body, "partition_id", 0)
-        timeout = self.number(body, "timeout_seconds", 0) if body.get("timeout_seconds") is not None else 0
+        wanted = Wanted.read(self.json_object())
 
         def take(node: Node) -> Consumed:
             from kalam_jupyter.kalam.errors import StatementError
 
-            _check_partition(node, topic, partition)
+            _check_partition(node, wanted.topic, wanted.partition)
             try:
-                return node.kalam.topics.consume(topic, group, start=start, limit=limit, partition=partition)
+                return node.kalam.topics.consume(
+                    wanted.topic,
+                    wanted.group,
+                    start=wanted.start,
+                    limit=wanted.limit,
+                    partition=wanted.partition,
+                )
             except StatementError as error:
                 raise _topic_error(error) from error
 
         found = await self.context.service.run(take)
-        if not found.messages and timeout and limit:
+        if not found.messages and wanted.timeout and wanted.limit:
             config = await self.context.kalam_config()
-            found = await self._wait(topic, take, min(timeout, config.max_consume_wait)) or found
-        self.send_json(
-            {
-                "messages": [_message(m) for m in found.messages],
-                "next_offset": found.next_offset,
-                "has_more": found.has_more,
-            }
-        )
+            timeout = min(wanted.timeout, config.max_consume_wait)
+            found = await self._wait(wanted.topic, take, timeout) or found
+        self.send_json(_consumed(found))
 
     async def _wait(self, topic: str, take: Callable[[Node], Consumed], timeout: float) -> Consumed | None:
-        """Try again whenever something arrives in the topic. Holds no worker thread meanwhile."""
+        """Try again whenever something arrives in the topic, and each second, as claims of others end.
+
+        Holds no worker thread meanwhile.
+        """
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -119,7 +195,8 @@ class ConsumeHandler(TopicRoute):
                     found = await run(take)
                     if found.messages:
                         return found
-                    await arrived.wait()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(arrived.wait(), 1.0)
                     arrived.clear()
                     await run(lambda _: subscription.poll())
         except TimeoutError:
@@ -149,8 +226,8 @@ class AckHandler(TopicRoute):
         session = await self.context.run_as(self.caller, lambda _, session: session)
         self.check_role(session.role)
         body = self.json_object()
-        topic, group = self.text(body, "topic_id"), self.text(body, "group_id")
-        partition, offset = self.number(body, "partition_id", 0), self.number(body, "upto_offset", None)
+        topic, group = _text(body, "topic_id"), _text(body, "group_id")
+        partition, offset = _number(body, "partition_id", 0), _number(body, "upto_offset", None)
 
         def commit(node: Node) -> int:
             from kalam_jupyter.kalam.errors import StatementError
@@ -183,6 +260,18 @@ def _topic_error(error: StatementError) -> KalamError:
     if error.kind == "not_found":
         return KalamError("NOT_FOUND", error.text, 404)
     return KalamError("INTERNAL_ERROR", error.text, 500)
+
+
+def _consumed(found: Consumed) -> dict[str, Any]:
+    return {
+        "messages": [_message(m) for m in found.messages],
+        "next_offset": found.next_offset,
+        "has_more": found.has_more,
+    }
+
+
+def _encoded(found: Consumed) -> bytes:
+    return orjson.dumps(_consumed(found))
 
 
 def _message(message: Message) -> dict[str, Any]:
