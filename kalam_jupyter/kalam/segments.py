@@ -21,14 +21,13 @@ from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import MANIFEST, TableDef
 from kalam_jupyter.kalam.jobs import Job
-from kalam_jupyter.kalam.storage import check_inside, is_inside, manifest_key, stored_files
+from kalam_jupyter.kalam.storage import check_inside, is_inside, manifest_key, stored_files, whole_file
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
 #: Tombstones older than this leave a compacted table, unless its DELETED_RETENTION_HOURS says otherwise.
 TOMBSTONE_HOURS = 168
-_TEMPORARY = ".tmp"
 
 
 class Segments:
@@ -141,13 +140,10 @@ class Segments:
         storages = self._kalam.storages
         files, directory = storages.of_table(table), storages.table_path(table, owner)
         path = f"{directory}/batch-{number}.parquet"
-        check_inside(files, path + _TEMPORARY)
-        files.create_dir(directory, recursive=True)
         key = table.schema.names[table.key_index]
         data = data.sort_by([(key, "ascending")])
-        with files.open_output_stream(path + _TEMPORARY) as out:
+        with whole_file(files, path) as out:
             pq.write_table(data, out, compression=str(table.options.get("compression", "snappy")))
-        files.move(path + _TEMPORARY, path)
         seqs = data.column("_seq")
         return {
             "path": path,

@@ -7,9 +7,11 @@ it, and no symbolic link is followed out of it (`is_inside`).
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 _PROBE = "kalam-storage-check"
+#: Behind the names of files that are not whole.
+TEMPORARY = ".tmp"
 
 
 def path_part(text: str) -> str:
@@ -255,6 +259,22 @@ def stored_files(files: fs.FileSystem, directory: str, *, recursive: bool = True
             yield info
 
 
+@contextlib.contextmanager
+def whole_file(files: fs.FileSystem, path: str) -> Iterator[Any]:
+    """Open a file for writing that is there under its name only when it is whole.
+
+    In a bucket an object is there when it was sent, and not every kind of bucket can rename one.
+    """
+    local = isinstance(files.base_fs, fs.LocalFileSystem)
+    written = path + TEMPORARY if local else path
+    check_inside(files, written)
+    files.create_dir(path.rpartition("/")[0], recursive=True)
+    with files.open_output_stream(written) as out:
+        yield out
+    if local:
+        files.move(written, path)
+
+
 def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:
     return fs.SubTreeFileSystem(base.strip("/"), files)
 
@@ -278,19 +298,15 @@ def _bucket(storage: dict[str, Any], scheme: str) -> str:
 
 
 def _s3(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
-    secrets, config = (
-        _object(storage["credentials"], "CREDENTIALS"),
-        _object(storage["config_json"], "CONFIG"),
-    )
-    endpoint = config.get("endpoint")
-    scheme = "http" if str(endpoint).startswith("http://") or config.get("allow_http") else "https"
+    secrets, config = _settings(storage)
+    scheme, authority = _endpoint(config.get("endpoint"))
     files = fs.S3FileSystem(
         access_key=secrets.get("access_key_id"),
         secret_key=secrets.get("secret_access_key"),
         session_token=secrets.get("session_token"),
         region=config.get("region"),
-        scheme=scheme,
-        endpoint_override=None if endpoint is None else str(endpoint).partition("://")[2] or str(endpoint),
+        scheme=scheme or ("http" if config.get("allow_http") else "https"),
+        endpoint_override=authority,
         connect_timeout=10,
         request_timeout=60,
     )
@@ -298,26 +314,47 @@ def _s3(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
 
 
 def _gcs(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
-    config = _object(storage["config_json"], "CONFIG")
+    """Who calls is said by CREDENTIALS ``{"anonymous": true}``, else by the server's own environment."""
+    secrets, config = _settings(storage)
+    if set(secrets) - {"anonymous"}:
+        raise ValueError("the credentials of GCS are those GOOGLE_APPLICATION_CREDENTIALS names")
+    scheme, authority = _endpoint(config.get("endpoint"))
     files = fs.GcsFileSystem(
-        anonymous=bool(config.get("anonymous", False)),
-        scheme=config.get("scheme", "https"),
-        endpoint_override=config.get("endpoint"),
+        anonymous=bool(secrets.get("anonymous", config.get("anonymous", False))),
+        scheme=scheme or config.get("scheme", "https"),
+        endpoint_override=authority,
+        retry_time_limit=timedelta(seconds=30),
     )
     return _rooted(files, _bucket(storage, "gs"))
 
 
 def _azure(storages: Storages, storage: dict[str, Any]) -> fs.FileSystem:
-    secrets, config = (
-        _object(storage["credentials"], "CREDENTIALS"),
-        _object(storage["config_json"], "CONFIG"),
-    )
+    secrets, config = _settings(storage)
+    if "account_name" not in secrets:
+        raise ValueError("CREDENTIALS need 'account_name'")
+    places: dict[str, str] = {}
+    for service, key in (("blob", "endpoint"), ("dfs", "dfs_endpoint")):
+        scheme, authority = _endpoint(config.get(key, config.get("endpoint")))
+        if authority is not None:
+            places[f"{service}_storage_authority"] = authority
+            places[f"{service}_storage_scheme"] = scheme or "https"
     files = fs.AzureFileSystem(
-        account_name=secrets["account_name"],
-        account_key=secrets.get("account_key"),
-        **({"blob_storage_authority": config["endpoint"]} if "endpoint" in config else {}),
+        account_name=secrets["account_name"], account_key=secrets.get("account_key"), **places
     )
     return _rooted(files, _bucket(storage, "az"))
+
+
+def _settings(storage: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a storage's credentials and configuration."""
+    return _object(storage["credentials"], "CREDENTIALS"), _object(storage["config_json"], "CONFIG")
+
+
+def _endpoint(text: Any) -> tuple[str | None, str | None]:
+    """Return scheme and authority of an endpoint, which may be a URL or an authority alone."""
+    if text is None:
+        return None, None
+    scheme, slashes, authority = str(text).rstrip("/").partition("://")
+    return (scheme, authority) if slashes else (None, scheme)
 
 
 _OPENERS = {"filesystem": _filesystem, "s3": _s3, "gcs": _gcs, "azure": _azure}
