@@ -13,7 +13,6 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.context import Block, Context
 from kalam_jupyter.kalam.dml import inserted
 from kalam_jupyter.kalam.errors import KalamError, StatementError, failure, from_engine
-from kalam_jupyter.kalam.expressions import Expression
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
@@ -109,8 +108,9 @@ class ExplicitTransaction:
         first = steps[0].statement
         assert isinstance(first, nodes.Insert)
         rows = tuple(row for step in steps for row in _rows(step))
+        whole = replace(first, values=rows) if first.values else replace(first, rows=rows)
         try:
-            self._run(ctx, replace(steps[0], statement=replace(first, rows=rows)))
+            self._run(ctx, replace(steps[0], statement=whole))
         except KalamError:
             raise SinglyError from None
         return [(step, self._inserted(len(_rows(step)))) for step in steps]
@@ -153,9 +153,9 @@ class ExplicitTransaction:
         return result
 
 
-def _rows(step: Step) -> tuple[tuple[Expression, ...], ...]:
+def _rows(step: Step) -> tuple[tuple[Any, ...], ...]:
     assert isinstance(step.statement, nodes.Insert)
-    return step.statement.rows
+    return step.statement.values or step.statement.rows
 
 
 def _runs(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
@@ -167,8 +167,10 @@ def _kind(step: Step) -> tuple[Any, ...]:
     statement = step.statement
     if not isinstance(statement, nodes.Insert) or statement.query is not None:
         return (step.number,)
-    widths = {len(row) for row in statement.rows}
-    return (statement.table, statement.columns, *widths) if len(widths) == 1 else (step.number,)
+    widths = {len(row) for row in _rows(step)}
+    if len(widths) > 1:
+        return (step.number,)
+    return (statement.table, statement.columns, bool(statement.values), *widths)
 
 
 def check_in_block(ctx: Context, statement: nodes.Statement) -> None:

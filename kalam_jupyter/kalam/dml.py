@@ -113,6 +113,15 @@ class _Slot:
 
 
 def _slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> tuple[_Slot, ...]:
+    """Return how the columns are filled; found out once for all statements alike."""
+    key = ("dml.slots", columns, width)
+    if key not in table.derived:
+        table.derived[key] = _new_slots(table, columns, width)
+    found: tuple[_Slot, ...] = table.derived[key]
+    return found
+
+
+def _new_slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> tuple[_Slot, ...]:
     names = tuple(c.name for c in table.columns) if columns is None else columns
     if columns is None and width > len(names):
         names = names[:width]
@@ -169,10 +178,11 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
         values: Sequence[Sequence[Any]] = _python_rows(found)
         width = found.num_columns
     else:
-        width = len(statement.rows[0])
-        if any(len(row) != width for row in statement.rows):
+        given: Sequence[Sequence[Any]] = statement.values or statement.rows
+        width = len(given[0])
+        if any(len(row) != width for row in given):
             raise StatementError("invalid_operation", "INSERT rows have different numbers of values")
-        values = [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
+        values = statement.values or [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
     rows = _build(kalam, ctx, _slots(table, columns, width), values)
     kalam.charge(ctx, rows)
 

@@ -402,6 +402,13 @@ def _converter(type_: DataType) -> Coercer:
 
 #: Types whose physical Python form needs no work when the value already has this exact class.
 _SAME = {BOOLEAN: bool, STRING: str, JSON: str, FILE: str, DOUBLE: float}
+#: And the integers that need none.
+_WHOLE: dict[DataType, range] = {
+    SMALLINT: range(-(1 << 15), 1 << 15),
+    INTEGER: range(-(1 << 31), 1 << 31),
+    BIGINT: range(-(1 << 63), 1 << 63),
+}
+_NONE = range(0)
 
 
 @lru_cache(maxsize=512)
@@ -412,11 +419,11 @@ def coercer(type_: DataType, column: str = "") -> Coercer:
     date and datetime; and raises `StatementError` (invalid_operation) for what the column cannot hold.
     """
     convert = _converter(type_)
-    same = _SAME.get(type_)
+    same, whole = _SAME.get(type_), _WHOLE.get(type_, _NONE)
     size = type_.size if isinstance(type_, Array) else None
 
     def coerce(v: Any) -> Any:
-        if v is None or type(v) is same:
+        if v is None or type(v) is same or (type(v) is int and v in whole):
             return v
         try:
             result = convert(v)

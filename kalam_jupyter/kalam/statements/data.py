@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import Expression, Literal, Parameter, number_value, parse_expression
@@ -44,16 +45,16 @@ def plain_insert(sql: str) -> nodes.Insert | None:
         row = match(sql, i)
         if row is None:
             return None
-        rows.append(tuple([_literal(text) for text in _VALUE.findall(row[1])]))
+        rows.append(tuple([_value(text) for text in _VALUE.findall(row[1])]))
         i = row.end()
     start = _start_of_insert(head.group())
-    return start and nodes.Insert(start.table, start.columns, tuple(rows))
+    return start and nodes.Insert(start.table, start.columns, values=tuple(rows))
 
 
-def _literal(text: str) -> Literal:
+def _value(text: str) -> Any:
     if text[0] == "'":
-        return Literal(text[1:-1].replace("''", "'"))
-    return Literal(int(text) if text.isdigit() else number_value(text))
+        return text[1:-1].replace("''", "'")
+    return int(text) if text.isdigit() else number_value(text)
 
 
 @lru_cache(maxsize=1024)
@@ -90,7 +91,10 @@ def insert(s: TokenStream) -> nodes.Statement:
         if s.at_word(*words):
             raise StatementError("invalid_operation", f"INSERT ... {' '.join(words)} is not supported")
     s.expect_end()
-    return nodes.Insert(table, columns, rows=tuple(rows))
+    if all(isinstance(value, Literal) for row in rows for value in row):
+        values = tuple(tuple([value.value for value in row]) for row in rows)  # type: ignore[attr-defined]
+        return nodes.Insert(table, columns, values=values)
+    return nodes.Insert(table, columns, tuple(rows))
 
 
 def _row(s: TokenStream) -> tuple[Expression, ...]:

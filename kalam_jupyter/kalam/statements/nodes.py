@@ -64,12 +64,13 @@ class EngineCommand(Select):
 
 @dataclass(frozen=True)
 class Insert(Statement):
-    """INSERT: rows of expressions, or a query."""
+    """INSERT: rows of expressions, a query, or rows of values where there are only literals."""
 
     table: Name
     columns: tuple[str, ...] | None
     rows: tuple[tuple[Expression, ...], ...] = ()
     query: str | None = None
+    values: tuple[tuple[Any, ...], ...] = ()
     family: ClassVar[str] = "dml"
 
 
