@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ class Catalogue:
         self._writing = writing
         self._kinds: dict[str, dict[str, Any]] = {}
         self._changed: dict[tuple[str, str], Any | None] = {}
+        self._changes: Counter[str] = Counter()
 
     def get(self, kind: str, name: str) -> Any | None:
         """Return a value, or None."""
@@ -47,6 +49,10 @@ class Catalogue:
         """Return the names of a kind, sorted."""
         return [name for name, _ in self.items(kind)]
 
+    def changes(self, kind: str) -> int:
+        """Return a number that grows whenever a value of the kind changes."""
+        return self._changes[kind]
+
     def kinds(self) -> list[str]:
         """Return the kinds that hold something, sorted."""
         with self._lock:
@@ -57,6 +63,7 @@ class Catalogue:
         key = kind, name
         before = self._changed[key] if key in self._changed else self._kinds.get(kind, _NONE).get(name)
         self._changed[key] = value
+        self._changes[kind] += 1
         return before
 
     def publish(self) -> None:
@@ -67,6 +74,7 @@ class Catalogue:
                 values.pop(name, None)
             else:
                 values[name] = value
+            self._changes[kind] += 1
         self._changed.clear()
 
 

@@ -130,7 +130,7 @@ class History(Generic[T]):
     def subscriptions(self) -> Iterator[Subscription[T]]:
         """Iterate over the cursors to be told that something arrived."""
         with self._lock:
-            return iter(list(self._notified))
+            return iter(list(self._notified) if self._notified else ())
 
 
 class Subscription(Generic[T]):

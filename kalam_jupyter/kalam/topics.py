@@ -62,11 +62,21 @@ class Consumed:
 
 @dataclass(frozen=True)
 class _Source:
-    """A compiled topic source: one table, one operation."""
+    """A compiled topic source: one table, one operation.
+
+    Attributes
+    ----------
+    encoder : RowEncoder
+        Of the table's rows.
+    as_key : callable
+        Makes the text of a primary key.
+    """
 
     topic: str
     payload: str
     accepts: RowFilter | None
+    encoder: RowEncoder
+    as_key: Callable[[Any], Any]
 
 
 class _Claims:
@@ -130,21 +140,22 @@ class Topics:
 
     def sources(self, table: TableDef) -> dict[str, list[_Source]]:
         """Return the sources of a table by operation; compiled once per change of a topic's definition."""
-        definitions = self._engine.catalogue.items(TOPIC)
-        if not definitions:
-            return {}
-        stamp = (*(id(value) for _, value in definitions), table.incarnation, table.version)
-        cached = self._kalam.cache.get(("sources", table.qualified))
+        catalogue, cache, key = self._engine.catalogue, self._kalam.cache, ("sources", table.qualified)
+        stamp = catalogue.changes(TOPIC), table.incarnation, table.version
+        cached = cache.get(key)
         if cached is not None and cached[0] == stamp:
-            return cached[2]  # type: ignore[no-any-return]
+            return cached[1]  # type: ignore[no-any-return]
+        encoder = RowEncoder.of(table.schema)
+        as_key = value_converter(table.schema.columns[table.key_index].type) or str
         found: dict[str, list[_Source]] = {}
-        for name, value in definitions:
+        for name, value in catalogue.items(TOPIC):
             for route in value["routes"]:
                 if route["table_id"] == table.qualified:
                     where = route["filter_expr"]
                     accepts = None if where is None else RowFilter(table, where)
-                    found.setdefault(route["op"], []).append(_Source(name, route["payload_mode"], accepts))
-        self._kalam.cache["sources", table.qualified] = (stamp, definitions, found)
+                    source = _Source(name, route["payload_mode"], accepts, encoder, as_key)
+                    found.setdefault(route["op"], []).append(source)
+        cache[key] = stamp, found
         return found
 
     def publish(
@@ -185,11 +196,9 @@ class Topics:
     ) -> None:
         import numpy as np
 
-        key_type = table.schema.columns[table.key_index].type
-        as_key = value_converter(key_type) or str
-        keys = [str(as_key(new[table.key_index])).encode() for _, new in rows]
+        at, as_key, encoder = table.key_index, source.as_key, source.encoder
+        keys = [str(as_key(new[at])).encode() for _, new in rows]
         encode = _PAYLOADS[source.payload]
-        encoder = RowEncoder.of(table.schema)
         values = [orjson.dumps(encode(table, encoder, operation, old, new, tx.position)) for old, new in rows]
         headers: list[tuple[str, bytes | None]] = [("op", operation.encode())]
         if owner:
