@@ -102,6 +102,12 @@ class Engine:
         """The engine's directory, None in memory."""
         return None if self.storage is None else self.storage.path
 
+    def checkpoint(self) -> None:
+        """Have a checkpoint made now, beside the writer, not only when the log is long; none in memory."""
+        if self.storage is not None:
+            self.storage.ask()
+            self.writer.poke()
+
     def set_url(self, url: str | None) -> None:
         """Say where this process can be reached, for whoever finds the path locked."""
         if self.storage is not None:

@@ -51,6 +51,7 @@ class Storage:
         self._worker: threading.Thread | None = None
         self._finished: Callable[[], None] | None = None
         self._retry_size = 0
+        self._asked = False
         #: How long commits take, lately, on average.
         self.commit_seconds = 0.0
 
@@ -103,7 +104,11 @@ class Storage:
         log = self._log
         if self._worker is not None or self._engine.scheduler.retrying:
             return False
-        return log.size - self._retry_size > CHECKPOINT_BYTES or log.count > CHECKPOINT_ENTRIES
+        return self._asked or log.size - self._retry_size > CHECKPOINT_BYTES or log.count > CHECKPOINT_ENTRIES
+
+    def ask(self) -> None:
+        """Have a checkpoint made however short the log is."""
+        self._asked = True
 
     def tend(self) -> None:
         """Start a checkpoint when the log is long, finish one that is written. For the writer."""
@@ -112,6 +117,7 @@ class Storage:
             self._worker = self._finished = None
             finished()
         if self.due:
+            self._asked = False
             taken = self._capture()
             self._worker = threading.Thread(
                 target=self._write_beside, args=(taken,), name="kalam-engine-checkpoint", daemon=True

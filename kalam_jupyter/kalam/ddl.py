@@ -14,6 +14,7 @@ from kalam_jupyter.kalam.catalog import (
     STORAGE,
     TABLE,
     TABLE_HISTORY,
+    TOPIC,
     VIEW,
     TableDef,
     ViewDef,
@@ -25,6 +26,7 @@ from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.segments import delete_tree
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.storage import manifest_key
+from kalam_jupyter.kalam.topic_statements import remove_topic
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.context import Context
@@ -67,6 +69,9 @@ def drop_namespace(kalam: Kalam, ctx: Context, st: nodes.DropNamespace) -> Chang
         for view in kalam.views():
             if view.namespace == st.name:
                 tx.remove(VIEW, view.qualified)
+        for topic in kalam.engine.catalogue.names(TOPIC):
+            if topic.partition(".")[0].lower() == st.name:
+                remove_topic(kalam, tx, topic)
         return f"Namespace '{st.name}' dropped successfully"
 
     return Change.said(apply)

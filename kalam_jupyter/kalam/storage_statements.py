@@ -212,26 +212,21 @@ def export_user_data(kalam: Kalam, ctx: Context, st: nodes.ExportUserData) -> Re
     )
 
 
-_ACTION = (
-    ResultColumn("action", STRING),
-    ResultColumn("group_id", STRING),
-    ResultColumn("success", BOOLEAN),
-    ResultColumn("message", STRING),
-)
+_DONE = (ResultColumn("action", STRING), ResultColumn("group_id", STRING))
+_ACTION = (*_DONE, ResultColumn("success", BOOLEAN), ResultColumn("message", STRING))
 
 
 def cluster(kalam: Kalam, ctx: Context, st: nodes.Cluster) -> Result:
-    """CLUSTER: this is a cluster of one node, so most actions have nothing to move."""
-    if st.action in ("snapshot", "clear"):
-        columns = (
-            ResultColumn("action", STRING),
-            ResultColumn("group_id", STRING),
-            ResultColumn("snapshots_dir", STRING)
-            if st.action == "snapshot"
-            else ResultColumn("snapshots_cleared", INTEGER),
-        )
-        last: Any = str(kalam.engine.path or "") if st.action == "snapshot" else 0
-        return Result.of_rows(columns, [(st.action, "meta", last)])
+    """CLUSTER: this is a cluster of one node, so most actions have nothing to move.
+
+    A snapshot of it is a checkpoint of the engine, which keeps the last one only: there are none to clear.
+    """
+    if st.action == "snapshot":
+        kalam.engine.checkpoint()
+        where = "" if kalam.engine.path is None else str(kalam.engine.path / "data")
+        return Result.of_rows((*_DONE, ResultColumn("snapshots_dir", STRING)), [(st.action, "meta", where)])
+    if st.action == "clear":
+        return Result.of_rows((*_DONE, ResultColumn("snapshots_cleared", INTEGER)), [(st.action, "meta", 0)])
     if st.action in ("join", "leave"):
         raise StatementError(
             "invalid_operation", f"CLUSTER {st.action.upper()} is not supported on a single node"

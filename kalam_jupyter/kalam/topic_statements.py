@@ -96,12 +96,17 @@ def drop_topic(kalam: Kalam, ctx: Context, st: nodes.DropTopic) -> Result:
 
     def apply(tx: Transaction) -> str:
         _definition(tx, st.name)
-        tx.drop_topic(st.name)
-        tx.remove(TOPIC, st.name)
-        tx.on_commit(lambda: kalam.topics.forget(st.name))
-        return kalam.jobs.finished(tx, "TC", "topic_cleanup", {"topic_id": st.name}, "Topic dropped")
+        return remove_topic(kalam, tx, st.name)
 
     return Result.say(f"Dropped topic '{st.name}' and scheduled cleanup job [{ctx.run(apply)}]")
+
+
+def remove_topic(kalam: Kalam, tx: Transaction, name: str) -> str:
+    """Drop a topic with its messages inside a transaction; return the id of the job that did it."""
+    tx.drop_topic(name)
+    tx.remove(TOPIC, name)
+    tx.on_commit(lambda: kalam.topics.forget(name))
+    return kalam.jobs.finished(tx, "TC", "topic_cleanup", {"topic_id": name}, "Topic dropped")
 
 
 def clear_topic(kalam: Kalam, ctx: Context, st: nodes.ClearTopic) -> Result:

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -461,6 +462,23 @@ def test_views(items: Client, user: Callable[..., Client]) -> None:
     assert "View 'cheap' not found in namespace 'shop'" in items.error("DROP VIEW shop.cheap").message
     assert items.say("DROP VIEW IF EXISTS shop.cheap") == "View shop.cheap does not exist (skipped)"
     assert "Table not found" in items.error("SELECT * FROM shop.cheap").message
+
+
+def test_a_cluster_snapshot_is_a_checkpoint(tmp_path: Any, root: Client) -> None:
+    assert root.json("CLUSTER SNAPSHOT") == [["snapshot", "meta", ""]]  # in memory
+    assert root.json("CLUSTER CLEAR") == [["clear", "meta", 0]]
+    with Engine.open(tmp_path / "kept") as engine:
+        kalam = Kalam(engine, CONFIG)
+        other = Client(kalam, kalam.session("root"))
+        other.run(
+            "CREATE NAMESPACE app; CREATE TABLE app.t (id INT PRIMARY KEY); INSERT INTO app.t VALUES (1)"
+        )
+        assert not (tmp_path / "kept" / "checkpoint.json").exists()
+        ((_, _, directory),) = other.rows("CLUSTER SNAPSHOT")
+        while not (tmp_path / "kept" / "checkpoint.json").exists():
+            other.run("CREATE NAMESPACE IF NOT EXISTS app")  # a turn of the writer
+        assert list(Path(directory).iterdir())
+        kalam.close()
 
 
 def test_settings_are_shown_under_their_own_names(root: Client, user: Callable[..., Client]) -> None:

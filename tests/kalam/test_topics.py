@@ -175,6 +175,13 @@ def test_ordinary_users_consume_nothing(events: Client, user: Callable[..., Clie
     assert alice.error("CREATE TOPIC app.x").status == 403
 
 
+def test_a_dropped_namespace_takes_its_topics_along(events: Client) -> None:
+    events.run("CREATE NAMESPACE other; CREATE TOPIC other.t; DROP NAMESPACE app")
+    assert events.rows("SELECT topic_id FROM system.topics") == [("other.t",)]
+    events.run("CREATE NAMESPACE app; CREATE TOPIC app.events")
+    assert events.rows("CONSUME FROM app.events FROM EARLIEST") == []
+
+
 def test_cleared_topic_goes_on_with_its_offsets(events: Client) -> None:
     sources(events, "INSERT")
     events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
