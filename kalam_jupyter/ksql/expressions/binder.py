@@ -131,6 +131,9 @@ class Binder:
             raise StatementError(f"Unsupported interval unit: {e.unit}", **e.position)
         return b.Constant(type=None, value=unit)
 
+    def _lambda(self, e: ast.Lambda) -> b.Bound:
+        raise StatementError(f"No lambda is expected here: {e}", **e.position)
+
     # Operators
 
     def _arithmetic(self, e: ast.Arithmetic) -> b.Bound:
@@ -335,6 +338,7 @@ _BIND: dict[type, Callable[[Binder, Any], b.Bound]] = {
     ast.Literal: Binder._literal,
     ast.ColumnRef: Binder._column,
     ast.LambdaVariable: Binder._lambda_variable,
+    ast.Lambda: Binder._lambda,
     ast.IntervalUnit: Binder._interval_unit,
     ast.Arithmetic: Binder._arithmetic,
     ast.Unary: Binder._unary,

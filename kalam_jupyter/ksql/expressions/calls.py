@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kalam_jupyter.engine.types import Array, DataType
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions import bound as b
+from kalam_jupyter.ksql.expressions.coercion import typed
 from kalam_jupyter.ksql.functions.registry import Call
 from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument
 from kalam_jupyter.ksql.functions.signature import INTERVAL
@@ -39,16 +40,16 @@ def scalar(binder: Binder, e: ast.FunctionCall) -> b.Bound:
 def table_function(binder: Binder, e: ast.FunctionCall) -> tuple[b.Bound, DataType]:
     """Return a table function as an expression that gives a list, and the type of its items."""
     call, arguments = _resolve(binder, e)
-    assert call.type is not None
+    row = typed(b.Constant(type=call.type, value=None))
     bound = b.Call(
-        type=Array(call.type),
+        type=Array(row),
         name=e.name,
         function=call.function,
         arguments=arguments,
         contains=binder.rules.contain,
         null_on_null=call.null_on_null,
     )
-    return bound, call.type
+    return bound, row
 
 
 def _resolve(binder: Binder, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, ...]]:

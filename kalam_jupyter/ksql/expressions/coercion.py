@@ -15,6 +15,16 @@ from kalam_jupyter.ksql.values.convert import identity
 from kalam_jupyter.ksql.values.errors import EvaluationError
 
 
+def typed(e: b.Bound) -> DataType:
+    """Return the type of what a query selects; StatementError for an untyped NULL."""
+    if e.type is None:
+        raise StatementError(
+            "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null AS "
+            "VARCHAR)."
+        )
+    return e.type
+
+
 def operand_of(e: b.Bound, expression: ast.Expression) -> Operand:
     """Describe a bound expression to the coercion rules."""
     parts: tuple[Operand, ...] | None = None

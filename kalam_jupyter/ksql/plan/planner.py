@@ -6,7 +6,7 @@ aggregation, HAVING, projection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions.binder import Binder, ErrorRules
 from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
 from kalam_jupyter.ksql.expressions.calls import table_function
+from kalam_jupyter.ksql.expressions.coercion import typed
 from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
 from kalam_jupyter.ksql.lang import ast
@@ -345,12 +346,13 @@ class _Planning:
     def _flat_map(
         self, step: steps.Step, items: Sequence[NamedItem]
     ) -> tuple[steps.Step, dict[ast.Expression, ColumnValue]]:
-        functions = self._planner.functions
-        calls: dict[ast.FunctionCall, None] = {}
-        for item in items:
-            for node in ast.walk(self._scope.internal(item.expression)):
-                if isinstance(node, ast.FunctionCall) and functions.is_table_function(node.name):
-                    calls[node] = None
+        expressions = [self._scope.internal(item.expression) for item in items]
+        calls = dict.fromkeys(call for e in expressions for call in self._table_functions(e))
+        for e in expressions:
+            for node in ast.walk(e):
+                if isinstance(node, ast.SearchedCase | ast.SimpleCase):
+                    for call in self._table_functions(node):
+                        raise StatementError(f"Table functions cannot be used in CASE: {call}")
         if not calls:
             return step, {}
         if self._has_aggregates(items) or self._query.group_by is not None:
@@ -372,6 +374,12 @@ class _Planning:
             text=tuple(map(str, calls)),
         )
         return expanded, known
+
+    def _table_functions(self, e: ast.Expression) -> Iterator[ast.FunctionCall]:
+        functions = self._planner.functions
+        for node in ast.walk(e):
+            if isinstance(node, ast.FunctionCall) and functions.is_table_function(node.name):
+                yield node
 
     # SELECT
 
@@ -435,11 +443,7 @@ class _Planning:
 
     def _select(self, binder: Binder, item: NamedItem) -> Bound:
         bound = binder.bind(self._scope.internal(item.expression))
-        if bound.type is None:
-            raise StatementError(
-                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
-                "AS VARCHAR)."
-            )
+        typed(bound)
         return bound
 
 

@@ -16,6 +16,7 @@ from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.expressions.binder import Binder
 from kalam_jupyter.ksql.expressions.codegen import compile_predicate, compile_projection
+from kalam_jupyter.ksql.expressions.coercion import typed
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME, WINDOW_BOUNDS, Source
 from kalam_jupyter.ksql.plan.predicates import bind_predicate
@@ -122,14 +123,9 @@ def _result_columns(
     header_marks = _header_marks(source)
     columns = []
     for item, e in zip(items, select, strict=True):
-        if e.type is None:
-            raise StatementError(
-                "Can't infer a type of null. Please explicitly cast it to a required type, e.g. CAST(null "
-                "AS VARCHAR)."
-            )
         origin = item.expression.name if isinstance(item.expression, ast.ColumnRef) else None
         columns.append(
-            ResultColumn(item.name, e.type, origin in key_names, header_marks.get(origin or "", ""))
+            ResultColumn(item.name, typed(e), origin in key_names, header_marks.get(origin or "", ""))
         )
     check_columns(
         [Column(c.name, c.type, True) for c in columns if c.key],

@@ -148,7 +148,8 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
     """INSERT INTO .. SELECT."""
     sink = run.source(s.target)
     if sink is None:
-        raise StatementError(f"Source `{s.target}` does not exist.{run.metastore.hint(s.target)}")
+        where = "" if s.name_location is None else s.name_location.prefix
+        raise StatementError(f"{where}Source `{s.target}` does not exist.{run.metastore.hint(s.target)}")
     if not sink.is_stream:
         raise StatementError(f"INSERT INTO can only be used to insert into a stream. {s.target} is a table.")
     if sink.read_only:

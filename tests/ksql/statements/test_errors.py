@@ -53,3 +53,22 @@ def test_a_column_listed_twice_is_refused(ksql: Ksql) -> None:
     ksql.execute(STREAM)
     with pytest.raises(StatementError, match="`ID` is listed more than once"):
         ksql.execute("INSERT INTO s (id, v, id) VALUES (1, 2, 3);")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("INSERT INTO nope SELECT * FROM s;", "Line: 1, Col: 13: Source `NOPE` does not exist."),
+        (
+            "CREATE STREAM o AS SELECT id, CASE WHEN v = 1 THEN EXPLODE(ARRAY[1]) ELSE 1 END FROM s;",
+            "Table functions cannot be used in CASE: EXPLODE(ARRAY[1])",
+        ),
+        ("CREATE STREAM o AS SELECT id, EXPLODE(NULL) FROM s;", "Can't infer a type of null."),
+        ("CREATE TABLE o AS SELECT id, MIN(x => x) FROM s GROUP BY id;", "No lambda is expected here"),
+    ],
+)
+def test_what_is_wrong_is_said(ksql: Ksql, text: str, message: str) -> None:
+    ksql.execute(STREAM)
+    with pytest.raises(StatementError) as raised:
+        ksql.execute(text)
+    assert raised.value.message.startswith(message)
