@@ -324,6 +324,17 @@ def test_odd_values_in_records_of_one_shape_are_read_as_the_exact_way_reads_them
         _assert_shape_reads_as_the_exact_way(records)
 
 
+@pytest.mark.parametrize(
+    "change", [b'x"1.5" ', b'"X"= 1.5', b'"n":1.5 "X"', b'"x":1.5', b' "X":1.5', b'"Y":1.5']
+)
+def test_other_literals_in_records_of_one_shape_are_no_shape(change: bytes) -> None:
+    plain = _record(PLAIN)
+    swapped = plain.replace(b'"X":1.5', b'"n":2').replace(b'"n":2', b'"X":1.5', 1)
+    tails = [plain[:-1] + end for end in (b"]", b" }", b"},", b"")]
+    others = [plain.replace(b'"X":1.5', change), swapped, *tails, b"[" + plain[1:]]
+    _assert_shape_reads_as_the_exact_way([*others, *[plain] * len(others)])
+
+
 @given(
     st.permutations(list(PLAIN)),
     st.sampled_from([(b":", b","), (b": ", b" , ")]),
