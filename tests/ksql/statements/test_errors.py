@@ -64,7 +64,7 @@ def test_a_column_listed_twice_is_refused(ksql: Ksql) -> None:
             "Table functions cannot be used in CASE: EXPLODE(ARRAY[1])",
         ),
         ("CREATE STREAM o AS SELECT id, EXPLODE(NULL) FROM s;", "Can't infer a type of null."),
-        ("CREATE TABLE o AS SELECT id, MIN(x => x) FROM s GROUP BY id;", "No lambda is expected here"),
+        ("CREATE TABLE o AS SELECT id, MIN(v, x => x) FROM s GROUP BY id;", "No lambda is expected here"),
     ],
 )
 def test_what_is_wrong_is_said(ksql: Ksql, text: str, message: str) -> None:
