@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kalam_jupyter.engine.batch import Batch
+from kalam_jupyter.engine.compaction import MAX_BATCH
 from kalam_jupyter.engine.errors import OverrunError
-from kalam_jupyter.engine.topic import MAX_BATCH, Topic
+from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.transaction import Transaction
 
 _SCHEMA = pa.schema(
