@@ -95,8 +95,6 @@ class LiveSocketStream(BufferedStream):
             asyncio.run(self._persist())
         except ClientError as error:
             self._end(error=error)
-        except (OSError, TimeoutError) as error:
-            self._end(error=ConnectionLostError(f"cannot reach {self._wire.url}: {error}"))
         finally:
             self._end()
             self._ready.set()
@@ -110,16 +108,17 @@ class LiveSocketStream(BufferedStream):
             try:
                 await self._serve()
             except (ClientError, OSError, TimeoutError) as error:
-                refused = isinstance(error, ClientError) and not isinstance(error, ConnectionLostError)
-                expired = refused and bool(self.interruption) and getattr(error, "status", None) == 401
+                lost = error if isinstance(error, ClientError) else self._wire.unreachable(error)
+                refused = not isinstance(lost, ConnectionLostError)
+                expired = refused and bool(self.interruption) and lost.status == 401
                 if not self._can_resume or (refused and not expired):
-                    raise
+                    raise lost from None
                 if not self.interruption:
                     delays = _delays()
-                self.interruption = str(error)
+                self.interruption = lost.message
                 delay = next(delays, None)
                 if delay is None:
-                    raise
+                    raise lost from None
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), delay)
                 if expired:

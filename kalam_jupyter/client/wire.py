@@ -143,7 +143,7 @@ class Wire:
             answer = Answer(response.status, dict(response.headers.items()), response.read())
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._lost(error) from error
+            raise self.unreachable(error) from error
         except BaseException:
             connection.close()
             raise
@@ -178,12 +178,13 @@ class Wire:
             return OpenAnswer(connection.getresponse(), connection, sock, self.url)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._lost(error) from error
+            raise self.unreachable(error) from error
         except BaseException:
             connection.close()
             raise
 
-    def _lost(self, error: Exception) -> ConnectionLostError:
+    def unreachable(self, error: Exception) -> ConnectionLostError:
+        """Return what to say of a connection that could not be made, or broke before an answer began."""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return ConnectionLostError(f"cannot reach {self.url}: {reason or type(error).__name__}")
 
@@ -204,7 +205,7 @@ class Wire:
         try:
             connection.connect()
         except OSError as error:
-            raise self._lost(error) from error
+            raise self.unreachable(error) from error
         # The timeout was for connecting: a statement may take as long as it takes.
         connection.sock.settimeout(None)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import Lab
-from .test_tour import SECONDS, open_in_lab, picture, run_all, set_theme, write_notebook
+from .test_tour import SECONDS, open_in_lab, picture, run_all, wear, write_notebook
 
 CHART = ".klt-live:has(canvas)"
 # A keyed table as bars, and the rows of its stream as lines, from an engine in the kernel.
@@ -33,16 +33,16 @@ def moves(chart: Locator) -> bool:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_live_chart_moves_pauses_reads_out_and_stops(page: Page, lab: Lab, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
-    open_in_lab(page, lab, write_notebook(lab, f"chart-{theme}.ipynb", *MOVING))
+def test_a_live_chart_moves_pauses_reads_out_and_stops(page: Page, lab: Lab):
+    open_in_lab(page, lab, write_notebook(lab, "chart.ipynb", *MOVING))
     run_all(page)
     bars, lines = page.locator(CHART).nth(0), page.locator(CHART).nth(1)
     expect(lines.locator(".klt-series")).to_have_count(5, timeout=60 * SECONDS)
     lines.scroll_into_view_if_needed()
-    assert moves(lines)
-    picture(page, f"chart-{theme.lower()}")
+    for theme in ("Dark", "Light"):
+        wear(page, theme)
+        assert moves(lines)
+        picture(page, f"chart-{theme.lower()}")
 
     bars.get_by_role("button", name="Pause").click()
     expect(bars.locator(".klt-badge")).to_have_text("paused")
@@ -57,4 +57,3 @@ def test_a_live_chart_moves_pauses_reads_out_and_stops(page: Page, lab: Lab, the
     expect(switch).to_have_attribute("aria-pressed", "false")
     lines.get_by_role("button", name="Stop").click()
     expect(lines.locator(".klt-badge")).to_have_text("stopped")
-    set_theme(page, lab, "JupyterLab Light")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import Lab
-from .test_tour import SECONDS, open_in_lab, picture, run_all, set_theme, write_notebook
+from .test_tour import SECONDS, open_in_lab, picture, pictures, run_all, wear, write_notebook
 
 SHARED = """\
 CREATE STREAM IF NOT EXISTS clicks (who STRING KEY, page STRING)
@@ -67,10 +67,8 @@ def unfold(page: Page, title: str) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_lists_peeks_inserts_a_select_and_stops_a_query(page: Page, lab: Lab, shared: None, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
-    open_in_lab(page, lab, write_notebook(lab, f"panel-{theme}.ipynb", "1 + 1"))
+def test_lists_peeks_inserts_a_select_and_stops_a_query(page: Page, lab: Lab, shared: None):
+    open_in_lab(page, lab, write_notebook(lab, "panel.ipynb", "1 + 1"))
     show_panel(page)
     panel = page.locator(".kj-panel")
     query = panel.locator(".kj-query", has_text="CTAS_VISITS")
@@ -82,7 +80,7 @@ def test_lists_peeks_inserts_a_select_and_stops_a_query(page: Page, lab: Lab, sh
     unfold(page, "Topics")
     panel.get_by_role("button", name="Peek at clicks").click()
     expect(panel.locator(".kj-peek .kj-record")).to_contain_text("/home")
-    picture(page, f"panel-{theme.lower()}")
+    pictures(page, "panel")
 
     panel.locator(".kj-relation > summary", has_text="CLICKS").get_by_role("button").click()
     inserted = page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".cm-content")
@@ -95,7 +93,6 @@ def test_lists_peeks_inserts_a_select_and_stops_a_query(page: Page, lab: Lab, sh
     stop.click()
     page.get_by_role("dialog").get_by_role("button", name="Stop", exact=True).click()
     expect(query).to_have_count(0)
-    set_theme(page, lab, "JupyterLab Light")
 
 
 @pytest.mark.timeout(180)
@@ -120,19 +117,18 @@ def test_shows_the_engine_in_the_kernel_while_a_cell_runs(page: Page, lab: Lab, 
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_colours_sql_cells_and_only_those(page: Page, lab: Lab, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
-    open_in_lab(page, lab, write_notebook(lab, f"colours-{theme}.ipynb", SQL, "x = 1  # SELECT"))
+def test_colours_sql_cells_and_only_those(page: Page, lab: Lab):
+    open_in_lab(page, lab, write_notebook(lab, "colours.ipynb", SQL, "x = 1  # SELECT"))
     cells = page.locator(".jp-Notebook .jp-CodeCell .cm-content")
     expect(cells.first.locator(".kj-keyword").first).to_have_text("SELECT")
     assert "".join(cells.first.locator(".kj-option").all_inner_texts()) == "--limit"
     expect(cells.nth(1).locator("[class^=kj-]")).to_have_count(0)
-    colours = cells.first.evaluate(COLOURS)
     kinds = ["kj-keyword", "kj-string", "kj-comment", "kj-text"]
-    assert len({colours[kind] for kind in kinds}) == len(kinds), colours
-    picture(page, f"highlight-{theme.lower()}")
-    set_theme(page, lab, "JupyterLab Light")
+    for theme in ("Dark", "Light"):
+        wear(page, theme)
+        colours = cells.first.evaluate(COLOURS)
+        assert len({colours[kind] for kind in kinds}) == len(kinds), colours
+        picture(page, f"highlight-{theme.lower()}")
 
 
 @pytest.mark.timeout(120)

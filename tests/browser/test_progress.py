@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import Lab
-from .test_tour import SECONDS, menu, open_in_lab, picture, run_all, set_theme, write_notebook
+from .test_tour import SECONDS, menu, open_in_lab, pictures, run_all, write_notebook
 
 LOAD = """\
 import threading, kalam_jupyter, pandas as pd
@@ -34,10 +34,8 @@ STOP = "replay.stop(); replay.wait()"
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_progress_is_seen_while_it_lasts(page: Page, lab: Lab, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
-    name = write_notebook(lab, f"progress-{theme}.ipynb", LOAD, STREAM, REPLAY, HELD, STOP)
+def test_progress_is_seen_while_it_lasts(page: Page, lab: Lab):
+    name = write_notebook(lab, "progress.ipynb", LOAD, STREAM, REPLAY, HELD, STOP)
     (lab.root / "go").unlink(missing_ok=True)
     open_in_lab(page, lab, name)
     run_all(page)
@@ -50,14 +48,14 @@ def test_progress_is_seen_while_it_lasts(page: Page, lab: Lab, theme: str):
     expect(bar).to_contain_text("of 100,000 rows")
     before = bar.locator("progress").get_attribute("value")
     expect(bar.locator("progress")).not_to_have_attribute("value", before or "")
-    picture(page, f"progress-{theme}")
+    pictures(page, "progress")
 
     (lab.root / "go").touch()
     expect(line).to_have_count(0)
     expect(page.locator(".dataframe")).to_be_visible()
     expect(page.get_by_text("stopped after").first).to_be_visible()
     expect(bar).to_have_count(0)
-    picture(page, f"progress-{theme}-after")
+    pictures(page, "progress-after")
 
     menu(page, "File", "docmanager:save")
     expect(page.locator(".jp-mod-dirty")).to_have_count(0)

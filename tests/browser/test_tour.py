@@ -51,11 +51,12 @@ def run_all(page: Page) -> None:
     menu(page, "Run", "runmenu:run-all")
 
 
-def set_theme(page: Page, lab: Lab, name: str) -> None:
-    setting = f"{lab.url}lab/api/settings/@jupyterlab/apputils-extension:themes"
-    headers = {"Authorization": f"token {lab.token}"}
-    answer = page.request.put(setting, data={"raw": json.dumps({"theme": name})}, headers=headers)
-    assert answer.ok
+def wear(page: Page, theme: str) -> None:
+    """Change the theme, with everything that is in the page."""
+    change = "theme => jupyterapp.commands.execute('apputils:change-theme', { theme: `JupyterLab ${theme}` })"
+    page.evaluate(change, theme)
+    light = str(theme == "Light").lower()
+    expect(page.locator(f"body[data-jp-theme-light='{light}']")).to_be_attached()
 
 
 def rows(table: Locator) -> Locator:
@@ -76,6 +77,13 @@ def into_view(page: Page, text: str) -> None:
 def picture(page: Page, name: str) -> None:
     PICTURES.mkdir(exist_ok=True)
     page.screenshot(path=str(PICTURES / f"{name}.png"))
+
+
+def pictures(page: Page, name: str) -> None:
+    """Take a picture in each theme; the light one stays."""
+    for theme in ("Dark", "Light"):
+        wear(page, theme)
+        picture(page, f"{name}-{theme.lower()}")
 
 
 FILLING = (
@@ -202,16 +210,15 @@ def test_without_connect_the_engine_is_the_servers(page: Page, lab: Lab):
 
 @pytest.mark.timeout(120)
 def test_a_live_table_fits_the_dark_theme(page: Page, lab: Lab):
-    set_theme(page, lab, "JupyterLab Dark")
     open_in_lab(page, lab, write_notebook(lab, "dark.ipynb", *FILLING))
-    expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
+    wear(page, "Dark")
     run_all(page)
     table = page.locator(LIVE).first
     expect(rows(table).nth(5)).to_be_visible(timeout=60 * SECONDS)
     luminance = "e => getComputedStyle(e).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     assert max(table.evaluate(luminance)) < 100
     picture(page, "dark")
-    set_theme(page, lab, "JupyterLab Light")
+    wear(page, "Light")
 
 
 @pytest.mark.timeout(120)

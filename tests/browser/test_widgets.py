@@ -14,9 +14,9 @@ from .test_tour import (
     menu,
     open_in_lab,
     picture,
+    pictures,
     rows,
     run_all,
-    set_theme,
     write_notebook,
 )
 
@@ -46,7 +46,7 @@ STEP = """\
 %%ksql --step --records records
 SELECT item, COUNT(*) AS n, SUM(price) AS total FROM orders
 WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 5 SECONDS) GROUP BY item EMIT CHANGES;"""
-BOTH = [("lab/tree", "Light"), ("lab/tree", "Dark"), ("notebooks", "Light")]
+BOTH = ["lab/tree", "notebooks"]
 
 
 def card(stepper: Locator, kind: str) -> Locator:
@@ -54,10 +54,9 @@ def card(stepper: Locator, kind: str) -> Locator:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("app", "theme"), BOTH)
-def test_a_stepper_goes_forth_and_back_and_takes_records(page: Page, lab: Lab, app: str, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
-    name = f"step-{app[:3]}-{theme}.ipynb"
+@pytest.mark.parametrize("app", BOTH)
+def test_a_stepper_goes_forth_and_back_and_takes_records(page: Page, lab: Lab, app: str):
+    name = f"step-{app[:3]}.ipynb"
     open_in_lab(page, lab, write_notebook(lab, name, LOAD, ORDERS, RECORDS, STEP), app=app)
     run_all(page)
     stepper = page.locator(".klt-stepper")
@@ -69,7 +68,7 @@ def test_a_stepper_goes_forth_and_back_and_takes_records(page: Page, lab: Lab, a
         stepper.get_by_role("button", name="Next").click()
         expect(count).to_have_text(f"{n} of 6")
     expect(windows.locator("header em")).to_have_text("opens a window")
-    picture(page, f"stepper-{app[:3]}-{theme.lower()}-3")
+    pictures(page, f"stepper-{app[:3]}-3")
     stepper.focus()
     page.keyboard.press("ArrowLeft")
     expect(count).to_have_text("2 of 6")
@@ -88,18 +87,16 @@ def test_a_stepper_goes_forth_and_back_and_takes_records(page: Page, lab: Lab, a
     stepper.get_by_label("ID", exact=True).fill("seven")
     stepper.get_by_role("button", name="Feed record").click()
     expect(stepper.get_by_role("alert")).to_have_text("ID is INTEGER, and 'seven' is not")
-    picture(page, f"stepper-{app[:3]}-{theme.lower()}-end")
-    set_theme(page, lab, "JupyterLab Light")
+    pictures(page, f"stepper-{app[:3]}-end")
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("app", "theme"), BOTH)
-def test_a_topology_counts_what_goes_through(page: Page, lab: Lab, app: str, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
+@pytest.mark.parametrize("app", BOTH)
+def test_a_topology_counts_what_goes_through(page: Page, lab: Lab, app: str):
     feed = """\
 frame = pd.DataFrame({"id": range(100_000), "item": "tea", "price": 1.0})
 replay = frame.kalam.to_stream("orders", rate=500)"""
-    name = f"topology-{app[:3]}-{theme}.ipynb"
+    name = f"topology-{app[:3]}.ipynb"
     cells = (LOAD, ORDERS, "%ksql topology", feed, "%ksql EXPLAIN SELECT item FROM orders EMIT CHANGES;")
     open_in_lab(page, lab, write_notebook(lab, name, *cells), app=app)
     run_all(page)
@@ -112,11 +109,10 @@ replay = frame.kalam.to_stream("orders", rate=500)"""
     topology.locator(".node").first.focus()
     page.keyboard.press("ArrowDown")
     expect(topology.locator(".klt-details")).to_contain_text("(PRICE > 0)")
-    picture(page, f"topology-{app[:3]}-{theme.lower()}")
+    pictures(page, f"topology-{app[:3]}")
     into_view(page, "EXPLAIN")
     plan = page.locator(".klt-topology").nth(1)
     expect(plan.locator(".klt-badge")).to_have_text("plan")
-    set_theme(page, lab, "JupyterLab Light")
 
 
 @pytest.mark.timeout(240)
@@ -155,9 +151,8 @@ SELECT n, LATEST_BY_OFFSET(k) AS k FROM numbers GROUP BY n EMIT CHANGES;""",
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("app", "theme"), BOTH)
-def test_results_are_plotted(page: Page, lab: Lab, app: str, theme: str):
-    set_theme(page, lab, f"JupyterLab {theme}")
+@pytest.mark.parametrize("app", BOTH)
+def test_results_are_plotted(page: Page, lab: Lab, app: str):
     cells = (
         LOAD,
         ORDERS,
@@ -165,15 +160,14 @@ def test_results_are_plotted(page: Page, lab: Lab, app: str, theme: str):
         "%%kalam --plot bar --height 180\nSELECT item, COUNT(*) AS orders FROM ksql.orders GROUP BY item;",
         "%%ksql --earliest --plot line --y price --height 180\nSELECT * FROM orders EMIT CHANGES;",
     )
-    open_in_lab(page, lab, write_notebook(lab, f"plots-{app[:3]}-{theme}.ipynb", *cells), app=app)
+    open_in_lab(page, lab, write_notebook(lab, f"plots-{app[:3]}.ipynb", *cells), app=app)
     run_all(page)
     charts = page.locator(".klt-live canvas")
     expect(charts).to_have_count(3, timeout=60 * SECONDS)
     expect(charts.nth(1)).to_have_attribute("aria-label", re.compile("^bar chart, 1 series"))
     into_view(page, "--plot --y")
     expect(page.locator(".klt-live .klt-badge").first).to_have_text("finished")
-    picture(page, f"plots-{app[:3]}-{theme.lower()}")
-    set_theme(page, lab, "JupyterLab Light")
+    pictures(page, f"plots-{app[:3]}")
 
 
 @pytest.mark.timeout(180)
