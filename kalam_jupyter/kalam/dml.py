@@ -8,18 +8,19 @@ topics. The definition of the table is looked up again inside, because an ALTER 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.engine.types import DataType, Schema, Timestamp, from_arrow, to_arrow
+from kalam_jupyter.engine.types import DataType, Schema, Timestamp, to_arrow
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
 from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.errors import StatementError, classify
-from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
-from kalam_jupyter.kalam.result import Result
+from kalam_jupyter.kalam.predicate import Compiled, Compiler, UnsupportedError, parameter
+from kalam_jupyter.kalam.result import Result, python_rows
+from kalam_jupyter.kalam.selection import Selection
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer
 
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
 
 Row = tuple[Any, ...]
-#: Tables of at most this many rows are searched in Python when the condition compiles.
-SCAN_ROWS = 4096
 NOW = frozenset({"NOW", "CURRENT_TIMESTAMP"})
 _EMPTY = Schema(())
+#: Column index, name, expression and text of one assignment.
+_Assignment = tuple[int, str, ex.Expression, str]
 
 
 def inserted(rows: int) -> Result:
@@ -175,7 +176,7 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
     columns = statement.columns
     if statement.query is not None:
         found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace, ctx.stop)
-        values: Sequence[Sequence[Any]] = _python_rows(found)
+        values: Sequence[Sequence[Any]] = python_rows(found)
         width = found.num_columns
     else:
         given: Sequence[Sequence[Any]] = statement.values or statement.rows
@@ -238,64 +239,11 @@ def _repeated(table: TableDef, rows: Sequence[Row]) -> StatementError:
     )
 
 
-def _python_rows(table: Any) -> list[tuple[Any, ...]]:
-    """Arrow rows as Python values that `coercer` takes: temporals as datetimes, nothing cut off."""
-    import pyarrow as pa
-
-    columns = []
-    for column in table.columns:
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        columns.append(column.to_pylist())
-    return list(zip(*columns, strict=True)) if columns else []
-
-
 # ---- UPDATE, DELETE ----------------------------------------------------------------------------------------
 
 
-def _candidates(
-    kalam: Kalam, ctx: Context, table: TableDef, where: ex.Expression, where_sql: str
-) -> list[Row]:
-    """Return the visible rows that satisfy a condition. Runs inside the transaction."""
-    relation, owner = kalam.relation(table), ctx.owner(table)
-    deleted = table.seq_index + 1
-    keyed = key_column(table.schema, where)
-    if keyed is not None:
-        try:
-            key = coercer(keyed[0].type)(constant(kalam, ctx, keyed[1]))
-        except StatementError as error:
-            if error.kind == "parameter":
-                raise
-            key = None
-        row = None if key is None else relation.get((key,), owner)
-        return [] if row is None or row[deleted] else [row]
-    snapshot = relation.snapshot(owner)
-    accepts = _compiled(ctx, table, where) if snapshot.num_rows <= SCAN_ROWS else None
-    if accepts is not None:
-        oldest = 0 if table.ttl_ms is None else kalam.seq_at(kalam.engine.clock.now_ms() - table.ttl_ms)
-        rows = [r for r in snapshot.rows() if not r[deleted] and r[table.seq_index] >= oldest]
-        try:
-            return [r for r in rows if accepts(r) is True]
-        except (TypeError, ArithmeticError):
-            pass  # values that only the query engine can compare
-    sql = f"SELECT * FROM {ex.quote(table.namespace)}.{ex.quote(table.name)} WHERE ({where_sql})"
-    found = kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace, ctx.stop)
-    lists = [from_arrow(found.column(i), c.type) for i, c in enumerate(table.schema)]
-    return [r for r in zip(*lists, strict=True) if not r[deleted]]
-
-
-def _compiled(ctx: Context, table: TableDef, where: ex.Expression) -> Callable[[Row], Any] | None:
-    session = ctx.session
-    try:
-        return Compiler(table.schema, ctx.params, session.user_id, session.role).compile(where).function
-    except UnsupportedError:
-        return None
-
-
-def _assignments(
-    kalam: Kalam, ctx: Context, table: TableDef, statement: nodes.Update
-) -> list[tuple[int, str, ex.Expression, str]]:
-    """Check the SET list and return (column index, name, expression, text) of each."""
+def _assignments(table: TableDef, statement: nodes.Update) -> list[_Assignment]:
+    """Check the SET list."""
     found = []
     for name, node, text in statement.assignments:
         index = table.by_name.get(name)
@@ -311,43 +259,50 @@ def _assignments(
     return found
 
 
+def _is_constant(node: ex.Expression) -> bool:
+    """Whether an assigned value is the same for all rows, and needs no evaluation."""
+    return isinstance(node, (ex.Literal, ex.Parameter)) or (isinstance(node, ex.Call) and not node.arguments)
+
+
+def _compile(ctx: Context, table: TableDef, node: ex.Expression) -> Compiled | None:
+    session = ctx.session
+    try:
+        return Compiler(table.schema, ctx.params, session.user_id, session.role).compile(node)
+    except UnsupportedError:
+        return None
+
+
 def _new_values(
     kalam: Kalam,
     ctx: Context,
     table: TableDef,
-    assignments: Sequence[tuple[int, str, ex.Expression, str]],
+    assignments: Sequence[_Assignment],
     rows: list[Row],
-    where_sql: str,
+    selection: Selection,
 ) -> list[list[Any]]:
     """Return, per assignment, the new coerced value for each row."""
     found: list[list[Any]] = []
-    asked: list[tuple[int, str]] = []
-    session = ctx.session
-    for n, (index, name, node, text) in enumerate(assignments):
-        column = table.columns[index]
-        coerce = coercer(column.type, name)
-        if isinstance(node, (ex.Literal, ex.Parameter)) or (isinstance(node, ex.Call) and not node.arguments):
+    asked: list[int] = []
+    for n, (index, name, node, _) in enumerate(assignments):
+        coerce = coercer(table.columns[index].type, name)
+        if _is_constant(node):
             value = coerce(constant(kalam, ctx, node))
             found.append([value] * len(rows))
             continue
+        function = _compile(ctx, table, node)
         try:
-            function = Compiler(table.schema, ctx.params, session.user_id, session.role).compile(node)
-            convert = _from_physical(function.type, coerce)
-            found.append([convert(function.function(row)) for row in rows])
-        except (UnsupportedError, TypeError, ArithmeticError):
-            found.append([])
-            asked.append((n, text))
+            if function is not None:
+                convert = _from_physical(function.type, coerce)
+                found.append([convert(function.function(row)) for row in rows])
+                continue
+        except (TypeError, ArithmeticError):
+            pass  # values that only the query engine can compute with
+        found.append([])
+        asked.append(n)
     if asked:
-        key = ex.quote(table.schema.names[table.key_index])
-        selected = ", ".join([key, *(f"({text}) AS kdb_{n}" for n, text in asked)])
-        name = f"{ex.quote(table.namespace)}.{ex.quote(table.name)}"
-        sql = f"SELECT {selected} FROM {name} WHERE ({where_sql})"
-        answers = {
-            row[0]: row[1:]
-            for row in _python_rows(kalam.queries.collect(session, sql, ctx.params, ctx.namespace, ctx.stop))
-        }
+        answers = selection.values(table, [assignments[n][3] for n in asked])
         keys = _python_keys(table, rows)
-        for i, (n, _) in enumerate(asked):
+        for i, n in enumerate(asked):
             index, name = assignments[n][:2]
             coerce = coercer(table.columns[index].type, name)
             found[n] = [coerce(answers[k][i]) for k in keys]
@@ -375,16 +330,18 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int]:
     table = kalam.writable(ctx, statement.table, "update")
     if table.type == "stream":
         raise StatementError("invalid_operation", "UPDATE not supported for STREAM tables")
-    _assignments(kalam, ctx, table, statement)
+    assigned = _assignments(table, statement)
+    hard = [a[3] for a in assigned if not _is_constant(a[2]) and _compile(ctx, table, a[2]) is None]
+    selection = Selection(ctx, table, statement.where, statement.where_sql, hard)
 
     def apply(tx: Transaction) -> int:
         current = kalam.table(table.namespace, table.name)
         owner = ctx.owner(current)
-        assignments = _assignments(kalam, ctx, current, statement)
-        rows = _candidates(kalam, ctx, current, statement.where, statement.where_sql)
+        assignments = assigned if current is table else _assignments(current, statement)
+        rows = selection.rows(current)
         if not rows:
             return 0
-        values = _new_values(kalam, ctx, current, assignments, rows, statement.where_sql)
+        values = _new_values(kalam, ctx, current, assignments, rows, selection)
         seq = current.seq_index
         old_rows, new_rows = [], []
         for n, old in enumerate(rows):
@@ -408,11 +365,12 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int]:
 def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int]:
     """Check a DELETE: tombstones for tables, removal for streams."""
     table = kalam.writable(ctx, statement.table, "delete")
+    selection = Selection(ctx, table, statement.where, statement.where_sql)
 
     def apply(tx: Transaction) -> int:
         current = kalam.table(table.namespace, table.name)
         owner = ctx.owner(current)
-        rows = _candidates(kalam, ctx, current, statement.where, statement.where_sql)
+        rows = selection.rows(current)
         if not rows:
             return 0
         seq = current.seq_index

@@ -13,7 +13,6 @@ from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.relation import Change, ChangeSet, Snapshot
 from kalam_jupyter.engine.types import Schema, from_arrow
 from kalam_jupyter.kalam.catalog import TableDef
-from kalam_jupyter.kalam.dml import SCAN_ROWS
 from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_message import LiveChange
@@ -21,6 +20,7 @@ from kalam_jupyter.kalam.live_opening import FEW_ROWS, Found
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
 from kalam_jupyter.kalam.rowfilter import RowFilter
+from kalam_jupyter.kalam.selection import SCAN_ROWS
 from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 

@@ -190,3 +190,13 @@ def result_column(field: pa.Field) -> ResultColumn:
     flags = metadata.get(_FLAGS)
     unit = field.type.unit if pa.types.is_timestamp(field.type) or pa.types.is_time(field.type) else "us"
     return ResultColumn(field.name, type_, tuple(flags.decode().split(",")) if flags else (), unit)
+
+
+def python_rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    """Return Arrow rows as Python values that `coercer` takes: temporals as datetimes, nothing cut off."""
+    columns = []
+    for column in table.columns:
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+        columns.append(column.to_pylist())
+    return list(zip(*columns, strict=True)) if columns else []
