@@ -120,6 +120,11 @@ class Payload(msgspec.Struct, eq=False, gc=False):
         assert self._values is not None
         return self._values
 
+    def rows(self) -> tuple[Sequence[Row | None], Sequence[Row | None]]:
+        """Return `keys` and `values`."""
+        keys, values = self._keys, self._values
+        return (self.keys, self.values) if keys is None or values is None else (keys, values)
+
     @property
     def windows(self) -> Sequence[Window] | None:
         """Key window (start, end) of each record, or None if the key is not windowed."""

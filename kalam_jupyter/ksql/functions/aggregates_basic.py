@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -71,7 +72,7 @@ def sum_functions(
 
         add, subtract = n.EXACT.add, n.EXACT.subtract
         return lambda a, b: checked(add(a, b)), lambda a, b: checked(subtract(a, b)), Decimal(0)
-    return lambda a, b: a + b, lambda a, b: a - b, 0.0
+    return operator.add, operator.sub, 0.0
 
 
 @functions.aggregate("sum(value INT) -> INT", "sum(value BIGINT) -> BIGINT", "sum(value DOUBLE) -> DOUBLE")

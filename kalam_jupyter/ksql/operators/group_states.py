@@ -153,13 +153,14 @@ def _fold_factory(
         codes = []
         for j, argument in enumerate(given):
             if isinstance(argument, int):
-                codes.append(f", r[{argument}]")
+                codes.append(f"r[{argument}]")
             else:
                 names[f"argument{i}_{j}"] = argument
-                codes.append(f", argument{i}_{j}(r)")
-        names[f"add{i}"], names[f"result{i}"] = a.function.add, a.function.result
-        lines.append(a.FOLD.format(i=i, given="".join(codes)))
-        lines.append(f"y{i} = x" if a.function.result is identity else f"y{i} = result{i}(x)")
+                codes.append(f"argument{i}_{j}(r)")
+        function = a.function
+        names |= {f"add{i}": function.add, f"merge{i}": function.merge, f"result{i}": function.result}
+        lines.append(a.fold.format(i=i, values=", ".join(codes), value=codes[0] if codes else "None"))
+        lines.append(f"y{i} = x" if function.result is identity else f"y{i} = result{i}(x)")
     lines.append(f"return ({''.join(f'y{i}, ' for i in range(len(accumulators)))}), t")
     stores = [
         f"{name}{i}" for i, a in enumerate(accumulators) for name, _ in zip("ab", a.stores, strict=False)

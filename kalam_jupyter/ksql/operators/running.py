@@ -32,10 +32,6 @@ class Accumulator:
         Whether it takes batches: aggregates of at most one argument do.
     """
 
-    #: Python that takes a row into slot `s` and leaves the slot's state in `x`; see `GroupStates.fold`.
-    #: `a` and `b` are the stores, `add` the aggregate's function, `given` the arguments, each after a comma.
-    FOLD: ClassVar[str] = "x = a{i}[s] = add{i}(a{i}[s]{given})"
-
     def __init__(self, function: Aggregation) -> None:
         self.function = function
         self.columnar = len(function.columns) <= 1 and function.type is not None
@@ -45,6 +41,15 @@ class Accumulator:
     def stores(self) -> list[Any]:
         """What holds states by slot; others after `resize` and `restore`."""
         return [self._states]
+
+    @property
+    def fold(self) -> str:
+        """Python that takes a row into slot `s` and leaves the slot's state in `x` (see `GroupStates.fold`).
+
+        `a` and `b` are the stores, `add` and `merge` the aggregate's functions, `values` the arguments,
+        `value` the first of them, `i` the number of the aggregate.
+        """
+        return "x = a{i}[s] = add{i}(a{i}[s], {values})"
 
     def resize(self, capacity: int) -> None:
         """Make room for so many slots."""
@@ -137,16 +142,22 @@ class _ArrayAccumulator(Accumulator):
 
 
 class _Count(_ArrayAccumulator):
-    def __init__(self, function: Aggregation) -> None:
-        super().__init__(function)
-        if not function.columns:
-            self.FOLD = "x = a{i}[s] = a{i}[s] + 1"  # type: ignore[misc]
+    @property
+    def fold(self) -> str:
+        if not self.function.columns:
+            return super().fold
+        return "x = a{i}[s]\nif {value} is not None: x = a{i}[s] = x + 1"
 
     def run(self, slots: Int64s, grouping: Grouping, values: pa.Array | None) -> pa.Array:
         return pa.array(_running_count(self._arrays[0], slots, grouping, values))
 
 
 class _Sum(_ArrayAccumulator):
+    @property
+    def fold(self) -> str:
+        # a value merges like the sum of one value: a call less than `add`
+        return "x, v = a{i}[s], {value}\nif v is not None: x = a{i}[s] = merge{i}(x, v)"
+
     def _dtypes(self) -> tuple[Any, ...]:
         return (_sum_dtype(self.function),)
 
@@ -156,7 +167,9 @@ class _Sum(_ArrayAccumulator):
 
 
 class _Average(_ArrayAccumulator):
-    FOLD = "x = a{i}[s], b{i}[s] = add{i}([a{i}[s], b{i}[s]]{given})"
+    @property
+    def fold(self) -> str:
+        return "x = a{i}[s], b{i}[s] = add{i}([a{i}[s], b{i}[s]], {value})"
 
     def _dtypes(self) -> tuple[Any, ...]:
         return (_sum_dtype(self.function), np.int64)
@@ -180,7 +193,10 @@ class _Average(_ArrayAccumulator):
 class _Extreme(_ArrayAccumulator):
     """MIN and MAX of numbers: a value, and whether there is one."""
 
-    FOLD = "x = add{i}(a{i}[s] if b{i}[s] else None{given})\nif x is not None: a{i}[s], b{i}[s] = x, True"
+    @property
+    def fold(self) -> str:
+        add = "x = add{i}(a{i}[s] if b{i}[s] else None, {value})"
+        return f"{add}\nif x is not None: a{{i}}[s], b{{i}}[s] = x, True"
 
     def __init__(self, function: Aggregation) -> None:
         super().__init__(function)

@@ -49,6 +49,7 @@ class SinkWriter:
     ) -> None:
         self.sink = sink
         self._codec = codec
+        self._schema = codec.schema
         self._partitions = partitions
         self._reporter = reporter
         self._windowed = sink.window is not None
@@ -84,7 +85,7 @@ class SinkWriter:
             records = records.records()
         if self._timestamp is not None:
             records = self._timed(records, self._timestamp, stream_time)
-        keys, values, timestamps, headers = [], [], [], []
+        keys, values, timestamps, headers = [], [], [], None
         for r in records:  # one loop: for few records, the frames of comprehensions cost more
             keys.append(r.key)
             values.append(r.row)
@@ -92,8 +93,8 @@ class SinkWriter:
             if r.headers:
                 headers = [r.headers for r in records]
         windows = [r.window or (0, 0) for r in records] if self._windowed else None
-        payload = Payload.from_rows(self._codec.schema, keys, values, windows)
-        batch = Batch(timestamps, payload, self._codec, None, headers or None)
+        payload = Payload.from_rows(self._schema, keys, values, windows)
+        batch = Batch(timestamps, payload, self._codec, None, headers)
         if self._may_overflow and not self._fits(payload):
             batch = Batch(batch.timestamps, raw=batch.encoded(), headers=batch.headers)
         if not self._codec.total:

@@ -136,8 +136,14 @@ class SourceReader:
         )
 
     def _read_plain(self, stored: StoredBatch, payload: Payload) -> list[Record]:
-        keys, values, timestamps = payload.keys, payload.values, stored.batch.timestamps
-        no_key, offsets, partitions = self._no_key, stored.offsets, stored.batch.partitions
+        batch = stored.batch
+        keys, values = payload.rows()
+        no_key, offsets, partitions, timestamps = (
+            self._no_key,
+            stored.offsets,
+            batch.partitions,
+            batch.timestamps,
+        )
         if len(timestamps) == 1 and isinstance(offsets, int) and isinstance(partitions, int):
             k, v, ts = keys[0], values[0], int(timestamps[0])
             row = None if v is None else (*v, *(no_key if k is None else k), ts, partitions, offsets)
@@ -146,9 +152,7 @@ class SourceReader:
         places = count(offsets) if isinstance(offsets, int) else offsets.tolist()
         return [
             Record(k, None if v is None else (*v, *(no_key if k is None else k), ts, p, o), ts)
-            for k, v, ts, p, o in zip(
-                keys, values, stored.batch.timestamp_list(), parts, places, strict=False
-            )
+            for k, v, ts, p, o in zip(keys, values, batch.timestamp_list(), parts, places, strict=False)
         ]
 
     def _full(

@@ -42,11 +42,15 @@ _FLOATING = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z
 
 def wrap_int(value: int) -> int:
     """Return the low 32 bits of `value`, signed."""
+    if MIN_INT <= value <= MAX_INT:
+        return value
     return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
 
 def wrap_long(value: int) -> int:
     """Return the low 64 bits of `value`, signed."""
+    if MIN_LONG <= value <= MAX_LONG:
+        return value
     return ((value + 0x8000000000000000) & 0xFFFFFFFFFFFFFFFF) - 0x8000000000000000
 
 
