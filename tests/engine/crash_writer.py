@@ -17,6 +17,8 @@ from kalam_jupyter.engine.types import BIGINT, DOUBLE, STRING, Column, Schema
 from tests.engine.support import USERS, WordCount, open_engine, words
 
 KINDS = ["word", "word", "insert", "update", "delete", "bulk", "many", "table", "table", "compact"]
+#: Compacted topics: one that nobody reads, one with a processor.
+TABLES = ("table", "followed")
 BULK = Schema.of([Column("id", BIGINT, key=True), Column("text", STRING), Column("x", DOUBLE)])
 
 
@@ -27,13 +29,13 @@ def say(*parts: object) -> None:
 
 
 def table_records(n: int, key: int) -> list[tuple[str, str | None]]:
-    """What write `n` puts into the compacted topic; a few of its keys are deleted."""
-    return [(f"k{(key + i) % 50}", None if i % 13 == 5 else f"n{n}") for i in range(40)]
+    """What write `n` puts into the compacted topics; a few of its keys are deleted."""
+    return [(f"k{(key + i) % 90}", None if i % 13 == 5 else f"n{n}") for i in range(80)]
 
 
 def add_processors(engine: Engine) -> tuple[WordCount, WordCount]:
-    """Register what counts the words, and the records of the compacted topic by their values."""
-    found = WordCount(), WordCount("table-count", "table", "seen")
+    """Register what counts the words, and the records of a compacted topic by their values."""
+    found = WordCount(), WordCount("followed-count", "followed", "seen")
     for processor in found:
         engine.add_processor(processor, "earliest")
     return found
@@ -50,7 +52,8 @@ def main(path: str, seed: int) -> None:
         def setup(tx: Transaction) -> None:
             tx.create_topic("words")
             tx.create_topic("counts")
-            tx.create_topic("table", 1, {"cleanup_policy": "compact"})
+            for name in TABLES:
+                tx.create_topic(name, 1, {"cleanup_policy": "compact"})
             tx.create_topic("seen")
             tx.create_relation("users", USERS)
             tx.create_relation("bulk", BULK)
@@ -85,14 +88,16 @@ def main(path: str, seed: int) -> None:
             elif kind == "table":
                 pairs = table_records(n, key)
                 raw = [k.encode() for k, _ in pairs], [None if v is None else v.encode() for _, v in pairs]
-                tx.append("table", Batch([n] * len(pairs), raw=raw))
+                for name in TABLES:
+                    tx.append(name, Batch([n] * len(pairs), raw=raw))
             elif kind == "many":
                 for i in range(5):
                     tx.append("words", words(f"n{n}-{i}"))
 
         engine.transact(change)
         if kind == "compact":
-            engine.compact_topic("table")
+            for name in TABLES:
+                engine.compact_topic(name)
         say("did", n, kind, key)
 
 
