@@ -38,9 +38,9 @@ _TOKEN = re.compile(
       |(?P<comment>/\*)
       |(?P<word>[^\W\d]\w*)
       |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
-      |(?P<string>'(?:[^']|'')*')
+      |(?P<string>'[^']*(?:''[^']*)*')
       |(?P<op>->>|->|<>|!=|<=|>=|\|\||::|=>|@>|<@|!~\*|!~|~\*|[(),=<>*+\-/.%;?\[\]{}:~&|^\#@!])
-      |(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
+      |(?P<quoted>"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`)
       |(?P<param>\$\d+)
     """,
     re.VERBOSE,
@@ -105,7 +105,7 @@ class UnterminatedQuoteError(ValueError):
     """A quoted string or identifier runs to the end of a batch."""
 
 
-_SPLIT = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|--[^\n]*|/\*|;|['"`]""")
+_SPLIT = re.compile(r"""'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|--[^\n]*|/\*|;|['"`]""")
 
 
 def split_statements(sql: str) -> list[str]:

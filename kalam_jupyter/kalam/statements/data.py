@@ -20,7 +20,7 @@ _PLAIN: dict[str, Callable[[str], Expression]] = {
 }
 
 
-_LITERAL = r"(?:'(?:[^']|'')*'|\d+(?:\.\d+)?)"
+_LITERAL = r"(?:'[^']*(?:''[^']*)*'|\d+(?:\.\d+)?)"
 _INSERT = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\)\s*)?VALUES\s*(?=\()", re.IGNORECASE)
 _ROW = re.compile(rf"\(\s*({_LITERAL}(?:\s*,\s*{_LITERAL})*)\s*\)\s*(?:,\s*(?=\()|$)")
 _VALUE = re.compile(_LITERAL)
