@@ -32,6 +32,8 @@ from kalam_jupyter.magics.script import plan, results
 from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from kalam_jupyter.client import Connection, Result
     from kalam_jupyter.widgets import Topology
 
@@ -40,19 +42,20 @@ _TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
 
 
 @magics_class
-class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not followed
+class KalamMagics(Magics):
     """``%%ksql`` and ``%%kalam``."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
+        self._shell = shell
         self._widgets_of_cell: dict[str, tuple[str, weakref.WeakSet[Any]]] = {}
 
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @line_cell_magic
     def ksql(self, line: str, cell: str | None = None) -> Any:
         """Run ksqlDB statements; ``%ksql help`` says more."""
         return self._magic("ksql", line, cell)
 
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @line_cell_magic
     def kalam(self, line: str, cell: str | None = None) -> Any:
         """Run KalamDB statements; ``%kalam help`` says more."""
         return self._magic("kalam", line, cell)
@@ -80,7 +83,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
     def _run(self, dialect: Dialect, options: Options, text: str) -> Any:
         """Run a cell's text; return the last thing to show, display the others as they come."""
         self._stop_widgets_of_earlier_run()
-        bound = bind(text, self.shell.user_ns, dialect)
+        bound = bind(text, self._shell.user_ns, dialect)
         params = self._params(options)
         deadline = Deadline(options.timeout)
         connection = connections.get(options.connection)
@@ -133,7 +136,7 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
             except TypeError as error:  # records that are no records
                 raise UsageError(f"--records {options.records}: {error}") from None
             if (target := statement.target or options.into) is not None:
-                self.shell.user_ns[target] = stepper
+                self._shell.user_ns[target] = stepper
             yield stepper
 
     def _values(
@@ -156,9 +159,9 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
         if result.stream is None and result.table is None:
             raise UsageError(f"There is nothing to assign to {target}: the statement gives no rows")
         if result.stream is not None:
-            self.shell.user_ns[target] = values[-1]
+            self._shell.user_ns[target] = values[-1]
             return values
-        frame = self.shell.user_ns[target] = result.frame()
+        frame = self._shell.user_ns[target] = result.frame()
         if options.plot is not None:
             return values
         rows, columns = frame.shape
@@ -172,17 +175,17 @@ class KalamMagics(Magics):  # type: ignore[misc]  # IPython's types are not foll
 
     def _evaluated(self, option: str, expression: str) -> Any:
         try:
-            return self.shell.ev(expression)
+            return self._shell.ev(expression)
         except Exception as error:  # whatever the user's own expression raises
             raise UsageError(f"{option} {expression}: {error}") from None
 
     def _remember(self, widget: Any) -> None:
-        cell, run = _cell_and_run(self.shell)
+        cell, run = _cell_and_run(self._shell)
         self._widgets_of_cell.setdefault(cell, (run, weakref.WeakSet()))[1].add(widget)
 
     def _stop_widgets_of_earlier_run(self) -> None:
         """A cell that runs again replaces its live widgets; the old queries would go on unseen."""
-        cell, run = _cell_and_run(self.shell)
+        cell, run = _cell_and_run(self._shell)
         earlier, widgets = self._widgets_of_cell.get(cell, (run, weakref.WeakSet()))
         if cell and earlier != run:
             del self._widgets_of_cell[cell]
@@ -226,7 +229,7 @@ def _into_table(result: Result, target: str, connection: Connection) -> Note:
     return Note(f"{target}: {written:,} rows")
 
 
-def _cell_and_run(shell: Any) -> tuple[str, str]:
+def _cell_and_run(shell: InteractiveShell) -> tuple[str, str]:
     """The front end's name of the cell that runs, and of this run of it; "" where it gives none."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:

@@ -22,7 +22,7 @@ _STYLE = (
 )
 
 
-class ShownWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are not followed
+class ShownWidget(anywidget.AnyWidget):
     """A widget with a snapshot. Abstract: subclasses say what is in it.
 
     Attributes
@@ -48,7 +48,7 @@ class ShownWidget(anywidget.AnyWidget):  # type: ignore[misc]  # its types are n
         return {**bundle, "text/html": page}
 
     def _view(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        bundle = self._repr_mimebundle_() or {}
+        bundle: Any = self._repr_mimebundle_() or {}
         # anywidget gives (data, metadata), ipywidgets only data.
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {_VIEW: data[_VIEW]} if _VIEW in data else {}, metadata
