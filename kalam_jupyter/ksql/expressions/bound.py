@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kalam_jupyter.engine.types import BOOLEAN, DataType
+from kalam_jupyter.engine.types import BOOLEAN, DOUBLE, DataType, Decimal
+from kalam_jupyter.ksql.values.numbers import shortest_decimal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,3 +293,20 @@ class StructOf(Bound):
 
     def children(self) -> tuple[Bound, ...]:
         return self.items
+
+
+def as_double(e: Bound, other: Bound) -> Bound:
+    """Return the operand of a comparison: a DECIMAL literal beside a DOUBLE as the DOUBLE whose text it is.
+
+    Finite DOUBLEs compare with it as their shortest decimals compare with the literal.
+    """
+    if (
+        isinstance(e, Constant)
+        and isinstance(e.type, Decimal)
+        and other.type == DOUBLE
+        and e.value is not None
+    ):
+        value = float(e.value)
+        if shortest_decimal(value) == e.value:
+            return Constant(type=DOUBLE, value=value)
+    return e

@@ -171,6 +171,13 @@ def _compare(g: _Generator, e: b.CompareOp) -> str:
         test = f"{left} {_PYTHON_COMPARE[e.operator]} {right}"
     else:
         test = f"{g.bind(e.function)}({left}, {right})"
+        for literal, other, name in ((e.left, e.right, right), (e.right, e.left, left)):
+            double = b.as_double(literal, other)
+            if isinstance(double, b.Constant) and double is not literal:
+                k, op = g.constant(double.value), _PYTHON_COMPARE[e.operator]
+                quick = f"{k} {op} {name}" if literal is e.left else f"{name} {op} {k}"
+                # the difference is NaN for infinities and NaN, which have no decimal: a failure
+                test = f"({quick} if {name} - {name} == 0 else {test})"
     code = " and ".join((*tests, test))
     return f"({before}{code})[-1]" if before else f"({code})"
 

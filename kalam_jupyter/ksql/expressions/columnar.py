@@ -13,10 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kalam_jupyter.engine.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, STRING, Decimal, to_arrow
+from kalam_jupyter.engine.types import BIGINT, BOOLEAN, DOUBLE, INTEGER, STRING, to_arrow
 from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
-from kalam_jupyter.ksql.values.numbers import shortest_decimal
 
 Evaluate = Callable[[ColumnBatch], Any]
 
@@ -103,7 +102,7 @@ _COMPARE = {
 
 
 def _compare(e: b.CompareOp) -> Evaluate | None:
-    plain = (_as_double(e.left, e.right), _as_double(e.right, e.left))
+    plain = (b.as_double(e.left, e.right), b.as_double(e.right, e.left))
     left, right = map(compile_columnar, plain)
     types = {x.type for x in plain}
     numbers = types <= {INTEGER, BIGINT} or types <= {INTEGER, DOUBLE}
@@ -127,20 +126,6 @@ def _finite(evaluate: Evaluate) -> Evaluate:
         return value
 
     return finite
-
-
-def _as_double(e: b.Bound, other: b.Bound) -> b.Bound:
-    """A DECIMAL literal that is the shortest text of a DOUBLE compares with DOUBLEs as that DOUBLE."""
-    if (
-        isinstance(e, b.Constant)
-        and isinstance(e.type, Decimal)
-        and other.type == DOUBLE
-        and e.value is not None
-    ):
-        value = float(e.value)
-        if shortest_decimal(value) == e.value:
-            return b.Constant(type=DOUBLE, value=value)
-    return e
 
 
 def _logic(e: b.Logic) -> Evaluate | None:
