@@ -34,6 +34,7 @@ from kalam_jupyter.kalam.result import Result, ResultColumn
 from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import QUOTED, WORD
+from kalam_jupyter.kalam.typed_constants import condition
 from kalam_jupyter.kalam.types import coercer
 from kalam_jupyter.kalam.visible import VisibleRows, sort_positions, sortable
 
@@ -55,12 +56,15 @@ class DirectQuery:
     ----------
     columns : tuple of (column, output name), or None
         None for ``*``; empty for ``count(*)``.
+    where_span : (int, int)
+        Where the condition stands in the text.
     order_by : tuple of (column, descending, nulls first)
     """
 
     table: tuple[str | None, str]
     columns: tuple[tuple[str, str], ...] | None
     where: Expression | None
+    where_span: tuple[int, int]
     order_by: tuple[tuple[str, bool, bool], ...]
     limit: int | None
     offset: int
@@ -97,9 +101,11 @@ def _parse(s: TokenStream) -> DirectQuery | None:
         if s.current.text in ("JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL", "UNION", "GROUP"):
             return None
         qualifiers = {s.identifier("alias")}
-    where = None
+    where, span = None, (0, 0)
     if s.accept_word("WHERE"):
+        start = s.current.start
         where = parse_expression(s)
+        span = start, s.tokens[s.i - 1].end
         for node in walk(where):
             if isinstance(node, Opaque):
                 return None
@@ -112,7 +118,7 @@ def _parse(s: TokenStream) -> DirectQuery | None:
     deleted = where is not None and any(
         isinstance(n, ColumnRef) and n.name == "_deleted" for n in walk(where)
     )
-    return DirectQuery(table, columns, where, order_by, limit, offset, deleted)
+    return DirectQuery(table, columns, where, span, order_by, limit, offset, deleted)
 
 
 def _columns(s: TokenStream) -> tuple[tuple[str, str], ...] | None:
@@ -239,6 +245,15 @@ def run(
     shown = positions[_range(kalam, query, limit)]
     whole = output.positions is None
     return output.result([visible.rows[i] for i in shown], (lambda: visible.json(shown)) if whole else None)
+
+
+def for_the_engine(kalam: Kalam, query: DirectQuery, sql: str, params: Sequence[Any], namespace: str) -> str:
+    """Return a simple query's text for the query engine, which compares constants as they are written."""
+    table = kalam.find_table(query.table[0] or namespace, query.table[1])
+    if table is None or query.where is None:
+        return sql
+    start, end = query.where_span
+    return sql[:start] + condition(query.where, sql[start:end], table.schema, params) + sql[end:]
 
 
 def _range(kalam: Kalam, query: DirectQuery, limit: bool) -> slice:

@@ -23,6 +23,7 @@ from kalam_jupyter.kalam.rowfilter import RowFilter
 from kalam_jupyter.kalam.selection import SCAN_ROWS
 from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
+from kalam_jupyter.kalam.typed_constants import condition
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.auth import Session
@@ -249,7 +250,9 @@ class TableShape:
         context.register_record_batches(quote(alias), [snapshot.batches()])
         for function in json_udfs().values():
             context.register_udf(function)
-        where = "TRUE" if self._select.where_sql is None else self._select.where_sql
+        select, where = self._select, "TRUE"
+        if select.where is not None and select.where_sql is not None:
+            where = condition(select.where, select.where_sql, self._table.schema)
         hidden = "" if tombstones else f" AND NOT _deleted AND coalesce(({where}), FALSE)"
         text = (
             f"SELECT *, coalesce(({where}), FALSE) AS kdb_ok FROM {quote(alias)} WHERE _seq > {low}{hidden}"

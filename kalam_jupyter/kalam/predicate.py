@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from kalam_jupyter.engine.types import STRING, Column, DataType, Logical, Primitive, Schema, Time, Timestamp
+from kalam_jupyter.engine.types import STRING, Column, DataType, Logical, Primitive, Schema, Timestamp
 from kalam_jupyter.engine.types import Decimal as DecimalType
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.errors import StatementError
@@ -232,7 +232,7 @@ class Compiler:
             elif isinstance(value, float) and isinstance(type_, DecimalType):
                 value = Decimal(str(value))
             return lambda _: value
-        if isinstance(type_, (Timestamp, Time)) and not isinstance(value, str):
+        if isinstance(type_, Timestamp) and not isinstance(value, str):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise UnsupportedError
             return lambda _: value

@@ -107,6 +107,7 @@ class QueryEngine:
             found = direct.run(self._kalam, session, simple, params, namespace, limit=limit)
             if found is not None:
                 return found
+            sql = direct.for_the_engine(self._kalam, simple, sql, params, namespace)
         prepared = rewrite.prepare(sql)
         return Result.of_table(self._collect(session, prepared, params, namespace, limit, stop))
 

@@ -17,6 +17,7 @@ from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.stream import TokenStream
+from kalam_jupyter.kalam.typed_constants import condition
 
 if TYPE_CHECKING:
     from datafusion import SessionContext
@@ -70,6 +71,7 @@ class RowFilter:
         except UnsupportedError:
             if at_once:
                 raise TakesLongError from None
+            self._where = condition(expression, where, table.schema, params)
             self._function = None  # type: ignore[assignment]
             self._ask([])  # plan once: an unknown column or function is an error now, not at the first change
 

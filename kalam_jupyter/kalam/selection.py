@@ -21,6 +21,7 @@ from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
 from kalam_jupyter.kalam.result import python_rows
+from kalam_jupyter.kalam.typed_constants import condition
 from kalam_jupyter.kalam.types import coercer
 
 if TYPE_CHECKING:
@@ -162,5 +163,6 @@ class Selection:
     def _ask(self, table: TableDef, selected: str) -> Any:
         ctx = self._ctx
         name = f"{ex.quote(table.namespace)}.{ex.quote(table.name)}"
-        sql = f"SELECT {selected} FROM {name} WHERE ({self._where_sql})"
+        where = condition(self._where, self._where_sql, table.schema, self._ctx.params)
+        sql = f"SELECT {selected} FROM {name} WHERE ({where})"
         return ctx.kalam.queries.collect(ctx.session, sql, ctx.params, ctx.namespace, ctx.stop)

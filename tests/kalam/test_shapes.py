@@ -14,8 +14,8 @@ from kalam_jupyter.kalam import direct, shapes
 from kalam_jupyter.kalam.expressions import Literal, Parameter
 from kalam_jupyter.kalam.statements import nodes, parse_statement
 
-#: Fields that hold a part of the text.
-TEXTS = {"sql", "where_sql"}
+#: Fields that hold a part of the text, or its place.
+TEXTS = {"sql", "where_sql", "where_span"}
 
 
 def meaning(node: Any, values: list[Any]) -> Any:
