@@ -247,6 +247,66 @@ def opening() -> list[Figure]:
     ]
 
 
+_TABLE = """
+import gc, json, sys, time
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+from tests.benchmarks.bench_engine import KEYED, MILLION, resident_mb
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.engine.batch import Batch, Columns, Payload
+policy, directory = sys.argv[1:]
+with Engine.open(directory) as engine:
+    engine.transact(lambda tx: tx.create_topic("t", 1, {"cleanup_policy": policy}))
+    engine.start()
+    before, began = resident_mb(), time.process_time()
+    for start in range(0, MILLION, 1_000):
+        i = np.arange(start, start + 1_000)
+        columns = Columns((pa.array(i * 7 % 1_000),), (pa.array(i), pa.array([f"{n:0100}" for n in i])))
+        payload = Payload.from_columns(KEYED, columns, len(i))
+        engine.transact(lambda tx: tx.append("t", Batch(i, payload, CODEC)))
+    took = time.process_time() - began
+    gc.collect()
+    records, grown = engine.topic("t").num_records, resident_mb() - before
+disk = sum(p.stat().st_size for p in Path(directory, "data").iterdir())
+print(json.dumps([took, grown, disk / 1e6, records]))
+""".replace("CODEC", "BenchCodec()").replace("KEYED, MILLION", "KEYED, MILLION, BenchCodec")
+KEYED = Schema.of([Column("k", BIGINT, key=True), Column("n", BIGINT), Column("text", STRING)])
+
+
+@dataclass(frozen=True)
+class BenchCodec:
+    """A codec that nobody asks for bytes."""
+
+    schema: Schema = KEYED
+    lossless: bool = True
+
+    def descriptor(self) -> dict[str, str]:
+        """Name it."""
+        return {"codec": "bench"}
+
+
+def compaction() -> list[Figure]:
+    """A million updates of a thousand keys: a topic that keeps everything, and a compacted one."""
+    kept, compacted = [], []
+    for _ in range(3):
+        for policy, found in (("delete", kept), ("compact", compacted)):
+            with tempfile.TemporaryDirectory(dir=".") as directory:
+                command = [sys.executable, "-c", _TABLE, policy, directory]
+                out = subprocess.run(command, capture_output=True, text=True, check=True)
+                found.append(json.loads(out.stdout))
+    (cpu, memory_mb, disk, _), (cpu_2, memory_2, disk_2, records) = (
+        [min(one[i] for one in found) for i in range(4)] for found in (kept, compacted)
+    )
+    ratio, less = cpu / cpu_2, memory_2 / memory_mb
+    return [
+        Figure("1M updates of 1,000 keys: records that stay", records, "", "< 25000", records < 25_000),
+        Figure("  on disk / keeping everything", disk_2 / disk, "x", "< 0.05", disk_2 / disk < 0.05),
+        Figure("  resident memory / keeping everything", less, "x", "< 0.5", less < 0.5),
+        Figure("  appends a CPU second / keeping everything", ratio, "x", ">= 0.7", ratio >= 0.7),
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "writes": single_row_writes,
     "bulk": bulk_appends,
@@ -254,6 +314,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "frame": frame_view,
     "memory": memory,
     "open": opening,
+    "compaction": compaction,
 }
 
 
