@@ -14,6 +14,7 @@ import pyarrow as pa
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.ksql.bridge import KsqlSources
+from kalam_jupyter.ksql.cluster import Cluster
 from kalam_jupyter.ksql.config import Config, check_override, check_overrides, check_server
 from kalam_jupyter.ksql.errors import KsqlError, StatementError, about_statement
 from kalam_jupyter.ksql.formats import CODEC_NAME, KeyWindow, KsqlCodec, codec_from_descriptor
@@ -88,6 +89,7 @@ class Ksql:
         self.schema_registry: SchemaRegistry = RemoteRegistry(url) if url else EmbeddedRegistry(engine)
         self.state = State()
         self.queries = PersistentQueries(self)
+        self.cluster = Cluster(self)
         self.server_state: ServerState = "READY"
         self.next_sequence = 0
         #: Called, from the thread that executes, after each command.

@@ -137,6 +137,17 @@ _TABLE = (
     _int("ksql.query.error.max.queue.size", 10),
     _int("ksql.query.status.running.threshold.seconds", 300, **_OWN),
     Property("ksql.error.classifier.regex", "", **_OWN),
+    _flag(
+        "ksql.heartbeat.enable", False, "whether /clusterStatus and /heartbeat answer", listed=False, **_LIMIT
+    ),
+    _long("ksql.heartbeat.window.ms", 2000, "how long a silent node counts as alive", listed=False, **_LIMIT),
+    _flag(
+        "ksql.lag.reporting.enable",
+        False,
+        "whether /lag answers, and /clusterStatus tells lags",
+        listed=False,
+        **_LIMIT,
+    ),
     _flag("ksql.create.or.replace.enabled", True, "whether CREATE OR REPLACE is taken"),
     _flag("ksql.suppress.enabled", True, "whether EMIT FINAL is taken"),
     _long("ksql.suppress.buffer.size.bytes", -1),
@@ -147,9 +158,7 @@ _TABLE = (
     _flag("ksql.endpoint.migrate.query", True, "whether /query answers as /query-stream does"),
     _flag("ksql.timestamp.throw.on.invalid", False, "whether a bad timestamp column stops the query"),
     _flag("ksql.fail.on.deserialization.error", False, "whether a bad record stops the query", listed=False),
-    _flag(
-        "ksql.cast.strings.preserve.nulls", True, "whether CAST of NULL to text is NULL, not `null`"
-    ),
+    _flag("ksql.cast.strings.preserve.nulls", True, "whether CAST of NULL to text is NULL, not `null`"),
     _flag(
         "ksql.nested.error.set.null",
         True,
@@ -190,7 +199,13 @@ _TABLE = (
     Property("ksql.sink.partitions", None, listed=False),
     Property("ksql.sink.replicas", None, listed=False),
     Property("ksql.windowed.session.key.legacy", None, listed=False),
-    Property("ksql.new.query.planner.enabled", None, "the newer planner's messages", "BOOLEAN", listed=False),
+    Property(
+        "ksql.new.query.planner.enabled",
+        None,
+        "the newer planner: a stream's projection says which keys stay, in which order",
+        "BOOLEAN",
+        listed=False,
+    ),
     _long("ksql.streams.shutdown.timeout.ms", 300_000),
     Property("ksql.streams.bootstrap.servers", None, **_OWN),
     Property("ksql.streams.application.server", None, **_OWN),

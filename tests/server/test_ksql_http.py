@@ -434,6 +434,32 @@ class TestSmallRoutes:
             answer = client.request(method, path, content="{}")
             assert (answer.status_code, answer.content) == (404, b"")
 
+    def test_cluster_routes_answer_where_nodes_watch_each_other(self):
+        config = {"ksql.heartbeat.enable": "true", "ksql.lag.reporting.enable": "true"}
+        with running(open_ksql=True, ksql=config) as server, httpx.Client(base_url=server.url) as client:
+            server.node.ksql.execute(
+                "CREATE STREAM S (ID INT KEY, V INT) WITH (kafka_topic='s', format='JSON', partitions=2);"
+                "CREATE TABLE T AS SELECT ID, COUNT(*) AS N FROM S GROUP BY ID;"
+            )
+            beat = {"hostInfo": "other:8088", "timestamp": 1_700_000_000_000}
+            lags = {"stateStoreLags": {"app#store": {"lagByPartition": {}, "size": 0}}, "updateTimeMs": 5}
+            told = {"ksqlHost": "other:8088", "hostStoreLags": lags}
+            for path, message in (("/heartbeat", beat), ("/lag", told)):
+                assert post(client, path, message).json() == {"isOk": True}
+                assert post(client, path, {"hostInfo": 5}).json()["error_code"] == 40000
+            hosts = client.get("/clusterStatus").json()["clusterStatus"]
+            assert hosts["other:8088"]["hostStoreLags"] == lags
+            mine = hosts[f"127.0.0.1:{server.port}"]
+            assert (hosts["other:8088"]["hostAlive"], mine["hostAlive"]) == (True, True)
+            assert mine["activeStandbyPerQuery"]["CTAS_T_1"] == {
+                "activeStores": ["Aggregate-Aggregate-Materialize"],
+                "activePartitions": [{"topic": "s", "partition": p} for p in (0, 1)],
+                "standByStores": [],
+                "standByPartitions": [],
+            }
+            (store,) = mine["hostStoreLags"]["stateStoreLags"].values()
+            assert (store["size"], store["lagByPartition"]["0"]["offsetLag"]) == (2, 0)
+
     def test_absolute_form_targets(self, server):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
             target = f"http://127.0.0.1:{server.port}/info"

@@ -150,7 +150,7 @@ def plan_graph(
             kind,
             detail=step_detail(step),
             schema=_schema(step, hidden),
-            stores=_stores(step),
+            stores=stores_of(step),
         )
         if isinstance(step, steps.SourceStep):
             made["label"], made["topic"] = step.source.name, step.source.topic
@@ -246,7 +246,7 @@ def _within(step: steps.JoinStep) -> str:
     return f" within {step.before_ms} ms before and {step.after_ms} ms after{grace}"
 
 
-def _stores(step: steps.Step) -> list[str]:
+def stores_of(step: steps.Step) -> list[str]:
     """Return a step's state stores; what holds the rows of a table is called as in Kafka Streams."""
     match step:
         case steps.SourceStep(materialize=True):

@@ -319,13 +319,17 @@ class _Planning:
         return rekeyed, ResultKey(parts, "partitioning expression"), items, False
 
     def _drops_key(self, step: steps.Step, key: ResultKey, items: Sequence[NamedItem]) -> bool:
-        """Whether the new planner is asked for, which lets a stream's projection leave the key out."""
+        """Whether a stream's projection leaves the key out, which ksqlDB's newer planner admits."""
         if self._sink is None or step.table or key.role != "key column" or not key.parts:
             return False
-        if not self._planner.config.flag("ksql.new.query.planner.enabled"):
+        if not self._newer_planner:
             return False
         selected = {i.expression for i in items}
         return not any(a in selected for part in key.parts for a in part.alternatives)
+
+    @property
+    def _newer_planner(self) -> bool:
+        return self._planner.config.flag("ksql.new.query.planner.enabled")
 
     def _unkeyed(self, step: steps.Step) -> steps.Step:
         return steps.SelectKeyStep(
@@ -400,7 +404,8 @@ class _Planning:
         if self._timestamp is not None and self._timestamp not in {i.name for i in items}:
             raise missing_timestamp(self._timestamp)
         if self._sink is not None:
-            split_items = split(items, key, self._sink)
+            as_selected = self._newer_planner and not step.table and key.role == "key column"
+            split_items = split(items, key, self._sink, as_selected=as_selected)
             key_columns = tuple(
                 Column(name, key.parts[position].type, key=True) for position, name in split_items.keys
             )

@@ -55,8 +55,10 @@ class Projection:
     values: tuple[NamedItem, ...]
 
 
-def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
+def split(items: Sequence[NamedItem], key: ResultKey, sink: str, *, as_selected: bool = False) -> Projection:
     """Tell key columns from value columns in a persistent query's projection.
+
+    Key columns keep the order of the key, or with `as_selected` that of the projection.
 
     Raises
     ------
@@ -82,6 +84,8 @@ def split(items: Sequence[NamedItem], key: ResultKey, sink: str) -> Projection:
     for _, found in chosen:
         if len(found) > 1:
             raise _repeated(key, found)
+    if as_selected:
+        chosen.sort(key=lambda part: items.index(part[1][0]))
     used = {id(found[0]) for _, found in chosen}
     values = tuple(i for i in items if id(i) not in used)
     return Projection(tuple((position, found[0].name) for position, found in chosen), values)

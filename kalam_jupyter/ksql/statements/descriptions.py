@@ -92,7 +92,7 @@ def _offsets(run: Run, info: QueryInfo) -> Entity:
                 {"partition": p, "logStartOffset": start, "logEndOffset": end, "consumerOffset": consumed}
             )
         summaries.append({"kafkaTopic": name, "offsets": offsets})
-    return {"groupId": group_id(run, info.id), "topicSummaries": summaries}
+    return {"groupId": group_id(run.config, info.id), "topicSummaries": summaries}
 
 
 def describe_function(run: Run, s: ast.DescribeFunction, text: str) -> Entity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,9 @@ def _unknown(query_id: str) -> StatementError:
     )
 
 
-def group_id(run: Run, query_id: str) -> str:
+def group_id(config: Mapping[str, Any], query_id: str) -> str:
     """Return the consumer group that a query would have in Kafka."""
-    return f"_confluent-ksql-{run.config['ksql.service.id']}query_{query_id}"
+    return f"_confluent-ksql-{config['ksql.service.id']}query_{query_id}"
 
 
 def query_description(run: Run, info: QueryInfo) -> Entity:
@@ -85,7 +86,7 @@ def _description(run: Run, plan: QueryPlan, query_id: str, statement: str, sink:
         "queryType": "PUSH" if sink is None else "PERSISTENT",
         "queryErrors": [],
         "tasksMetadata": [],
-        "consumerGroupId": group_id(run, query_id),
+        "consumerGroupId": group_id(run.config, query_id),
         "state": "RUNNING",
     }
 

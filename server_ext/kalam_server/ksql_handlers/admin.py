@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kalam_server import __version__
 from kalam_server.ksql_handlers.base import KsqlRoute, generic_error
 
 if TYPE_CHECKING:
+    from kalam_jupyter.ksql.cluster import Cluster
     from kalam_jupyter.node import Node
 
 #: The release of ksqlDB whose contract is served: clients refuse older ones and warn about unknown ones.
@@ -169,34 +171,39 @@ class TerminateHandler(KsqlRoute):
         self.send_json([entity])
 
 
-class DisabledRoute(KsqlRoute):
-    """A route between the nodes of a cluster: this is one node, so it is switched off."""
-
-    def answer(self) -> None:
-        """404 without a body, as the reference does by default."""
-        self.set_status(404)
-        self.finish()
-
-
-class ClusterStatusHandler(DisabledRoute):
+class ClusterStatusHandler(KsqlRoute):
     """``GET /clusterStatus``."""
 
-    def get(self) -> None:
-        """See `DisabledRoute`."""
-        self.answer()
+    async def get(self) -> None:
+        """Tell which nodes live, and what they run; 404 without a body where that is switched off."""
+        host = self.request.host
+        status = await self.context.service.run(lambda node: node.ksql.cluster.status(host))
+        if status is None:
+            self.send_nothing(404)
+        else:
+            self.send_json(status)
 
 
-class HeartbeatHandler(DisabledRoute):
+async def _take(route: KsqlRoute, take: Callable[[Cluster, dict[str, Any]], bool]) -> None:
+    """Take a message of another node; 404 without a body where such messages are not taken."""
+    message = route.body()
+    if await route.context.service.run(lambda node: take(node.ksql.cluster, message)):
+        route.send_json({"isOk": True})
+    else:
+        route.send_nothing(404)
+
+
+class HeartbeatHandler(KsqlRoute):
     """``POST /heartbeat``."""
 
-    def post(self) -> None:
-        """See `DisabledRoute`."""
-        self.answer()
+    async def post(self) -> None:
+        """Take note that a node is alive."""
+        await _take(self, lambda cluster, message: cluster.heartbeat(message))
 
 
-class LagHandler(DisabledRoute):
+class LagHandler(KsqlRoute):
     """``POST /lag``."""
 
-    def post(self) -> None:
-        """See `DisabledRoute`."""
-        self.answer()
+    async def post(self) -> None:
+        """Take note of the lags of a node's stores."""
+        await _take(self, lambda cluster, message: cluster.lag(message))

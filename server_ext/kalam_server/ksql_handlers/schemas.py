@@ -56,12 +56,25 @@ def _request(sql: str, properties: str, *, required: bool) -> Fragment:
 _COUNT_OR_NULL: Fragment = {"type": ["integer", "null"], "minimum": 0}
 _CLUSTER = ref("ClusterId")
 _HEALTH = record({"isHealthy": BOOLEAN}, closed=True)
-_DISABLED: Fragment = {
-    "responses": {
-        **{s: a for s, a in _answers().items() if s != "404"},
-        "404": {"description": "Switched off: there is one node."},
-    }
+_SWITCHED_OFF: Fragment = {
+    "description": "Switched off (`ksql.heartbeat.enable`, `ksql.lag.reporting.enable`)."
 }
+
+
+def _told(summary: str, required: Fragment) -> Fragment:
+    """Return a message between the nodes of a cluster."""
+    return {
+        "post": {
+            "summary": summary,
+            "requestBody": {"required": True, "content": {JSON: {"schema": record(required)}}},
+            "responses": _answers(
+                ok=content("Taken.", json=record({"isOk": BOOLEAN}, closed=True)),
+                _400=_BAD,
+                _404=_SWITCHED_OFF,
+            ),
+        }
+    }
+
 
 SCHEMAS: Fragment = {
     "KsqlError": record(
@@ -265,9 +278,21 @@ OPERATIONS: dict[type[Route], dict[str, Fragment]] = {
             "responses": _answers(ok=content("It may.", json={"const": True}), _400=_BAD),
         }
     },
-    admin.ClusterStatusHandler: {"get": {"summary": "The nodes of the cluster", **_DISABLED}},
-    admin.HeartbeatHandler: {"post": {"summary": "Between the nodes of a cluster", **_DISABLED}},
-    admin.LagHandler: {"post": {"summary": "Between the nodes of a cluster", **_DISABLED}},
+    admin.ClusterStatusHandler: {
+        "get": {
+            "summary": "The nodes of the cluster, their queries and their lags",
+            "responses": _answers(
+                ok=content("By host.", json=record({"clusterStatus": {"type": "object"}}, closed=True)),
+                _404=_SWITCHED_OFF,
+            ),
+        }
+    },
+    admin.HeartbeatHandler: _told(
+        "A node tells that it is alive", {"hostInfo": TEXT, "timestamp": {"type": "integer"}}
+    ),
+    admin.LagHandler: _told(
+        "A node tells the lags of its stores", {"ksqlHost": TEXT, "hostStoreLags": {"type": "object"}}
+    ),
     admin.MetadataHandler: {
         "get": {
             "summary": "The version and the cluster's identity",
