@@ -107,7 +107,8 @@ class Shape:
             begins.append(quotes[:, number] - literal.index(_QUOTE))
             number += count
         begins.append(packed.ends[rows] - len(self.literals[-1]))
-        good = (begins[0] == packed.starts[rows]) & ~self._doubtful(packed)[rows]
+        good = self._plain(packed)[rows]
+        good &= begins[0] == packed.starts[rows]
         for literal, begin in zip(self.literals, begins, strict=True):
             good &= packed.hold(literal, begin)
         fields = []
@@ -116,20 +117,21 @@ class Shape:
             fits, valid = _values(packed, kind, starts, ends)
             good &= fits
             fields.append(_Field(starts, ends, valid))
+        numbers = np.arange(len(packed.starts))[rows]
         if good.all():
-            return rows, fields
+            return numbers, fields
         kept = np.flatnonzero(good)
-        return rows[kept], [field.take(kept) for field in fields]
+        return numbers[kept], [field.take(kept) for field in fields]
 
-    def _doubtful(self, packed: Packed) -> Bools:
-        """Return which records hold bytes that may make them no JSON, or a text otherwise than it stands."""
-        doubtful = np.zeros(len(packed.starts), dtype=np.bool_)
+    def _plain(self, packed: Packed) -> Bools:
+        """Return which records hold no bytes that may make them no JSON, or a text not what stands there."""
+        doubtful: list[Places] = []
         if "text" in self.kinds:
             data = packed.data[: packed.ends[-1]]
-            doubtful |= packed.rows_with(np.flatnonzero((data < _BLANK) | (data == _BACKSLASH)))
+            doubtful.append(np.flatnonzero((data < _BLANK) | (data == _BACKSLASH)))
         if "number" in self.kinds:
-            doubtful |= packed.rows_with(packed.bare_points())
-        return doubtful
+            doubtful.append(packed.bare_points())
+        return packed.without(np.concatenate(doubtful) if doubtful else np.empty(0, dtype=np.int64))
 
 
 def _values(packed: Packed, kind: Kind, starts: Places, ends: Places) -> tuple[Bools, Bools | None]:

@@ -72,12 +72,12 @@ class _NumberReader:
         return self._one_by_one(data)
 
     def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
-        n = len(data)
+        n, size = len(data), self._dtype.itemsize
         packed = pa.array(data, pa.binary())
         _, offsets, content = packed.buffers()
         if not n or packed.null_count:
             return None
-        if (np.diff(np.frombuffer(offsets, np.int32, n + 1)) != self._dtype.itemsize).any():
+        if not np.array_equal(np.frombuffer(offsets, np.int32, n + 1), np.arange(0, size * n + 1, size)):
             return None
         numbers = np.frombuffer(content, self._dtype, n).astype(self._dtype.newbyteorder("="))
         return (pa.array(numbers),), None

@@ -67,12 +67,12 @@ class Packed:
         """Return where a byte, which is not 0, stands."""
         return np.flatnonzero(self.data == byte)
 
-    def having(self, count: int, places: Int64s) -> tuple[Int64s, Int64s]:
+    def having(self, count: int, places: Int64s) -> tuple[Int64s | slice, Int64s]:
         """Return the records that have exactly `count` of the (ascending) places.
 
         Returns
         -------
-        rows : numpy int64 array of m
+        rows : numpy int64 array of m, or slice of all
         table : numpy int64 array of m x count
             The places of each.
         """
@@ -80,19 +80,22 @@ class Packed:
         if count and len(places) == n * count:
             table = places.reshape(n, count)
             if (table[:, 0] >= self.starts).all() and (table[:, -1] < self.ends).all():
-                return np.arange(n), table
+                return slice(None), table
         bounds = np.searchsorted(places, self._bounds)
         rows = np.flatnonzero(np.diff(bounds) == count)
         return rows, places.take(bounds.take(rows)[:, None] + np.arange(count))
 
-    def rows_with(self, places: Places) -> Bools:
-        """Return which records have at least one of the places."""
-        found = np.zeros(len(self.starts), dtype=np.bool_)
-        found[np.searchsorted(self._bounds, places, side="right") - 1] = True
+    def without(self, places: Places) -> Bools:
+        """Return which records have none of the places."""
+        found = np.ones(len(self.starts), dtype=np.bool_)
+        if len(places):
+            found[np.searchsorted(self._bounds, places, side="right") - 1] = False
         return found
 
     def hold(self, literal: bytes, starts: Places) -> Bools:
         """Return at which starts the literal stands; it has no zeros. A start is within the records."""
+        if len(literal) == 1:
+            return np.equal(self.data.take(starts), literal[0])
         found = np.ones(len(starts), dtype=np.bool_)
         for at in range(0, len(literal), _WORD):
             part = literal[at : at + _WORD]
