@@ -30,6 +30,10 @@ QUERIES = {
     "filter": "CREATE STREAM o AS SELECT k, i + 1 AS a, d, t FROM s WHERE d > 1.5 AND NOT (t = 'x') AND i "
     "IN (1, 2);",
     "null tests": "CREATE STREAM o AS SELECT k, b, f FROM s WHERE t IS NULL OR b <> 3 OR d = i;",
+    "partition by": "CREATE STREAM o AS SELECT t, i, k, d FROM s WHERE i > 0 PARTITION BY t;",
+    "partition by two": "CREATE STREAM o WITH (key_format='JSON') AS SELECT i + 1 AS x, t, d, k FROM s "
+    "PARTITION BY i + 1, t;",
+    "partition by null": "CREATE STREAM o AS SELECT k, i, rowtime AS r FROM s PARTITION BY NULL;",
     "arithmetic": "CREATE STREAM o AS SELECT k, b * 2 - i AS x, d + b AS y FROM s;",
     "running": (
         "CREATE TABLE o AS SELECT t, COUNT(*) AS c, COUNT(d) AS cd, SUM(i) AS si, SUM(b) AS sb, SUM(d) AS "

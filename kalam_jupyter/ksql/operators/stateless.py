@@ -109,14 +109,32 @@ class SelectKey(Stateless):
     ----------
     make_key : callable or None
         From flat row to the new key; None removes the key (PARTITION BY NULL).
-    num_values : int
-        Width of the value part of the flat row.
+    num_values, num_keys : int
+        Width of the value part and of the key part of the flat row.
+    columns : sequence of callable or None
+        From a column batch to the columns of the new key; None where the row form must do it.
+    key_columns : tuple of Column
     """
 
-    def __init__(self, make_key: Callable[[Row], Row] | None, num_values: int, num_keys: int) -> None:
+    def __init__(
+        self,
+        make_key: Callable[[Row], Row] | None,
+        num_values: int,
+        num_keys: int,
+        columns: Sequence[Callable[[ColumnBatch], pa.Array]] | None = None,
+        key_columns: tuple[Column, ...] = (),
+    ) -> None:
         self._make_key = make_key
         self._no_values = (None,) * num_values
         self._no_key = (None,) * num_keys
+        self._columns = columns
+        self._key_columns = key_columns
+        self.columnar = columns is not None
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`."""
+        assert self._columns is not None
+        return _rekeyed(batch, tuple(column(batch) for column in self._columns), self._key_columns)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Re-key every record."""
@@ -151,10 +169,7 @@ class JoinKey(Stateless):
     def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
         """As `process`."""
         assert self._column is not None
-        key = self._column(batch)
-        valid = np.asarray(key.is_valid()) if key.null_count else None
-        columns = [_at(batch, i) for i in range(batch.width)]
-        return ColumnBatch(columns, batch.types, (key,), self._key_columns, batch.ts, valid, batch.windows)
+        return _rekeyed(batch, (self._column(batch),), self._key_columns)
 
     def process(self, records: list[Record]) -> list[Record]:
         """Re-key every record that has a value."""
@@ -235,6 +250,17 @@ class GroupStream(Stateless):
                     r.key = key
                     out.append(r)
         return out
+
+
+def _rekeyed(batch: ColumnBatch, key: tuple[pa.Array, ...], key_columns: tuple[Column, ...]) -> ColumnBatch:
+    """Return the records with another key; a key of one NULL is a null key, and so is one of no column."""
+    valid = None
+    if not key:
+        valid = np.zeros(batch.num_rows, dtype=np.bool_)
+    elif len(key) == 1 and key[0].null_count:
+        valid = np.asarray(key[0].is_valid())
+    columns = [_at(batch, i) for i in range(batch.width)]
+    return ColumnBatch(columns, batch.types, key, key_columns, batch.ts, valid, batch.windows)
 
 
 def _at(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:

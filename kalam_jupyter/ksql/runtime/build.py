@@ -178,7 +178,8 @@ class _Builder:
         source = next(s for s in step.walk() if isinstance(s, steps.SourceStep))
         make_key = compile_projection(step.expressions, self._report) if step.expressions else None
         num_keys = len(source.source.schema.key)
-        return SelectKey(make_key, len(step.layout) - num_keys - 3, num_keys)
+        num_values = len(step.layout) - num_keys - 3
+        return SelectKey(make_key, num_values, num_keys, _columns(step.expressions), step.key)
 
     def _join_key(self, step: steps.JoinKeyStep) -> Any:
         make_key = compile_projection([step.expression], self._report)
