@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tornado.ioloop import PeriodicCallback
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
+from kalam_server.identity import LOCAL, Caller, same_secret
 from kalam_server.kalam_handlers import ws_messages as m
 from kalam_server.kalam_handlers.base import KalamRoute
-from kalam_server.kalam_handlers.ws_frames import frame
+from kalam_server.kalam_handlers.ws_frames import Framer, frame
 from kalam_server.limits import RateLimiter
 from kalam_server.route import admitted_origin
 from kalam_server.service import ServiceClosedError
@@ -220,42 +221,36 @@ class LiveSocket(KalamRoute, WebSocketHandler):
             compression = "none"
         packed = self.get_query_argument("serialization", "") == "msgpack"
         protocol = m.Protocol("msgpack" if packed else "json", compression)
-        await self._log_in(lambda node: self.context.session(node, self.caller), protocol)
+        await self._log_in(self.caller, protocol)
 
     async def _authenticate(self, message: m.Authenticate) -> None:
         if self._session is not None:
             self._greet()
             return
-        protocol = message.protocol or m.DEFAULT_PROTOCOL
-        if self.caller.kind == "local" and not message.token:
-            # A page of this very server, known by its cookie.
-            await self._log_in(lambda node: self.context.session(node, self.caller), protocol)
-        else:
-            await self._log_in(lambda node: self._verify(node, message.token), protocol)
+        caller = Caller("kalam", message.token, "Bearer")
+        if same_secret(message.token, self.context.gate.secrets()):
+            caller = LOCAL
+        elif self.caller.kind == "local" and not message.token:
+            caller = self.caller  # a page of this very server, known by its cookie
+        await self._log_in(caller, message.protocol or m.DEFAULT_PROTOCOL)
 
-    def _verify(self, node: Any, token: str) -> Session:
-        from kalam_server.identity import LOCAL, same_secret
-
-        if same_secret(token, self.context.gate.secrets()):
-            return self.context.session(node, LOCAL)
-        session: Session = node.kalam.auth.verify(token)
-        return session
-
-    async def _log_in(self, find: Any, protocol: m.Protocol) -> None:
+    async def _log_in(self, caller: Caller, protocol: m.Protocol) -> None:
         from kalam_jupyter.kalam import KalamError
+        from kalam_server.kalam_handlers.ws_feed import Client
 
         self._attempted = True
         if not self.allow_auth(self._limits.max_auth_requests_per_ip_per_sec):
             self._refuse("Too many authentication attempts. Please retry shortly.")
             return
-        try:
-            self._session = session = await self.context.service.run(find)
-        except KalamError as error:
-            self._refuse(error.message)
-            return
-        from kalam_server.kalam_handlers.ws_feed import Client
-        from kalam_server.kalam_handlers.ws_frames import Framer
-
+        context, service = self.context, self.context.service
+        session = context.known_session(service.node(), caller) if service.opened else None
+        if session is None:
+            try:
+                session = await service.run(lambda node: context.session(node, caller))
+            except KalamError as error:
+                self._refuse(error.message)
+                return
+        self._session = session
         self._encoder.protocol = protocol
         framer = Framer(self._encoder)
         self._client = Client(session, self._connection_id, self._outlet, framer, self._ended)
