@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from usearch.index import Index
 
 from kalam_jupyter.engine import Engine
-from kalam_jupyter.kalam import Kalam
+from kalam_jupyter.kalam import Kalam, vectors
 from tests.kalam.conftest import CONFIG, Client
 
 
@@ -148,3 +149,48 @@ def test_a_saved_index_is_taken_up_after_a_restart(
         Client(kalam, kalam.session("root")).run("DROP TABLE app.v")
         assert list(tmp_path.rglob("*.usearch")) == []
         kalam.close()
+
+
+def test_a_column_is_scanned_while_its_graph_is_being_built(
+    root: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, add = threading.Event(), Index.add
+
+    def held_back(self: Any, keys: Any, vectors: Any, **options: Any) -> Any:
+        assert go.wait(60)
+        return add(self, keys, vectors, **options)
+
+    monkeypatch.setattr(Index, "add", held_back)
+    monkeypatch.setattr(vectors, "AT_ONCE", 100)
+    rows = np.random.default_rng(5).normal(size=(250, 8))
+    fill(root, rows)
+    exact = np.argsort(np.linalg.norm(rows - rows[9], axis=1))[:10].tolist()
+    query = orjson.dumps(rows[9].tolist()).decode()
+    assert [int(i) for (i,) in root.rows(SEARCH, query)] == exact
+    go.set()
+    root.kalam.vectors.settle()
+    assert len(set(exact) & {int(i) for (i,) in root.rows(SEARCH, query)}) >= 9
+
+
+def test_a_graph_that_was_not_finished_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "AT_ONCE", 100)
+    monkeypatch.setattr(vectors, "_SAVE_FROM", 1)
+    rows = np.random.default_rng(6).normal(size=(250, 4)).astype(np.float32)
+    seqs, path, added, add = np.arange(1, 251), tmp_path / "graph", list[int](), Index.add
+
+    def closing(self: Any, keys: Any, vectors: Any, **options: Any) -> Any:
+        added.append(len(keys))
+        graph._closing = True
+        return add(self, keys, vectors, **options)
+
+    monkeypatch.setattr(Index, "add", closing)
+    graph = vectors._Index(4, "l2", path)
+    assert graph.nearest(seqs, lambda: rows, rows[3], 1) is None
+    graph.settle()
+    graph.close()
+    monkeypatch.setattr(vectors, "AT_ONCE", 1000)
+    again = vectors._Index(4, "l2", path)
+    assert again.nearest(seqs, lambda: rows, rows[3], 1) == [4]
+    assert added == [100, 150]
