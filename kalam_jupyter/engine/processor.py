@@ -101,6 +101,8 @@ class Runner:
         sequence, count, position, now_ms.
     complete : bool
         Whether state and journal are enough to rebuild the processor.
+    apart : dict of topic to sequence
+        Where appends are fed one by one up to: a step of several raised, because of one of them.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Runner:
     journal: array[int] = field(default_factory=lambda: array("q"))
     journal_topics: list[str] = field(default_factory=list)
     complete: bool = True
+    apart: dict[str, int] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -342,6 +345,10 @@ class Scheduler:
         if batch.positions is not None and len(found) > 1:
             side: Literal["right", "left"] = "right" if found[0][1] < found[1][1] else "left"
             batch = batch.slice(0, int(np.searchsorted(batch.positions, found[1][0], side)))
+        if batch.sequence >= runner.apart.get(topic.name, 0):
+            runner.apart.pop(topic.name, None)
+        elif batch.positions is not None:
+            batch = batch.slice(0, int(np.searchsorted(batch.positions, batch.position, "right")))
         return topic.name, batch
 
     def wave(self) -> None:
@@ -368,7 +375,8 @@ class Scheduler:
         try:
             output = [o for o in runner.processor.process(topic, batch, context) if o[1].num_rows]
         except BaseException as error:  # whatever a query raises stops that query only
-            self._fail(runner, error)
+            if not self._take_apart(runner, topic, batch):
+                self._fail(runner, error)
             return None
         return Step(runner, topic, batch, context, output)
 
@@ -381,7 +389,23 @@ class Scheduler:
             return
         self._unwritten = []
         for step, error_ in rejected:
-            self._fail(step.runner, error_)
+            if not self._take_apart(step.runner, step.topic, step.batch):
+                self._fail(step.runner, error_)
+
+    def _take_apart(self, runner: Runner, topic: str, batch: StoredBatch) -> bool:
+        """Go back to before a failed step of several appends, to feed them one by one; False if it was one.
+
+        That they were one step must not be seen: what was appended before the bad record counts.
+        """
+        if batch.positions is None or batch.positions[-1] == batch.position:
+            return False
+        try:
+            self.rebuild(runner)
+        except BaseException:  # then it is the error of the step that counts
+            _log.exception("processor %s could not be rebuilt to take a failed step apart", runner.id)
+            return False
+        runner.apart[topic] = batch.end
+        return True
 
     def _fail(self, runner: Runner, error: BaseException) -> None:
         _log.warning("processor %s failed and is paused: %r", runner.id, error)

@@ -221,6 +221,25 @@ def test_a_resumed_processor_goes_on_from_its_last_good_step(engine: Engine) -> 
     assert [c.replaying for c in processor.contexts] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("merged", [False, True], ids=["as they were appended", "merged in the topic"])
+def test_appends_before_a_bad_record_count_though_they_waited_in_one_step(
+    engine: Engine, merged: bool
+) -> None:
+    processor = WordCount()
+    engine.add_processor(processor)
+    engine.start()
+    engine.pause_processor("word-count")
+    for word in ("a", "b", "a", "boom", "a"):
+        engine.transact(lambda tx, word=word: tx.append("words", words(word)))  # type: ignore[misc]
+    if merged:
+        engine.topic("words").merge_small(final=True)
+    engine.resume_processor("word-count")
+    assert engine.settle()
+    assert [str(e) for e in processor.errors] == ["boom"]
+    assert [(k, n) for k, (n,) in topic_values(engine, "counts")] == [(("a",), 1), (("b",), 1), (("a",), 2)]
+    assert engine.processor_positions("word-count") == {"words": 3}
+
+
 def test_output_to_a_topic_that_is_gone_fails_the_processor(engine: Engine) -> None:
     processor = WordCount()
     engine.add_processor(processor)

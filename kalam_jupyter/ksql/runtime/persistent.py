@@ -218,6 +218,7 @@ class PersistentQuery:
     def reset(self) -> None:
         """Go back to the state before the first batch."""
         self.topology.reset()
+        self.topology.reporter.drain(0)  # what a failed step reported, the next attempt reports
         if self.initial_state is not None:
             self.topology.restore(self.initial_state)
         self.error = None
