@@ -56,12 +56,41 @@ def test_python_api() -> None:
     run_python("python-api.md", {})
 
 
+FLIGHTS = """\
+import kalam_jupyter
+import pandas as pd
+
+hours = pd.to_datetime(["2013-01-01T05:00", "2013-01-01T06:00"])
+df = pd.DataFrame({"id": [1, 2], "origin": ["JFK", "LGA"], "time_hour": hours, "scheduled": hours})
+"""
+#: What a page takes for granted.
+BEFORE = {
+    "../README.md": (FLIGHTS,),
+    "notebook.md": (
+        FLIGHTS,
+        """\
+%load_ext kalam_jupyter
+connection = kalam_jupyter.connect()
+connection.ksql("CREATE STREAM orders (id INT KEY, item STRING, price DOUBLE)"
+    " WITH (KAFKA_TOPIC='orders', VALUE_FORMAT='JSON', PARTITIONS=1);"
+    "CREATE STREAM numbers (k STRING KEY, n INT)"
+    " WITH (KAFKA_TOPIC='numbers', VALUE_FORMAT='JSON', PARTITIONS=1);")""",
+        "%%ksql\ntable << SELECT * FROM numbers EMIT CHANGES;",
+        "for n in range(100):\n    connection.ksql(f\"INSERT INTO numbers VALUES ('a', {n});\")",
+    ),
+}
+
+
 @pytest.mark.notebook
-@pytest.mark.parametrize("page", ["index.md", "from-ksqldb.md", "from-kalamdb.md", "teaching.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["../README.md", "index.md", "notebook.md", "from-ksqldb.md", "from-kalamdb.md", "teaching.md"],
+)
 def test_cells_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
-    shown = [b for b in blocks(page) if b.language in ("python", "sql") and b.file is None]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(b.text) for b in shown])
+    shown = [b.text for b in blocks(page) if b.language in ("python", "sql") and b.file is None]
     assert shown
+    cells = [nbformat.v4.new_code_cell(text) for text in (*BEFORE.get(page, ()), *shown)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     path = tmp_path / "page.ipynb"
     nbformat.write(notebook, path)
     execute(path)
