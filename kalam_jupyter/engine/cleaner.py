@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.engine.compaction import Compaction, choose, rebuilt
-from kalam_jupyter.engine.errors import EngineClosedError, EngineError
+from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.topic import MIN_DIRTY, Topic
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Cleaner:
                 self.clean(name, MIN_DIRTY // 2)
             except EngineClosedError:
                 return
-            except EngineError as error:  # the topic stays as it is, and is looked at again later
-                _log.info("topic %s is not compacted: %s", name, error)
+            except Exception as error:  # whatever it is: the topic stays as it was, and is looked at again
+                _log.warning("topic %s is not compacted: %s", name, error)
 
     def clean(self, name: str, least: int = 1) -> int:
         """Compact a topic whose new records are at least `least`; return how many records went.

@@ -168,8 +168,9 @@ class EntryReader:
     def _compact_topic(self, topic: str, upto: int, purged: int, starts: Sequence[int], kept: int) -> None:
         numbers = np.frombuffer(self._blobs[kept], dtype=np.int64)
         compaction = Compaction(upto, numbers, np.array(starts, dtype=np.int64), purged)
-        items = self._tx.engine.topic(topic).between(0, upto)
-        self._tx.compact_topic(topic, compaction, rebuilt(items, compaction))
+        found = self._tx.engine.topic(topic)
+        found.split(upto)
+        self._tx.compact_topic(topic, compaction, rebuilt(found.between(0, upto), compaction))
 
 
 REPLAY: dict[str, Callable[..., None]] = {

@@ -32,6 +32,12 @@ class Partition:
         self._offsets.append(offset)
         self._sequences.append(sequence)
 
+    def insert(self, sequence: int, offset: int) -> None:
+        """As `note`, of a batch between others."""
+        at = bisect_left(self._sequences, sequence)
+        self._offsets.insert(at, offset)
+        self._sequences.insert(at, sequence)
+
     def runs(self, offset: int, limit: int) -> list[int]:
         """Return sequences of the batches to read for `limit` records from `offset` on."""
         first = max(0, bisect_right(self._offsets, offset) - 1)

@@ -389,6 +389,19 @@ class Topic(History[StoredBatch]):
         """Return the batches that begin at a sequence from `start` to `end` (exclusive)."""
         return self.items[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
 
+    def split(self, sequence: int) -> None:
+        """Let a batch begin at a sequence: recovery may have merged small appends that were apart before."""
+        at = self.find(sequence)
+        if at == len(self.items) or not self.items[at].sequence < sequence:
+            return
+        parts = self.items[at].before(sequence), self.items[at].since(sequence)
+        self.items[at : at + 1] = parts
+        self.starts.insert(at + 1, sequence)
+        self._sizes[at : at + 1] = [self._weight(part) for part in parts]
+        for number, p in enumerate(self._partitions):
+            for offset, first in self._runs(parts[1:], number):
+                p.insert(first, offset)
+
     def not_yet(self) -> None:
         """Let more records arrive before the topic counts as `dirty` again."""
         self._clean_at = self.end + MIN_DIRTY // 4

@@ -326,6 +326,34 @@ def test_a_step_on_compacted_records_is_replayed_as_it_was(tmp_path: Path) -> No
     assert first.counts["a"] == 3  # of the compacted part, of the last batch, of the new one
 
 
+def test_recovery_may_have_merged_what_was_apart_when_it_was_compacted(tmp_path: Path) -> None:
+    """A checkpoint that was begun merges small appends, and may never be finished."""
+    with open_engine(tmp_path / "e") as engine:
+        engine.transact(lambda tx: tx.create_topic("t", PARTITIONS, {"cleanup_policy": "compact"}))
+        written: list[Record] = []
+
+        def append(count: int) -> None:
+            for _ in range(count):
+                n = len(written)
+                written.append((n % PARTITIONS, f"k{n % 7}", n, n))
+                engine.transact(lambda tx: tx.append("t", batch(written[-1:], "rows")))
+
+        append(100)
+        with engine.lock:
+            engine.topic("t").merge_small(final=True)
+        append(1_000)
+        assert engine.compact_topic("t") == 86
+        before = records_of(engine.topic("t").read(0, 1 << 30))
+        shutil.copytree(tmp_path / "e", tmp_path / "copy")
+    with open_engine(tmp_path / "copy") as engine:
+        topic = engine.topic("t")
+        assert records_of(topic.read(0, 1 << 30)) == before and len(before) == 1_014
+        for p in range(PARTITIONS):
+            expected = [o for _, o, r in before if r[0] == p]
+            assert [r.offset for r in topic.read_partition(p, 0, 2_000)] == expected
+            assert [r.offset for r in topic.read_partition(p, 60, 2)] == [60, 61]
+
+
 def test_a_compacted_topic_that_a_failed_step_read_cannot_be_replayed_in_memory(engine: Engine) -> None:
     processor = Counting()
     engine.add_processor(processor)
