@@ -10,9 +10,9 @@ from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.config import Config
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.functions.missing import placeholders
 from kalam_jupyter.ksql.functions.python import on_defined
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.planner import QueryPlan

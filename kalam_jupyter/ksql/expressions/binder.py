@@ -27,7 +27,8 @@ from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.expressions import calls, constructors
 from kalam_jupyter.ksql.expressions.coercion import magic_timestamp, membership_items
 from kalam_jupyter.ksql.expressions.like import like, like_regex
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
 from kalam_jupyter.ksql.functions.signature import INTERVAL_UNITS
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME, WINDOWEND, WINDOWSTART

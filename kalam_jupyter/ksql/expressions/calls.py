@@ -9,7 +9,7 @@ from kalam_jupyter.engine.types import Array, DataType
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.expressions.coercion import typed
-from kalam_jupyter.ksql.functions.registry import Call
+from kalam_jupyter.ksql.functions.definitions import Call
 from kalam_jupyter.ksql.functions.resolve import ArgumentType, LambdaArgument
 from kalam_jupyter.ksql.functions.signature import INTERVAL
 from kalam_jupyter.ksql.lang import ast

@@ -4,11 +4,9 @@
 the built-ins, one small function each, registered with its signatures.
 """
 
-from kalam_jupyter.ksql.functions.registry import (
-    EvaluationContext,
-    FunctionRegistry,
-    LambdaArgument,
-)
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
+from kalam_jupyter.ksql.functions.resolve import LambdaArgument
 from kalam_jupyter.ksql.functions.signature import INTERVAL
 
 __all__ = ["INTERVAL", "EvaluationContext", "FunctionRegistry", "LambdaArgument"]

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from kalam_jupyter.engine import types as t
-from kalam_jupyter.ksql.functions.registry import AggregateCall, AggregateParts, Library
+from kalam_jupyter.ksql.functions.definitions import AggregateCall, AggregateParts
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values import numbers as n
 from kalam_jupyter.ksql.values.compare import greater_function
 from kalam_jupyter.ksql.values.errors import AggregationError

@@ -9,7 +9,8 @@ from typing import Any
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.functions.collections_ import freeze
-from kalam_jupyter.ksql.functions.registry import AggregateCall, AggregateParts, Library
+from kalam_jupyter.ksql.functions.definitions import AggregateCall, AggregateParts
+from kalam_jupyter.ksql.functions.registry import Library
 
 functions = Library("AGGREGATE")
 

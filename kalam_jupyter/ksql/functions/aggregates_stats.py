@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.functions.aggregates_basic import sum_functions
-from kalam_jupyter.ksql.functions.registry import AggregateCall, AggregateParts, Library
+from kalam_jupyter.ksql.functions.definitions import AggregateCall, AggregateParts
+from kalam_jupyter.ksql.functions.registry import Library
 
 functions = Library("AGGREGATE")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kalam_jupyter.engine import types as t
-from kalam_jupyter.ksql.functions.registry import Binding, Library
+from kalam_jupyter.ksql.functions.definitions import Binding
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values.compare import greater_function, sort_key
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.render import cast_text

@@ -5,7 +5,8 @@ A DATE is days, a TIME milliseconds of the day, a TIMESTAMP milliseconds since t
 
 from __future__ import annotations
 
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, Library
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values import java_format, java_parse, simple_date, zones
 from kalam_jupyter.ksql.values.calendar import DAY_MS
 from kalam_jupyter.ksql.values.errors import EvaluationError

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from kalam_jupyter.engine import types as t
-from kalam_jupyter.ksql.functions.registry import Binding, Library
+from kalam_jupyter.ksql.functions.definitions import Binding
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.json_text import MISSING, json_writer, node_text, parse_json, write_json
 

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from kalam_jupyter.ksql.errors import KsqlError
-from kalam_jupyter.ksql.functions.registry import (
+from kalam_jupyter.ksql.functions.definitions import (
     AggregateCall,
     AggregateOverload,
     AggregateParts,
-    Function,
-    FunctionRegistry,
-    Library,
     Overload,
 )
+from kalam_jupyter.ksql.functions.registry import Function, FunctionRegistry, Library
 from kalam_jupyter.ksql.functions.signature import Lambda, Parameter, Signature, parse_signature
 from kalam_jupyter.ksql.lang import ast
 

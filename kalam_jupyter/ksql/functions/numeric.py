@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
-from kalam_jupyter.ksql.functions.registry import Binding, EvaluationContext, Library
+from kalam_jupyter.ksql.functions.definitions import Binding, EvaluationContext
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values import numbers as n
 from kalam_jupyter.ksql.values.compare import greater_function
 from kalam_jupyter.ksql.values.errors import EvaluationError

@@ -41,18 +41,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar, overload
 
 from kalam_jupyter.engine import types as t
-from kalam_jupyter.ksql.functions.registry import (
+from kalam_jupyter.ksql.functions.definitions import (
     AggregateCall,
     AggregateOverload,
     AggregateParts,
     Binding,
-    Function,
     Kind,
-    Library,
     Overload,
-    describe,
     unsupported_merge,
 )
+from kalam_jupyter.ksql.functions.registry import Function, Library, describe
 from kalam_jupyter.ksql.functions.signature import Parameter, Signature, parse_signature, parse_type
 from kalam_jupyter.ksql.values.convert import identity
 

@@ -10,7 +10,8 @@ import uuid as uuids
 from collections.abc import Callable
 from typing import AnyStr
 
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, Library
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import Library
 from kalam_jupyter.ksql.values import text as utf16
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.numbers import trim as java_trim

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
-from kalam_jupyter.ksql.functions.registry import Aggregation
+from kalam_jupyter.ksql.functions.definitions import Aggregation
 from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Row
 from kalam_jupyter.ksql.operators.running import Accumulator, accumulator, resized

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, INTEGER, DataType, from_arrow, to_arrow
-from kalam_jupyter.ksql.functions.registry import Aggregation
+from kalam_jupyter.ksql.functions.definitions import Aggregation
 from kalam_jupyter.ksql.operators.grouping import Grouping
 
 

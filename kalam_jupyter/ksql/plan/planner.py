@@ -21,7 +21,8 @@ from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
 from kalam_jupyter.ksql.expressions.calls import table_function
 from kalam_jupyter.ksql.expressions.coercion import typed
 from kalam_jupyter.ksql.formats.base import SerdeFormat
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import RESERVED_NAMES, WINDOW_BOUNDS, Metastore, Source, WindowInfo
 from kalam_jupyter.ksql.plan import steps

@@ -13,7 +13,7 @@ from typing import Literal
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.expressions.bound import Bound
-from kalam_jupyter.ksql.functions.registry import Aggregation
+from kalam_jupyter.ksql.functions.definitions import Aggregation
 from kalam_jupyter.ksql.metastore import Source, WindowInfo
 
 JoinType = Literal["STREAM_STREAM", "STREAM_TABLE", "TABLE_TABLE", "FOREIGN_KEY"]

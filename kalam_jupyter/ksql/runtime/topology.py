@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kalam_jupyter.engine.batch import StoredBatch
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.operators.tables import TableFilter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.ksql.errors import StatementError
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import parse_script, parse_statement
 from kalam_jupyter.ksql.metastore import Source

@@ -10,7 +10,7 @@ from kalam_jupyter.engine.types import BIGINT, Column, DataType
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.errors import KsqlError, RequestError, StatementError
 from kalam_jupyter.ksql.expressions.codegen import compile_raising
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION, ROWTIME, Source
 from kalam_jupyter.ksql.statements.insert_types import coerce

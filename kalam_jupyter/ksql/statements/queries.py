@@ -11,8 +11,8 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.analysed import analysed_query
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.functions.missing import users_functions
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.plan.fit import fitted

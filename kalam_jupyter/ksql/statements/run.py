@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.ksql.config import Config
 from kalam_jupyter.ksql.formats.schema_registry import DryRegistry, SchemaRegistry
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang.parser import ParsedStatement
 from kalam_jupyter.ksql.lang.variables import prepare
 from kalam_jupyter.ksql.metastore import Metastore, Source

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from kalam_jupyter.ksql.errors import KsqlError, NotAQueryError, StatementError
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION
 from kalam_jupyter.ksql.plan.planner import QueryPlan

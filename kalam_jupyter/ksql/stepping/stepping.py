@@ -13,7 +13,7 @@ from kalam_jupyter.engine.batch import Batch, Payload, StoredBatch
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.dialect import Ksql
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
-from kalam_jupyter.ksql.functions.registry import EvaluationContext
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import parse_script
 from kalam_jupyter.ksql.lang.properties import typed_properties

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.functions.aggregates_collect import EXACT_DISTINCT
-from kalam_jupyter.ksql.functions.registry import Aggregation, EvaluationContext, Operand
+from kalam_jupyter.ksql.functions.definitions import Aggregation, EvaluationContext
+from kalam_jupyter.ksql.values.coerce import Operand
 from kalam_jupyter.ksql.values.errors import AggregationError
 from tests.ksql.functions.evaluate import REGISTRY
 

@@ -11,7 +11,7 @@ import pytest
 from kalam_jupyter import udaf, udf, udtf
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.functions.python import USER, forget
-from kalam_jupyter.ksql.functions.registry import Operand
+from kalam_jupyter.ksql.values.coerce import Operand
 from tests.ksql.functions.evaluate import REGISTRY, evaluate, show
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
-from kalam_jupyter.ksql.functions.registry import FunctionRegistry, Library, Operand
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry, Library
 from kalam_jupyter.ksql.functions.resolve import LambdaArgument
 from kalam_jupyter.ksql.functions.signature import INTERVAL, parse_signature
+from kalam_jupyter.ksql.values.coerce import Operand
 from kalam_jupyter.ksql.values.convert import identity
 from tests.ksql.functions.evaluate import REGISTRY, type_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kalam_jupyter.engine.types import INTEGER, STRING, Column
-from kalam_jupyter.ksql.functions.registry import EvaluationContext, FunctionRegistry, Operand
+from kalam_jupyter.ksql.functions.definitions import EvaluationContext
+from kalam_jupyter.ksql.functions.registry import FunctionRegistry
 from kalam_jupyter.ksql.operators.aggregate import AggregateCall, Aggregator, TableAggregate
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.group_states import GroupStates
@@ -13,6 +14,7 @@ from kalam_jupyter.ksql.operators.joins import LEFT, RIGHT, JoinShape, StreamStr
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.values.coerce import Operand
 
 SUM = AggregateCall(
     arguments=lambda row: (row[0],),
