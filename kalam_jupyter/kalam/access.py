@@ -31,9 +31,8 @@ def _impersonated(session: Session, table: TableDef) -> None:
     if session.actor is not None and table.type == "shared":
         raise StatementError(
             "plain",
-            f"EXECUTE AS USER is not allowed on SHARED tables (table '{table.namespace}:{table.name}'). AS "
-            f"USER "
-            "impersonation is only supported for USER and STREAM tables.",
+            f"EXECUTE AS USER is not allowed on SHARED tables (table '{table.namespace}:{table.name}'). "
+            "AS USER impersonation is only supported for USER and STREAM tables.",
         )
 
 
@@ -63,8 +62,7 @@ def check_system_read(session: Session, name: str) -> None:
         raise StatementError(
             "permission_denied",
             f"Access denied: Role '{role_name(session.role)}' cannot access table '{name}'. System tables "
-            f"require "
-            "'dba' or 'system' role.",
+            "require 'dba' or 'system' role.",
         )
 
 

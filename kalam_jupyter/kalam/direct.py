@@ -1,11 +1,9 @@
 """The simplest queries, answered without the query engine: one table, plain columns, a condition that
 compiles.
 
-A session context, a plan and its execution cost about a millisecond whatever the table's size; over a
-few hundred
-rows, or for one primary key, Python is many times quicker. What is not recognised here goes to the query
-engine, and
-so does every error, so that its texts are the engine's.
+A session context, a plan and its execution cost about a millisecond whatever the table's size; over a few
+hundred rows, or for one primary key, Python is many times quicker. What is not recognised here goes to the
+query engine, and so does every error, so that its texts are the engine's.
 """
 
 from __future__ import annotations

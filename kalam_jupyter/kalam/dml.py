@@ -1,8 +1,8 @@
 """INSERT, UPDATE and DELETE.
 
 Values are evaluated and coerced before the transaction; inside it rows get their `_seq`, are written and
-published to
-topics. The definition of the table is looked up again inside, because an ALTER may have come in between.
+published to topics. The definition of the table is looked up again inside, because an ALTER may have come in
+between.
 """
 
 from __future__ import annotations

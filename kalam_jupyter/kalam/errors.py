@@ -1,8 +1,7 @@
 """Errors of the KalamDB dialect, and the one place that turns them into code, status and public text.
 
-A statement raises a `StatementError` of one kind; kinds carry the prefix their message is shown with and
-say whether
-ordinary users may read the text. `failure` makes a `KalamError` of it: what a client is told.
+A statement raises a `StatementError` of one kind; kinds carry the prefix their message is shown with and say
+whether ordinary users may read the text. `failure` makes a `KalamError` of it: what a client is told.
 """
 
 from __future__ import annotations

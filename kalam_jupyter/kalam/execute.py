@@ -52,8 +52,7 @@ HANDLERS: dict[type[nodes.Statement], Any] = {
 }
 _DML_WORDS = {nodes.Insert: "Inserted", nodes.Update: "Updated", nodes.Delete: "Deleted"}
 #: Texts up to this long are kept parsed: longer ones are bulk inserts that do not come twice. What could
-# hold a
-#: password is never kept.
+#: hold a password is never kept.
 _CACHED_TEXT = 4096
 
 _parse_cached = functools.lru_cache(maxsize=2048)(parse_statement)

@@ -1,8 +1,7 @@
 """Expressions: their tree, and the parser that reads them.
 
-Used for VALUES, SET, DEFAULT, the WHERE of UPDATE, DELETE, live queries and topic sources. What this
-grammar does not
-know becomes `Opaque`: its text is left to the query engine.
+Used for VALUES, SET, DEFAULT, the WHERE of UPDATE, DELETE, live queries and topic sources. What this grammar
+does not know becomes `Opaque`: its text is left to the query engine.
 """
 
 from __future__ import annotations

@@ -206,8 +206,7 @@ class LiveQueries:
             raise KalamError(
                 "UNAUTHORIZED",
                 f"Permission denied: Cannot subscribe to shared table '{table.namespace}:{table.name}': "
-                f"access level "
-                f"'{table.access_level}' requires elevated privileges.",
+                f"access level '{table.access_level}' requires elevated privileges.",
             ) from None
         where = select.condition
         owner = kalam.owner(session, table)

@@ -1,9 +1,7 @@
 """Expressions as Python functions over a row of physical values, with SQL's three-valued logic.
 
-`compile_expression` knows comparisons, logic, arithmetic on numbers, text concatenation and a few
-functions. For the
-rest it raises `UnsupportedError`; `Predicate` then asks the query engine over a batch of the rows in
-question.
+`Compiler` knows comparisons, logic, arithmetic on numbers, text concatenation and a few functions. For the
+rest it raises `UnsupportedError`; `RowFilter` and others ask the query engine then.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """SELECT: the query engine over snapshots, and the direct path for a primary-key lookup.
 
-Every query gets its own session context holding exactly the tables its text could mean and its user may
-read, so a
-query sees one consistent set of snapshots and nothing else: no files, no network, no DDL, no DML.
+Every query gets its own session context holding exactly the tables its text could mean and its user may read,
+so a query sees one consistent set of snapshots and nothing else: no files, no network, no DDL, no DML.
 """
 
 from __future__ import annotations

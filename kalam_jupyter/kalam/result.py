@@ -141,8 +141,7 @@ class Result:
         return self._rows
 
 
-# ---- types and flags travel through the query engine as field metadata
-# ---------------------------------------
+# ---- types and flags travel through the query engine as field metadata -------------------------------------
 
 _TYPE, _FLAGS = b"kalam_data_type", b"kalam_flags"
 

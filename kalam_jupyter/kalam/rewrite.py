@@ -1,8 +1,7 @@
 """Preparing SELECT text for the query engine: what a query refers to, and the spans that have to be replaced.
 
-Everything here works on tokens and replaces spans of the original text, so string literals and comments
-are never
-touched. What is found out about a text is kept in a `Prepared` and cached by the text.
+Everything here works on tokens and replaces spans of the original text, so string literals and comments are
+never touched. What is found out about a text is kept in a `Prepared` and cached by the text.
 """
 
 from __future__ import annotations

@@ -266,12 +266,10 @@ def views(kalam: Kalam) -> dict[str, tuple[Any, Callable[[], Rows]]]:
         "cluster": (
             columns(
                 "cluster_id node_id:big role status rpc_addr api_addr is_self:bool is_leader:bool "
-                "groups_leading:int "
-                "total_groups:int current_term:big last_applied_log:big leader_last_log_index:big "
-                "snapshot_index:big "
-                "catchup_progress_pct:int replication_lag:big hostname version memory_mb:big "
-                "memory_usage_mb:big "
-                "cpu_usage_percent:double uptime_seconds:big uptime_human os arch"
+                "groups_leading:int total_groups:int current_term:big last_applied_log:big "
+                "leader_last_log_index:big snapshot_index:big catchup_progress_pct:int replication_lag:big "
+                "hostname version memory_mb:big memory_usage_mb:big cpu_usage_percent:double "
+                "uptime_seconds:big uptime_human os arch"
             ),
             cluster,
         ),

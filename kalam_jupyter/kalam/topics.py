@@ -1,8 +1,7 @@
 """Topics fed by tables: sources, and consumer groups with claims.
 
-A source is a table and an operation. Its messages are appended in the transaction of the change itself,
-so a change
-and its message are one log entry. Payloads are JSON objects, which ksqlDB streams read with
+A source is a table and an operation. Its messages are appended in the transaction of the change itself, so a
+change and its message are one log entry. Payloads are JSON objects, which ksqlDB streams read with
 VALUE_FORMAT='JSON'.
 """
 

@@ -1,8 +1,7 @@
 """From text to statements.
 
-The kind of a statement is decided by its leading words: `PARSERS` is that table. SELECT text is not
-parsed here; the
-query engine does that.
+The kind of a statement is decided by its leading words: `PARSERS` is that table. SELECT text is not parsed
+here; the query engine does that.
 """
 
 from __future__ import annotations
