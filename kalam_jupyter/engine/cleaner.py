@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.engine.compaction import Compaction, choose, rebuilt
 from kalam_jupyter.engine.errors import EngineClosedError
-from kalam_jupyter.engine.topic import MIN_DIRTY, Topic
+from kalam_jupyter.engine.records import MIN_DIRTY
+from kalam_jupyter.engine.topic import Topic
 
 if TYPE_CHECKING:
     from kalam_jupyter.engine.engine import Engine

@@ -366,7 +366,7 @@ class Transaction:
         self._check_open()
         found = self._topic(topic)
         check_payload(batch)
-        stored = found.append(batch, self.position, self.now_ms)
+        stored = found.append_at(batch, self.position, self.now_ms)
         if stored.num_rows:
             self.topics[topic] = found
             self._did(lambda: found.undo_append(stored), "append", topic, batch)

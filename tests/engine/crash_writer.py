@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine import Engine, Transaction, cleaner, storage, topic
+from kalam_jupyter.engine import Engine, Transaction, cleaner, records, storage
 from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, STRING, Column, Schema
 from tests.engine.support import USERS, WordCount, open_engine, words
@@ -44,7 +44,7 @@ def add_processors(engine: Engine) -> tuple[WordCount, WordCount]:
 def main(path: str, seed: int) -> None:
     """Write until killed."""
     storage.CHECKPOINT_ENTRIES = 40  # type: ignore[misc]
-    topic.MIN_DIRTY = cleaner.MIN_DIRTY = 200  # type: ignore[misc]
+    records.MIN_DIRTY = cleaner.MIN_DIRTY = 200  # type: ignore[misc]
     rng = random.Random(seed)
     engine = open_engine(path)
     if "words" not in engine.topics():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kalam_jupyter.engine import Clock, Engine, StepContext
 from kalam_jupyter.engine import cleaner as cleaner_module
-from kalam_jupyter.engine import topic as topic_module
+from kalam_jupyter.engine import records as records_module
 from kalam_jupyter.engine.batch import Batch, Columns, Payload, StoredBatch
 from kalam_jupyter.engine.errors import EngineError, LogWriteError
 from kalam_jupyter.engine.types import BIGINT, DOUBLE, STRING, Array, Column, Schema
@@ -441,7 +441,7 @@ def test_topics_are_compacted_by_themselves_as_they_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On disk, too: a checkpoint writes only what stayed."""
-    monkeypatch.setattr(topic_module, "MIN_DIRTY", 1_000)
+    monkeypatch.setattr(records_module, "MIN_DIRTY", 1_000)
     monkeypatch.setattr(cleaner_module, "MIN_DIRTY", 1_000)
     with open_engine(tmp_path / "e") as engine:
         engine.transact(lambda tx: tx.create_topic("t", 1, {"cleanup_policy": "compact"}))
