@@ -49,6 +49,7 @@ TUMBLING = (
     "CREATE TABLE o AS SELECT id, COUNT(*) AS c FROM s "
     "WINDOW TUMBLING (SIZE 1 MINUTE, GRACE PERIOD 1 MINUTE) GROUP BY id EMIT CHANGES;"
 )
+PARTITION_BY = "CREATE STREAM o AS SELECT n, id, v FROM s PARTITION BY n EMIT CHANGES;"
 JOIN = "CREATE STREAM o AS SELECT s.id, v, name, rate FROM s LEFT JOIN names ON s.id = names.id EMIT CHANGES;"
 
 
@@ -92,6 +93,11 @@ def byte_batches(events: Input, size: int) -> list[Batch]:
         values = [orjson.dumps({"V": v, "N": n}) for v, n in rows]
         out.append(Batch(events.ts[part], raw=(keys, values)))
     return out
+
+
+def encoded_batches(events: Input, ksql: Ksql) -> list[Batch]:
+    """The events as bytes in the stream's own formats."""
+    return [Batch(b.timestamps, raw=b.encoded()) for b in typed_batches(events, ksql)]
 
 
 def open_query(statements: Sequence[str]) -> tuple[Engine, Ksql]:
@@ -212,6 +218,7 @@ def columns_cases(report: Report, wanted: Callable[[str], bool]) -> None:
 
     cases = (
         ("filter and project", 3e6, FILTER, ("pyarrow, one shot", arrow_filter(events))),
+        ("PARTITION BY", 3e6, PARTITION_BY, ("pyarrow, one shot", arrow_filter(events))),
         ("running COUNT, SUM, AVG", 2e6, RUNNING, ("pandas, one shot", pandas_running(events))),
         ("tumbling COUNT", 2e6, TUMBLING, ("pandas, one shot", pandas_tumbling(events))),
     )
@@ -235,6 +242,13 @@ def bytes_cases(report: Report, wanted: Callable[[str], bool]) -> None:
             # New batches every time: a batch remembers what it was decoded to.
             found = best(3, lambda text=text: run([STREAM, text], lambda _: byte_batches(events, BATCH)))  # type: ignore[misc]
             measure(report, name, 1e6, BYTES_EVENTS, found, peer)
+    for format_ in ("DELIMITED", "AVRO"):
+        name = f"filter from {format_} bytes"
+        if wanted(name):
+            stream = STREAM.replace("JSON", format_)
+            found = best(3, lambda stream=stream: run([stream, FILTER], lambda k: encoded_batches(events, k)))  # type: ignore[misc]
+            note = f"{BYTES_EVENTS / found.cpu / 1e6:.2f} M by CPU time; {found.out:,} out"
+            report.add(name, BYTES_EVENTS / found.wall, "events/s", note=note)
 
 
 def row_cases(report: Report, wanted: Callable[[str], bool]) -> None:

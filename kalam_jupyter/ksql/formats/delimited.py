@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import pyarrow as pa
+
 from kalam_jupyter.engine.batch import Row
-from kalam_jupyter.engine.types import Array, Column, Map, Struct, storage_type
+from kalam_jupyter.engine.types import BOOLEAN, STRING, Array, Column, DataType, Map, Struct, storage_type
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.formats.base import (
     UNWRAP_SINGLES,
@@ -18,6 +21,8 @@ from kalam_jupyter.ksql.formats.base import (
     each,
     register,
 )
+from kalam_jupyter.ksql.formats.columns import SideColumns
+from kalam_jupyter.ksql.formats.packed import PARSED, Packed, Places
 from kalam_jupyter.ksql.formats.text import text_reader, text_writer
 
 QUOTE = '"'
@@ -99,6 +104,49 @@ def _bare(line: str, at: int, delimiter: str) -> tuple[str, int]:
     return line[at:end], end
 
 
+class _LineReader:
+    """Reads lines that need no quotes, values spelled as we write them, as columns, too."""
+
+    def __init__(self, one_by_one: Deserializer, types: Sequence[DataType], delimiter: int) -> None:
+        self._one_by_one = one_by_one
+        self._types = types
+        self._delimiter = delimiter
+
+    def __call__(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        return self._one_by_one(data)
+
+    def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
+        packed = Packed.of(data)
+        if packed is None or (packed.starts == packed.ends).any():
+            return None
+        if any(len(packed.places(byte)) for byte in b'"\r\n'):
+            return None
+        _, delimiters = packed.having(len(self._types) - 1, packed.places(self._delimiter))
+        if len(delimiters) < len(data):
+            return None
+        bounds = [packed.starts - 1, *delimiters.T, packed.ends]
+        try:
+            arrays = [
+                _column(packed, type_, bounds[i] + 1, bounds[i + 1]) for i, type_ in enumerate(self._types)
+            ]
+        except pa.ArrowInvalid:  # an integer too large for its column, a text that is no UTF-8
+            return None
+        found = tuple(a for a in arrays if a is not None)
+        return None if len(found) < len(arrays) else (found, None)
+
+
+def _column(packed: Packed, type_: DataType, starts: Places, ends: Places) -> pa.Array | None:
+    """Return a column of fields, NULL where they are empty; None if one is not spelled as we write it."""
+    valid = starts < ends
+    if type_ == BOOLEAN:
+        fits = packed.are(b"true", starts, ends) | packed.are(b"false", starts, ends)
+    else:
+        fits = valid if type_ == STRING else packed.are_numbers(starts, ends)
+    if not np.array_equal(fits, valid):
+        return None
+    return packed.column(type_, starts, ends, None if valid.all() else valid)
+
+
 class DelimitedFormat:
     """Comma-separated values, or separated by any other character."""
 
@@ -145,6 +193,9 @@ class DelimitedFormat:
                 )
             return tuple([r(f) if f else None for r, f in zip(readers, fields, strict=True)])
 
+        types = [storage_type(c.type) for c in side.columns]
+        if PARSED.issuperset(types) and len(delimiter.encode()) == 1:
+            return _LineReader(each(read), types, ord(delimiter))
         return each(read)
 
     def lossless(self, side: Side) -> bool:

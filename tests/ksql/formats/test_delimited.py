@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalam_jupyter.engine import types as t
+from kalam_jupyter.ksql.formats.columns import ColumnReader
 from tests.ksql.formats.support import codec_of, read, write
 
 TWO = {"A": t.STRING, "B": t.STRING}
@@ -131,3 +132,42 @@ def test_only_what_never_collapses_is_lossless() -> None:
     assert not codec_of("DELIMITED", TWO).lossless
     assert not codec_of("DELIMITED", {"A": t.INTEGER}).lossless
     assert codec_of("DELIMITED", {"A": t.INTEGER, "B": t.DOUBLE}).lossless
+
+
+FIELDS = {"S": t.STRING, "I": t.INTEGER, "B": t.BIGINT, "D": t.DOUBLE, "F": t.BOOLEAN, "T": t.TIMESTAMP}
+PLAIN = [b"a", b"1", b"-2", b"0.5", b"true", b"3"]
+ODD_FIELDS = [
+    b"",
+    b"x,y",
+    b'"',
+    b'"q"',
+    b"\n",
+    b"\r",
+    b"\xff",
+    b"\xc3\xa9",
+    b"true",
+    b"TRUE",
+    b"false",
+    b"no",
+]
+ODD_FIELDS += (
+    b"0 -0 007 +1 1. 1.e5 .5 1e400 1.5f NaN -Infinity 2147483648 9223372036854775808 0x1F 1e 1_0".split()
+)
+
+
+@pytest.mark.parametrize("position", range(len(FIELDS)))
+@pytest.mark.parametrize("names", [list(FIELDS), ["S"], ["D"]])
+def test_columns_hold_what_the_rows_hold(position: int, names: list[str]) -> None:
+    codec = codec_of("DELIMITED", {name: FIELDS[name] for name in names})
+    reader = codec._read_value
+    assert isinstance(reader, ColumnReader)
+    plain = [PLAIN[list(FIELDS).index(name)] for name in names]
+    assert reader.columns([b",".join(plain)] * 2) is not None
+    for odd in (*ODD_FIELDS, None):
+        fields = list(plain)
+        fields[position % len(names)] = odd or b""
+        records = [b",".join(plain), None if odd is None else b",".join(fields), b",".join(plain)]
+        found = reader.columns(records)
+        if found is not None:
+            lists = [t.from_arrow(a, FIELDS[name]) for a, name in zip(found[0], names, strict=True)]
+            assert repr((list(zip(*lists, strict=True)), [])) == repr(reader(records))
