@@ -401,6 +401,34 @@ def test_file_paths_are_checked(root: Client, store: Path, folder: str, name: st
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("table", "user_id", "folder", "status", "text"),
+    [
+        ("app.nope", None, "f0001", 404, "Table 'app:nope' not found"),
+        ("system.users", None, "f0001", 400, "File storage is not supported for stream or system tables"),
+        ("app.e", None, "f0001", 400, "File storage is not supported for stream or system tables"),
+        ("app.s", "alice", "..", 403, "Shared table access denied (access_level=Private)"),
+        ("app.u", "root", "..", 403, "Requested user is not allowed for the current role"),
+        ("app.u", None, "..", 400, "Invalid file path"),
+        ("app.u", None, "f0001", 404, "File not found"),
+    ],
+)
+def test_a_download_is_checked_by_table_permission_and_path_in_this_order(
+    root: Client,
+    store: Path,
+    user: Callable[..., Client],
+    table: str,
+    user_id: str | None,
+    folder: str,
+    status: int,
+    text: str,
+) -> None:
+    root.run("CREATE STREAM TABLE app.e (id INT) WITH (TTL_SECONDS = 5)")
+    with pytest.raises(KalamError) as caught:
+        root.kalam.read_file(user("alice").session, *table.split("."), folder, "1.txt", user_id=user_id)
+    assert (caught.value.status, caught.value.message) == (status, text)
+
+
 def test_files_of_another_user_need_the_role_for_it(
     root: Client, store: Path, user: Callable[..., Client]
 ) -> None:
