@@ -54,11 +54,11 @@ class KsqlSources:
         """Return a table's current rows, or all records of a stream."""
         source = self._source(name)
         schema = _schema(source)
-        self._ksql.settle(source)
+        self._ksql.materializations.settle(source)
         if source.is_stream:
             rows = self._records(source)
         else:
-            entries = self._ksql.materialization(source).rows()
+            entries = self._ksql.materializations.of(source).rows()
             rows = [(*key, *(window or ()), *value) for key, value, _, window in entries]
         arrays = [result_array([r[i] for r in rows], c.type) for i, c in enumerate(schema)]
         return pa.Table.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in schema]))
@@ -110,7 +110,7 @@ class _ChangeSubscription:
         topic = ksql.engine.topic(source.topic)
         self._topic: Subscription[StoredBatch] = topic.subscribe("latest", wake)
         if not source.is_stream:
-            entries = ksql.materialization(source).rows()
+            entries = ksql.materializations.of(source).rows()
             stored = len(source.stored_schema.value)
             self._known = {repr((*k, *(w or ()))): (*k, *(w or ()), *v[:stored]) for k, v, _, w in entries}
 

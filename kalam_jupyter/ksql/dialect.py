@@ -35,16 +35,15 @@ from kalam_jupyter.ksql.inserts import (
 )
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.parser import ParsedStatement, parse_script
+from kalam_jupyter.ksql.materializations import Materializations
 from kalam_jupyter.ksql.metastore import Metastore, Source
 from kalam_jupyter.ksql.persistent_queries import PersistentQueries, QueryState
 from kalam_jupyter.ksql.plan.graph import TopologyData
 from kalam_jupyter.ksql.properties import canonical
-from kalam_jupyter.ksql.runtime.materialization import Materialization
 from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError
 from kalam_jupyter.ksql.runtime.processing_log import processing_log_source
 from kalam_jupyter.ksql.runtime.transient import PullQuery, TransientQuery
 from kalam_jupyter.ksql.statements import HANDLERS
-from kalam_jupyter.ksql.statements.ddl import RETENTION_DEFAULT_MS
 from kalam_jupyter.ksql.statements.entities import Entity, terminating
 from kalam_jupyter.ksql.statements.explain import topology_data
 from kalam_jupyter.ksql.statements.insert import insertable
@@ -57,14 +56,16 @@ from kalam_jupyter.ksql.statements.switches import check_switched_on
 from kalam_jupyter.ksql.terminate import terminate, topic_patterns
 
 ServerState = Literal["READY", "TERMINATING", "TERMINATED"]
-#: Seconds that a pull query waits for the queries that feed its source.
-SETTLE_SECONDS = 60.0
 #: What `Ksql.quick_pull` answers: up to so many keys, with so many records to catch up with.
 QUICK_KEYS, QUICK_LAG = 100, 256
 _NOT_HERE = (
     "The following statement types should be issued to the websocket endpoint '/query':\n\t* "
     "PRINT\n\t* SELECT"
 )
+
+
+#: How long the processing log keeps its records.
+LOG_RETENTION_MS = 7 * 24 * 3600 * 1000
 
 
 class Ksql:
@@ -96,14 +97,14 @@ class Ksql:
         self.on_command: set[Callable[[], None]] = set()
         self._transient: dict[str, TransientQuery] = {}
         self._prepared = PreparedPulls()
-        self._materializations: dict[str, tuple[Source, Materialization]] = {}
+        self.materializations = Materializations(self)
         self._codecs: dict[KsqlCodec, KsqlCodec] = {}
         self._ids = itertools.count(1)
         self.lock = threading.RLock()
         self._statuses: dict[str, Entity] = {}
         engine.codecs[CODEC_NAME] = functools.partial(codec_from_descriptor, registry=self.schema_registry)
         engine.sources["ksql"] = KsqlSources(self)
-        engine.holds.append(self._held_from)
+        engine.holds.append(self.materializations.held_from)
         self._restore()
 
     @property
@@ -358,7 +359,7 @@ class Ksql:
         return query
 
     def _answered(self, plan: PullPlan, text: str) -> PullQuery:
-        self.settle(plan.source)
+        self.materializations.settle(plan.source)
         return plan.run(self, text)
 
     def quick_pull(self, text: str, *, properties: Mapping[str, Any] = {}) -> PullQuery | None:
@@ -370,10 +371,10 @@ class Ksql:
         plan = self._prepared.find(text, properties, self.next_sequence)
         if self.pull_limits.active or plan is None or plan.keys is None or len(plan.keys) > QUICK_KEYS:
             return None
-        found = self._materializations.get(plan.source.name)
-        if found is None or found[0] is not plan.source or found[1].lag > QUICK_LAG:
+        found = self.materializations.find(plan.source)
+        if found is None or found.lag > QUICK_LAG:
             return None
-        if not self.engine.catch_up(self._upstream(plan.source), 0.0):
+        if not self.engine.catch_up(self.materializations.upstream(plan.source), 0.0):
             return None
         return plan.run(self, text)
 
@@ -429,69 +430,6 @@ class Ksql:
         )
         return self._codecs.setdefault(codec, codec)
 
-    def materialization(self, source: Source) -> Materialization:
-        """Return the current rows of a table, up to date with what its query has emitted."""
-        found, topic = self._materializations.get(source.name), self.engine.topic(source.topic)
-        if found is not None and found[0] is source and found[1].topic is topic:
-            return found[1]
-        with self.lock:
-            found = self._materializations.get(source.name)
-            if found is None or found[0] is not source or found[1].topic is not topic:
-                retention = self._retention(source)
-                found = (source, Materialization(source, self.codec(source), topic, retention))
-                self._materializations[source.name] = found
-                self.hold_or_follow(source)
-        return found[1]
-
-    def hold_or_follow(self, source: Source) -> None:
-        """Let the rows of a SOURCE TABLE stand still while its query is paused."""
-        found = self._materializations.get(source.name)
-        if found is not None:
-            found[1].until = self.engine.catalogue.get("ksql.paused", source.query_id or "")
-
-    def _held_from(self, topic: str) -> int | None:
-        """Return where the rows of a paused SOURCE TABLE on a topic stand still: see `Engine.holds`."""
-        paused = self.engine.catalogue.items("ksql.paused")
-        queries = ((self.state.queries.get(query_id), sequence) for query_id, sequence in paused)
-        held = [at for info, at in queries if info is not None and info.plan.sources[0].topic == topic]
-        return min(held, default=None)
-
-    def _retention(self, source: Source) -> int | None:
-        query = self.running.get(source.query_id or "")
-        if query is None or query.plan.aggregation is None:
-            return None
-        return query.plan.aggregation.retention_ms
-
-    def settle(self, source: Source, timeout: float = SETTLE_SECONDS) -> None:
-        """Wait until the chain of queries that feeds a source has consumed what was there.
-
-        Raises
-        ------
-        StatementError
-            If it takes longer than `timeout` seconds: an answer without the rest would be wrong.
-        """
-        order = self._upstream(source)
-        if order and not self.engine.catch_up(order, timeout):
-            raise StatementError(
-                f"`{source.name}` is still being computed: its queries did not catch up within "
-                f"{timeout:.0f} s. Ask again later."
-            )
-
-    def _upstream(self, source: Source) -> list[str]:
-        """Return the queries that feed a source, upstream first."""
-        order: list[str] = []
-
-        def visit(name: str, above: tuple[str, ...]) -> None:
-            for info in self.state.writers(name):
-                if info.id in above or info.id in order:
-                    continue
-                for upstream in info.sources:
-                    visit(upstream, (*above, info.id))
-                order.append(info.id)
-
-        visit(source.name, ())
-        return order
-
     def schema_deleted(self, source: Source) -> None:
         """Remove a dropped topic's schemas from the registry."""
         subjects = self.schema_registry.subjects()
@@ -511,7 +449,7 @@ class Ksql:
     def _restore(self) -> None:
         """Make stored definitions again, in their order; then give the engine its processors back."""
         if self.engine.find_topic(self.processing_log_topic) is None:
-            config = {"retention_ms": RETENTION_DEFAULT_MS}
+            config = {"retention_ms": LOG_RETENTION_MS}
             self.engine.transact(lambda tx: tx.create_topic(self.processing_log_topic, config=config))
         log = processing_log_source(self.config, self.processing_log_topic)
         self.metastore.system[log.name] = log

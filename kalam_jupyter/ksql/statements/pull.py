@@ -66,7 +66,7 @@ class PullPlan:
 
     def run(self, ksql: Ksql, text: str) -> PullQuery:
         """Answer the query; the queries that feed the table have caught up."""
-        rows = _rows(self._entries(ksql.materialization(self.source)), self.predicate, self.project)
+        rows = _rows(self._entries(ksql.materializations.of(self.source)), self.predicate, self.project)
         query_id = f"query_{time.time_ns() // 1_000_000}"
         return PullQuery(query_id, self.columns, text, rows, self.limit, plan=self)
 
@@ -80,7 +80,7 @@ class PullPlan:
 def pull_query(run: Run, query: ast.Query, text: str) -> PullQuery:
     """Run a pull query of a table."""
     plan = plan_pull(run, query)
-    run.ksql.settle(plan.source)
+    run.ksql.materializations.settle(plan.source)
     return plan.run(run.ksql, text)
 
 

@@ -267,5 +267,5 @@ def _switch(run: Run, query_id: str | None, text: str, verb: str, message: str) 
     run.change(change)
     for each in chosen:
         if each.maintains and not run.dry:
-            run.ksql.hold_or_follow(run.metastore.sources[each.sink])
+            run.ksql.materializations.hold_or_follow(run.metastore.sources[each.sink])
     return command(text, f"{verb}/{query_id or 'ALL'}/execute", message, sequence)

@@ -91,7 +91,7 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
                 "To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'."
             )
         check_pseudo_columns(query)
-        run.ksql.settle(source)
+        run.ksql.materializations.settle(source)
         return _streaming(run, query, text, until_end=True)
     return pull_query(run, query, text)
 
