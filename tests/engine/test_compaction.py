@@ -251,6 +251,7 @@ def test_the_last_record_of_each_key_stays_where_it_was(engine: Engine) -> None:
     assert [s.sequence_array().tolist()[:3] for s in topic.read(0, 1 << 30)] == [[1, 2, 34], [35, 36, 37]]
     assert [(r.offset, r.value) for r in topic.read_partition(0, 0, 2)] == [(1, b"[2]"), (2, b"[3]")]
     assert (topic.start_sequence, topic.end_sequence, topic.num_records) == (0, 68, 36)
+    assert [topic.step_end(0, n) for n in (1, 2, 3, 4, 36)] == [2, 3, 35, 36, 68]
 
 
 def test_topics_that_are_not_compacted_keep_everything(engine: Engine) -> None:
@@ -448,6 +449,8 @@ def test_topics_are_compacted_by_themselves_as_they_grow(
         engine.start()
         for i in range(300):
             put(engine, *[(f"k{j}", i) for j in range(68)])
+            for _ in range(2):  # once it has begun the second, the writer's thread has tended the cleaner
+                engine.submit(lambda tx: None).result()
             engine.cleaner.join()
         assert engine.topic("t").end_sequence == 30_000
         assert engine.topic("t").num_records < 2_500
