@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kalam_jupyter.ksql.lang.format import quote
+
 if TYPE_CHECKING:
     from kalam_jupyter.engine.topic import Topic
     from kalam_jupyter.node import Node
@@ -151,6 +153,5 @@ def stop_query(node: Node, query_id: str) -> bool:
     (entity,) = node.ksql.execute("LIST QUERIES;")
     if query_id not in (q["id"] for q in entity["queries"]):
         return False
-    quoted = query_id.replace("`", "``")
-    node.ksql.execute(f"TERMINATE `{quoted}`;")
+    node.ksql.execute(f"TERMINATE {quote(query_id)};")
     return True

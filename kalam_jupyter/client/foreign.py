@@ -20,6 +20,7 @@ from kalam_jupyter.client.wire import OpenAnswer, Wire, ksql_failure
 from kalam_jupyter.engine.types import DataType, Timestamp, to_arrow
 from kalam_jupyter.ksql import KsqlError
 from kalam_jupyter.ksql.lang import ast
+from kalam_jupyter.ksql.lang.format import quote
 from kalam_jupyter.ksql.lang.parser import parse_schema, parse_statement
 from kalam_server.negotiate import DELIMITED, KSQL_JSON
 
@@ -147,8 +148,7 @@ def _table_key(wire: Wire, query: ast.Query) -> tuple[str, ...]:
     """Return the key columns of the one table that a push query follows; () for anything else."""
     if query.group_by is not None or query.partition_by is not None or len(query.sources) != 1:
         return ()
-    name = query.sources[0].name.replace("`", "``")
-    answer = wire.request("POST", "/ksql", {"ksql": f"DESCRIBE `{name}`;"})
+    answer = wire.request("POST", "/ksql", {"ksql": f"DESCRIBE {quote(query.sources[0].name)};"})
     try:
         found = answer.json()[0]["sourceDescription"]
     except (TypeError, KeyError, IndexError):

@@ -140,7 +140,7 @@ class InProcessTransport:
             found = self._topics().consume(
                 topic, group, start=start, limit=limit, partition=partition, timeout=timeout
             )
-            return [Message(**vars(message)) for message in found.messages]
+            return [Message(*message) for message in found.messages]
 
         return self._run(lambda: _of_topic(take))
 

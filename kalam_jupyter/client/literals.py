@@ -76,9 +76,9 @@ def _sequence(value: Any, dialect: Dialect) -> str:
 
 def _mapping(value: Mapping[str, Any], dialect: Dialect) -> str:
     if dialect == "ksql":
-        fields = ", ".join(
-            f"`{str(k).replace('`', '``')}` := {literal(v, dialect)}" for k, v in value.items()
-        )
+        from kalam_jupyter.ksql.lang.format import quote
+
+        fields = ", ".join(f"{quote(str(k))} := {literal(v, dialect)}" for k, v in value.items())
         return f"STRUCT({fields})"
     return _text(json.dumps(value), dialect)
 

@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kalam_jupyter.client.described import type_text
 from kalam_jupyter.ksql.errors import KsqlError
+from kalam_jupyter.ksql.lang.format import quote
 
 if TYPE_CHECKING:
     from kalam_jupyter.client.connection import Connection
@@ -58,7 +60,7 @@ def _copy(connection: Connection, statement: str) -> Ksql:
         names.add(tree.target)
     ksql = Ksql(Engine.open())
     for name in sorted(names):
-        (described,) = connection.ksql(f"DESCRIBE {_quoted(name)};")
+        (described,) = connection.ksql(f"DESCRIBE {quote(name)};")
         _declare(ksql, (described.entity or {})["sourceDescription"])
     return ksql
 
@@ -76,11 +78,11 @@ def _create_text(source: Mapping[str, Any], formats: str) -> str:
     key = "PRIMARY KEY" if source["type"] == "TABLE" else "KEY"
     for column in source["fields"]:
         role = {"KEY": key, "HEADER": _header(column)}.get(column.get("type") or "", "")
-        columns.append(f"{_quoted(column['name'])} {_type_text(column['schema'])} {role}".rstrip())
+        columns.append(f"{quote(column['name'])} {type_text(column['schema'])} {role}".rstrip())
     topic = source["topic"].replace("'", "''")
     more = "".join(f", {name}='{value}'" for name, value in _properties(source).items())
     return (
-        f"CREATE {source['type']} {_quoted(source['name'])} ({', '.join(columns)}) "
+        f"CREATE {source['type']} {quote(source['name'])} ({', '.join(columns)}) "
         f"WITH (KAFKA_TOPIC='{topic}', PARTITIONS=1, {formats}{more});"
     )
 
@@ -109,22 +111,3 @@ def _properties(source: Mapping[str, Any]) -> dict[str, str]:
             if size is not None:
                 found["WINDOW_SIZE"] = f"{size.ms} MILLISECONDS"
     return found
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _type_text(schema: Mapping[str, Any]) -> str:
-    kind = str(schema["type"])
-    if kind == "ARRAY":
-        return f"ARRAY<{_type_text(schema['memberSchema'])}>"
-    if kind == "MAP":
-        return f"MAP<STRING, {_type_text(schema['memberSchema'])}>"
-    if kind == "STRUCT":
-        fields = (f"{_quoted(f['name'])} {_type_text(f['schema'])}" for f in schema["fields"] or [])
-        return f"STRUCT<{', '.join(fields)}>"
-    if kind == "DECIMAL":
-        parameters = schema["parameters"]
-        return f"DECIMAL({parameters['precision']}, {parameters['scale']})"
-    return kind

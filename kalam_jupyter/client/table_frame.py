@@ -53,6 +53,7 @@ def _into_ksql(connection: Connection, table: pa.Table, name: str, key: str | No
 
 def _create_ksql(name: str, table: pa.Table, key: str) -> str:
     from kalam_jupyter.ksql.inserts import column_name, sql_type
+    from kalam_jupyter.ksql.lang.format import quote
 
     columns = []
     for field in table.schema:
@@ -61,16 +62,12 @@ def _create_ksql(name: str, table: pa.Table, key: str) -> str:
         except TypeError as error:
             raise ClientError(f"column '{field.name}': {error}") from error
         role = " PRIMARY KEY" if field.name == key else ""
-        columns.append(f"{_backquoted(column_name(field.name))} {type_}{role}")
+        columns.append(f"{quote(column_name(field.name))} {type_}{role}")
     topic = name.replace("'", "''")
     return (
-        f"CREATE TABLE {_backquoted(name)} ({', '.join(columns)}) "
+        f"CREATE TABLE {quote(name)} ({', '.join(columns)}) "
         f"WITH (KAFKA_TOPIC='{topic}', VALUE_FORMAT='JSON', KEY_FORMAT='JSON', PARTITIONS=1);"
     )
-
-
-def _backquoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _into_kalam(connection: Connection, table: pa.Table, name: str, key: str | None) -> int:

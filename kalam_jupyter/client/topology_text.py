@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from kalam_jupyter.client.described import type_text
 from kalam_jupyter.ksql.lang.format import quote
 from kalam_jupyter.ksql.plan.graph import TopologyData, TopologyNode, node
 
@@ -81,22 +82,9 @@ def _names(text: str) -> list[str]:
 
 def _columns(fields: Any) -> str:
     return ", ".join(
-        f"{quote(f['name'])} {_type(f['schema'])}{' KEY' if f.get('type') == 'KEY' else ''}" for f in fields
+        f"{quote(f['name'])} {type_text(f['schema'], quote)}{' KEY' if f.get('type') == 'KEY' else ''}"
+        for f in fields
     )
-
-
-def _type(schema: Mapping[str, Any]) -> str:
-    """Return a schema object's type; a MAP's key type is not in it and is STRING."""
-    name = schema["type"]
-    if name == "STRUCT":
-        inner = ", ".join(f"{quote(f['name'])} {_type(f['schema'])}" for f in schema["fields"])
-        return f"STRUCT<{inner}>"
-    if name in ("ARRAY", "MAP"):
-        member = _type(schema["memberSchema"])
-        return f"ARRAY<{member}>" if name == "ARRAY" else f"MAP<STRING, {member}>"
-    if name == "DECIMAL" and schema.get("parameters"):
-        return "DECIMAL({precision}, {scale})".format_map(schema["parameters"])
-    return str(name)
 
 
 def _inputs_first(nodes: list[TopologyNode], edges: list[list[str]]) -> list[TopologyNode]:

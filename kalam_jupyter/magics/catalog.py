@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kalam_jupyter.client import ClientError
+from kalam_jupyter.ksql.lang.format import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def _ksql_sources(connection: Connection) -> dict[str, str]:
 
 
 def _ksql_columns(connection: Connection, source: str) -> dict[str, str]:
-    (result,) = connection.ksql(f"DESCRIBE {_quoted(source)};")
+    (result,) = connection.ksql(f"DESCRIBE {quote(source)};")
     fields = (result.entity or {}).get("sourceDescription", {}).get("fields", ())
     return {field["name"]: field["schema"]["type"] for field in fields}
 
@@ -106,7 +107,3 @@ def _kalam_columns(connection: Connection, source: str) -> dict[str, str]:
     )
     rows = result.table.to_pylist() if result.table is not None else []
     return {r["column_name"]: r["data_type"] for r in rows}
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

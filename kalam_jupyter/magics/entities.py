@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kalam_jupyter.client.described import type_text
+
 Rows = list[dict[str, Any]]
 
 
@@ -36,22 +38,6 @@ def answer(entity: Mapping[str, Any]) -> Answer:
     made = make(entity)
     warnings = [w.get("message", "") for w in entity.get("warnings") or []]
     return Answer(made.rows, made.title, made.text, warnings)
-
-
-def type_text(schema: Mapping[str, Any]) -> str:
-    """Write a schema object as SQL does."""
-    kind = str(schema["type"])
-    if kind == "ARRAY":
-        return f"ARRAY<{type_text(schema['memberSchema'])}>"
-    if kind == "MAP":
-        return f"MAP<STRING, {type_text(schema['memberSchema'])}>"
-    if kind == "STRUCT":
-        return (
-            f"STRUCT<{', '.join(f['name'] + ' ' + type_text(f['schema']) for f in schema['fields'] or [])}>"
-        )
-    if kind == "DECIMAL" and schema.get("parameters"):
-        return f"DECIMAL({schema['parameters']['precision']}, {schema['parameters']['scale']})"
-    return kind
 
 
 def field_rows(fields: Sequence[Mapping[str, Any]]) -> Rows:
