@@ -52,6 +52,11 @@ QUERIES = {
         "GROUP BY i;"
     ),
     "having": "CREATE TABLE o AS SELECT t, COUNT(*) AS c FROM s GROUP BY t HAVING COUNT(*) > 2;",
+    "having, for a while": "CREATE TABLE o AS SELECT t, SUM(b) AS x FROM s GROUP BY t HAVING SUM(b) > 0;",
+    "having in windows": (
+        "CREATE TABLE o AS SELECT i, COUNT(*) AS c, MIN(d) AS m FROM s "
+        "WINDOW TUMBLING (SIZE 10 MILLISECONDS) GROUP BY i HAVING COUNT(*) > 1 AND MIN(d) > 0.15;"
+    ),
     "tumbling": (
         "CREATE TABLE o AS SELECT t, COUNT(*) AS c, SUM(d) AS x, WINDOWSTART AS ws FROM s "
         "WINDOW TUMBLING (SIZE 10 MILLISECONDS, GRACE PERIOD 15 MILLISECONDS) GROUP BY t;"
@@ -235,4 +240,4 @@ def test_every_join_here_does_have_a_column_form(engine: Engine, name: str) -> N
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_query_here_does_have_a_column_form(engine: Engine, name: str) -> None:
     (path,) = query(engine, QUERIES[name]).topology._operators.paths
-    assert path.stages[0].columns is not None
+    assert all(stage.columns is not None for stage in path.stages)

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
+from kalam_jupyter.ksql.operators.grouping import Grouping
 from kalam_jupyter.ksql.operators.record import Record, Row, store_key
 
 
@@ -44,8 +50,12 @@ class TableFilter:
     nothing.
     """
 
-    def __init__(self, predicate: Callable[[Row], bool]) -> None:
+    def __init__(
+        self, predicate: Callable[[Row], bool], mask: Callable[[ColumnBatch], Any] | None = None
+    ) -> None:
         self._predicate = predicate
+        self._mask = mask
+        self.columnar = mask is not None
         #: The keys present; None: any key may be, because the filter came to a query that had none.
         self._present: set[Any] | None = set()
 
@@ -73,6 +83,36 @@ class TableFilter:
                 r.row = None
                 out.append(r)
         return out
+
+    def process_columns(self, batch: ColumnBatch) -> ColumnBatch:
+        """As `process`, where no row becomes a tombstone."""
+        assert self._mask is not None
+        present = self._present
+        if present is None or batch.key_valid is not None:
+            raise NotColumnarError
+        found = self._mask(batch)
+        if isinstance(found, pa.Scalar):
+            matches = np.full(batch.num_rows, found.as_py())
+        else:
+            matches = found.to_numpy(zero_copy_only=False)
+        grouping = Grouping.of(batch.key, batch.windows or ())
+        passing, failing = np.flatnonzero(matches), np.flatnonzero(~matches)
+        # where both happen to a row in one batch: the first time that it matches, the last that it does not
+        first = np.full(grouping.groups, batch.num_rows)
+        first[grouping.codes[passing][::-1]] = passing[::-1]
+        last = np.full(grouping.groups, -1)
+        last[grouping.codes[failing]] = failing
+        if (first < last).any() or not present.isdisjoint(self._keys(batch, grouping.first[last >= 0])):
+            raise NotColumnarError
+        present.update(self._keys(batch, grouping.first[first < batch.num_rows]))
+        return batch.take(passing) if len(failing) else batch
+
+    def _keys(self, batch: ColumnBatch, positions: Int64s) -> list[Any]:
+        part = batch.take(positions)
+        windows: Any = [None] * part.num_rows
+        if part.windows is not None:
+            windows = zip(*(bound.tolist() for bound in part.windows), strict=True)
+        return [store_key((*key, window)) for key, window in zip(part.key_rows(), windows, strict=True)]
 
     def assume_all_present(self) -> None:
         """Take every key for present: its row may have gone out before there was this filter."""

@@ -169,10 +169,8 @@ class _Builder:
         return left + right
 
     def _filter(self, step: steps.FilterStep) -> Any:
-        predicate = compile_predicate(step.predicate, self._report)
-        if step.table:
-            return TableFilter(predicate)
-        return StreamFilter(predicate, compile_mask(step.predicate))
+        predicate, mask = compile_predicate(step.predicate, self._report), compile_mask(step.predicate)
+        return TableFilter(predicate, mask) if step.table else StreamFilter(predicate, mask)
 
     def _select_key(self, step: steps.SelectKeyStep) -> Any:
         source = next(s for s in step.walk() if isinstance(s, steps.SourceStep))
