@@ -12,7 +12,6 @@ from kalam_jupyter.engine.batch import Batch, Payload
 from kalam_jupyter.ksql import Ksql
 
 DAY = 86_400_000
-WEEK = 7 * DAY
 
 STREAM = "CREATE STREAM s (k STRING KEY, v INT) WITH (KAFKA_TOPIC='s', FORMAT='JSON', PARTITIONS=1"
 TABLE = "CREATE TABLE t (k STRING PRIMARY KEY, v INT) WITH (KAFKA_TOPIC='t', FORMAT='JSON', PARTITIONS=1);"
@@ -22,12 +21,12 @@ WINDOW = "SELECT k, COUNT(*) AS n FROM s WINDOW TUMBLING (SIZE 10 SECONDS{}) GRO
 @pytest.mark.parametrize(
     ("statement", "topic", "policy", "retention"),
     [
-        (f"{STREAM});", "s", "delete", WEEK),
+        (f"{STREAM});", "s", "delete", -1),
         (f"{STREAM}, RETENTION_MS=5000);", "s", "delete", 5_000),
         (f"{STREAM}, RETENTION_MS=-1);", "s", "delete", -1),
         (TABLE, "t", "compact", None),
         (f"{STREAM}); CREATE TABLE c AS SELECT k, COUNT(*) FROM s GROUP BY k;", "C", "compact", None),
-        (f"{STREAM}); CREATE TABLE w AS {WINDOW.format('')}", "W", "compact,delete", WEEK),
+        (f"{STREAM}); CREATE TABLE w AS {WINDOW.format('')}", "W", "compact,delete", -1),
         (
             f"{STREAM}); CREATE TABLE w WITH (RETENTION_MS=5000) AS {WINDOW.format(', RETENTION 9 DAYS')}",
             "W",

@@ -21,8 +21,6 @@ from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 from kalam_jupyter.ksql.statements.schemas import Taken, taken, with_inferred_columns, with_schemas
 
-RETENTION_DEFAULT_MS = 7 * 24 * 3600 * 1000
-
 
 def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
     """CREATE STREAM, CREATE TABLE."""
@@ -174,9 +172,10 @@ def ensure_topic(run: Run, tx: Transaction, definition: Definition, partitions: 
 def topic_config(source: Source, properties: Mapping[str, Any], window_retention: int = 0) -> dict[str, Any]:
     """Return the configuration of a new topic: what it keeps, and how many replicas were asked for.
 
-    As ksqlDB has it: streams delete what is old, tables are compacted, windowed tables both.
+    As ksqlDB has it: streams delete what is old, tables are compacted, windowed tables both. But nothing is
+    old unless the statement says what is.
     """
-    retention = int(properties.get("RETENTION_MS", RETENTION_DEFAULT_MS))
+    retention = int(properties.get("RETENTION_MS", -1))
     config = {"replicas": int(properties.get("REPLICAS", 1)), "cleanup_policy": "compact"}
     if source.is_stream or source.window is not None:
         config["cleanup_policy"] = "delete" if source.is_stream else "compact,delete"
