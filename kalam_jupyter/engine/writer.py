@@ -56,6 +56,7 @@ class Writer:
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
         self._role = threading.Lock()
         self._owner: int | None = None
+        self._poked = False
         self._broken: BaseException | None = None
         self._stopped = False
         self.closing = False
@@ -83,7 +84,13 @@ class Writer:
 
     def poke(self) -> None:
         """Make the thread look around."""
-        self._queue.put(None)
+        if not self._poked or self._queue.empty():  # an interrupt may have come before the put
+            self._poked = True
+            self._queue.put(None)
+
+    def _idle(self) -> bool:
+        """Whether no transaction is queued; that the thread is to look around keeps no caller waiting."""
+        return self._queue.qsize() <= self._poked
 
     # Callers
 
@@ -101,7 +108,7 @@ class Writer:
         """Queue transactions, or run them as one group right here; see `Engine.submit_all`."""
         storage = self._engine.storage
         quick = storage is None or storage.commit_seconds < QUICK_COMMIT
-        if quick and not self.mine and self._queue.empty():
+        if quick and not self.mine and self._idle():
             with _InterruptsDeferred():
                 outcomes = self._run_here(functions)
             if outcomes is not None:
@@ -115,7 +122,7 @@ class Writer:
                 "transact() would wait for itself: inside a transaction use the transaction, "
                 "in a processor or callback use submit()"
             )
-        if self._queue.empty():
+        if self._idle():
             with _InterruptsDeferred():
                 outcomes = self._run_here([function])
             if outcomes is not None:
@@ -200,9 +207,10 @@ class Writer:
                 if len(tasks) >= GROUP:
                     return tasks, False
                 task = self._queue.get_nowait()
+            self._poked = False
             return tasks, self.closing
         except Empty:
-            return tasks, False
+            return tasks, self.closing
 
     def _break(self, error: BaseException) -> None:
         """Take no more work after a defect, and say so to everybody instead of letting them wait."""
