@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heappop, heappush
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +25,8 @@ from kalam_jupyter.kalam.catalog import TOPIC, TableDef
 from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 from kalam_jupyter.kalam.rowfilter import RowFilter
 from kalam_jupyter.kalam.serialize import RowEncoder, value_converter
+from kalam_jupyter.kalam.topic_claims import Claims
+from kalam_jupyter.kalam.topic_payloads import PAYLOADS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,49 +79,6 @@ class _Source:
     as_key: Callable[[Any], Any]
 
 
-class _Claims:
-    """What a consumer group holds of one partition: a cursor, and ranges handed out but not acknowledged.
-
-    Attributes
-    ----------
-    cursor : int
-        Where what was never handed out begins.
-    done : int
-        Everything before it is acknowledged.
-    """
-
-    def __init__(self, cursor: int) -> None:
-        self.cursor = cursor
-        self.done = 0
-        self._held: list[tuple[int, int, int]] = []  # heap of (until, begin, end)
-        self._expired: list[tuple[int, int]] = []  # heap of (begin, end)
-
-    def hold(self, begin: int, end: int, until_ms: int) -> None:
-        """Hand a range out."""
-        heappush(self._held, (until_ms, begin, end))
-
-    def give_back(self, begin: int, end: int) -> None:
-        """Let a range be handed out again."""
-        heappush(self._expired, (begin, end))
-
-    def expired(self, now_ms: int) -> tuple[int, int] | None:
-        """Take the first range out that was handed out too long ago, if there is one."""
-        held = self._held
-        while held and (held[0][0] <= now_ms or held[0][2] <= self.done):
-            _, begin, end = heappop(held)
-            heappush(self._expired, (begin, end))
-        while self._expired:
-            begin, end = heappop(self._expired)
-            if end > self.done:
-                return max(begin, self.done), end
-        return None
-
-    def release(self, upto: int) -> None:
-        """Forget what has been acknowledged."""
-        self.done = max(self.done, upto + 1)
-        self.cursor = max(self.cursor, self.done)
-
-
 def message_partition(key: bytes | None, partitions: int) -> int:
     """Return the partition of a key; stable over restarts and versions."""
     return 0 if partitions == 1 or key is None else zlib.crc32(key) % partitions
@@ -132,7 +90,7 @@ class Topics:
     def __init__(self, kalam: Kalam) -> None:
         self._kalam = kalam
         self._engine = kalam.engine
-        self._claims: dict[tuple[str, str, int], _Claims] = {}
+        self._claims: dict[tuple[str, str, int], Claims] = {}
         self._lock = Lock()
 
     # ---- producing
@@ -197,7 +155,7 @@ class Topics:
 
         at, as_key, encoder = table.key_index, source.as_key, source.encoder
         keys = [str(as_key(new[at])).encode() for _, new in rows]
-        encode = _PAYLOADS[source.payload]
+        encode = PAYLOADS[source.payload]
         values = [orjson.dumps(encode(table, encoder, operation, old, new, tx.position)) for old, new in rows]
         headers: list[tuple[str, bytes | None]] = [("op", operation.encode())]
         if owner:
@@ -285,25 +243,23 @@ class Topics:
             raise TakesLongError
         try:
             claims = self._group(topic, group, start, partition)
-            retry = claims.expired(now)
-            begin, size = claims.cursor, limit
-            if retry is not None:
-                begin, size = retry[0], min(limit, retry[1] - retry[0])
-            records = self._read(topic, partition, begin, size)
+            stop: int | None = 0
+            records: list[Record] = []
+            while stop is not None and not records:  # what was handed out before may be gone by now
+                begin, stop = claims.next(now, limit)
+                records = self._read(topic, partition, begin, limit if stop is None else stop - begin)
+                if stop is not None:
+                    records = [r for r in records if r.offset < stop]
             end = records[-1].offset + 1 if records else begin
-            if retry is not None and end < retry[1] and (records or limit <= 0):
-                claims.give_back(end, retry[1])
-            if records:
-                claims.cursor = max(claims.cursor, end)
-                if group is not None:
-                    until = now + int(self._kalam.config.visibility_timeout * 1000)
-                    claims.hold(records[0].offset, end, until)
+            if records and group is not None:
+                until = now + int(self._kalam.config.visibility_timeout * 1000)
+                claims.hand_out(records[0].offset, end, until)
         finally:
             self._lock.release()
         messages = [_message(topic.name, r) for r in records]
         return Consumed(messages, end, len(messages) == limit)
 
-    def _group(self, topic: Topic, group: str | None, start: str | int, partition: int) -> _Claims:
+    def _group(self, topic: Topic, group: str | None, start: str | int, partition: int) -> Claims:
         """Return the claims of a group; without a group, a cursor of this call alone."""
         key = (topic.name, group or "", partition)
         claims = None if group is None else self._claims.get(key)
@@ -311,7 +267,7 @@ class Topics:
             first, end = topic.partition_bounds(partition)
             committed = None if group is None else topic.committed(group, partition)
             at = {"earliest": first, "latest": end}.get(start, start) if isinstance(start, str) else start
-            claims = _Claims(int(at) if committed is None else committed)
+            claims = Claims(int(at) if committed is None else committed)
             if group is not None:
                 self._claims[key] = claims
         return claims
@@ -380,50 +336,3 @@ def _message(topic: str, record: Record) -> Message:
         user,
         op,
     )
-
-
-# ---- payload modes -----------------------------------------------------------------------------------------
-
-
-def _full(
-    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
-) -> dict[str, Any]:
-    """All columns, `_seq`, `_commit_seq`, `_deleted` (not for streams) and `_table`."""
-    found = encoder.object(new)
-    if table.type == "stream":
-        del found["_deleted"]
-    else:
-        deleted = found.pop("_deleted")
-        found["_commit_seq"] = str(position)
-        found["_deleted"] = deleted
-    found["_table"] = f"{table.namespace}:{table.name}"
-    return found
-
-
-def _key(
-    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
-) -> dict[str, Any]:
-    """The primary key alone (`_seq` for tables without one)."""
-    name = table.schema.columns[table.key_index].name if table.primary_key is None else table.primary_key.name
-    return {name: encoder.object(new)[name]}
-
-
-def _diff(
-    table: TableDef, encoder: RowEncoder, operation: str, old: Row | None, new: Row, position: int
-) -> dict[str, Any]:
-    """As `full` for inserts; for updates the key, the changed columns and their old values under `_old`."""
-    full = _full(table, encoder, operation, old, new, position)
-    if operation == "insert" or old is None:
-        return full
-    before = encoder.object(old)
-    key = _key(table, encoder, operation, old, new, position)
-    user_columns = [c.name for c in table.columns if c.name not in key]
-    changed = [n for n in user_columns if before[n] != full[n]] if operation == "update" else []
-    system: dict[str, Any] = {n: full[n] for n in ("_seq", "_commit_seq", "_deleted", "_table") if n in full}
-    found: dict[str, Any] = {**key, **{n: full[n] for n in changed}, **system}
-    if changed:
-        found["_old"] = {n: before[n] for n in changed}
-    return found
-
-
-_PAYLOADS = {"full": _full, "key": _key, "diff": _diff}

@@ -8,8 +8,11 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kalam_jupyter.engine import Clock
+from kalam_jupyter.kalam.topic_claims import Claims
 from kalam_jupyter.kalam.topics import Consumed
 from tests.kalam.conftest import Client
 
@@ -117,6 +120,45 @@ def test_group_gets_each_message_once_until_its_claim_expires(events: Client, cl
     ((acknowledged,),) = events.rows("SELECT CAST(updated_at AS BIGINT) FROM system.topic_offsets")
     assert acknowledged == clock.now_ms()
     assert [m.offset for m in consume(events, "other").messages] == [0, 1, 2]
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), st.integers(1, 4)),
+    st.tuples(st.just("consume"), st.integers(0, 4)),
+    st.tuples(st.just("acknowledge"), st.integers(0, 12)),
+    st.tuples(st.just("wait"), st.sampled_from([1_000, 59_999, 60_000])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEPS, max_size=20))
+def test_a_group_is_handed_what_is_neither_held_nor_acknowledged(steps: list[tuple[str, int]]) -> None:
+    """The first of what expired, in one run, else what was never handed out."""
+    claims, now, end = Claims(0), 0, 0
+    held: dict[int, int] = {}  # offset -> until when
+    fresh = done = 0
+    for step, n in steps:
+        if step == "publish":
+            end += n
+        elif step == "wait":
+            now += n
+        elif step == "acknowledge" and n < end:
+            claims.release(n)
+            done, fresh = max(done, n + 1), max(fresh, n + 1)
+        elif step == "consume":
+            expired = sorted(o for o, until in held.items() if o >= done and until <= now)
+            begin, stop = claims.next(now, n)
+            taken = range(begin, min(begin + n, end) if stop is None else stop)
+            if expired and n:
+                assert taken[0] == expired[0]
+                assert set(taken) <= set(expired)
+            else:
+                assert (begin, stop) == (fresh, None)
+            if taken:
+                claims.hand_out(taken.start, taken.stop, now + 60_000)
+                fresh = max(fresh, taken.stop)
+            held.update(dict.fromkeys(taken, now + 60_000))
+    assert claims.cursor == fresh
 
 
 def test_latest_pins_the_cursor_on_a_quiet_topic(events: Client) -> None:
