@@ -2,6 +2,8 @@
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ("pytest_jupyter.jupyter_server",)
 
@@ -14,10 +16,17 @@ settings.load_profile("kalam")
 TOGETHER = "tests/browser/"
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByFile(LoadScopeScheduling):
+    """With ``-n 2``: the tests of a file stay in one process, and all those with Chromium in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process (``-n 2 --dist loadgroup``), and those with Chromium, first."""
+    """Begin with what takes longest."""
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
-    for item in items:
-        group = TOGETHER if item.nodeid.startswith(TOGETHER) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
