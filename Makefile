@@ -1,6 +1,7 @@
 # The commands of the README. Everything lives in .venv; only Python >= 3.11 is needed beforehand.
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -21,7 +22,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 unit: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 bench: $(INSTALLED)  ## the benchmarks, as ratios to peers measured in the same run
 	$(BIN)/python -m tests.benchmarks
