@@ -1,9 +1,8 @@
 """Aggregation in time windows (tumbling, hopping) and in sessions.
 
 A record is accepted into a window while ``window end > stream time - grace``, stream time being the largest
-timestamp that this
-aggregation has seen over all keys, the record's included. Windows are [start, end); sessions are [first,
-last], both inclusive.
+timestamp that this aggregation has seen over all keys, the record's included. Windows are [start, end);
+sessions are [first, last], both inclusive.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Materializations: the current rows of tables, for pull queries and for the other dialect.
 
 A materialization is a fold over the table's topic that catches up when somebody looks, so a table that nobody
-looks at costs
-nothing. What comes in columns is reduced to the last record of each key before any Python row is made.
+looks at costs nothing. What comes in columns is reduced to the last record of each key before any Python row
+is made.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The WHERE of a pull query when table scans are switched off: every branch must look keys up.
 
 The predicate is brought to disjunctive normal form. In each branch every key column needs a comparison with
-something that can be
-computed beforehand; a single unwindowed key may have a range where range scans are on.
+something that can be computed beforehand; a single unwindowed key may have a range where range scans are on.
 """
 
 from __future__ import annotations
