@@ -221,7 +221,7 @@ def columns_cases(report: Report, wanted: Callable[[str], bool]) -> None:
         ("filter and project", 3e6, FILTER, ("pyarrow, one shot", arrow_filter(events))),
         ("PARTITION BY", 3e6, PARTITION_BY, ("pyarrow, one shot", arrow_filter(events))),
         ("running COUNT, SUM, AVG", 2e6, RUNNING, ("pandas, one shot", pandas_running(events))),
-        ("running aggregates with HAVING", 1e6, HAVING, ("pandas, one shot", pandas_running(events))),
+        ("running aggregates with HAVING", 5e5, HAVING, ("pandas, one shot", pandas_running(events))),
         ("tumbling COUNT", 2e6, TUMBLING, ("pandas, one shot", pandas_tumbling(events))),
     )
     for name, goal, text, peer in cases:
