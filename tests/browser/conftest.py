@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ class Lab:
     def notebook(self, name: str, *, app: str = "lab/tree") -> str:
         """Return the address of a notebook in JupyterLab (or ``notebooks``: Notebook 7)."""
         return f"{self.url}{app}/{name}?token={self.token}&reset"
+
+    def end_kernels(self) -> None:
+        """End all notebooks' kernels: their queries would go on beside the next test."""
+        for session in json.load(self._request("GET", "api/sessions")):
+            self._request("DELETE", f"api/sessions/{session['id']}").close()
+
+    def _request(self, method: str, path: str) -> HTTPResponse:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}{path}", method=method, headers=headers)
+        answer: HTTPResponse = urllib.request.urlopen(request, timeout=30)
+        return answer
 
 
 def free_port() -> int:
@@ -135,9 +147,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
+def page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(30_000)
     yield page
     context.close()
+    if "lab" in request.fixturenames:
+        request.getfixturevalue("lab").end_kernels()
