@@ -1,6 +1,6 @@
 """The 37 workloads of KalamDB's published benchmark, against ``kalam serve``, durable, beside its medians.
 
-``python -m tests.benchmarks published [--json] [workload ...]``
+``python -m tests.benchmarks.bench_published [--json] [workload ...]``
 
 Theirs: server 0.4.3-rc.4, Apple M1 Pro with 10 cores, writes without fsync. Ours: the real server process
 and this client on the machine at hand; a write is answered when it is on the disk. The first lines tell
