@@ -2,9 +2,10 @@
 
 What stays is found in a thread of its own, on batches that never change; the writer then puts it in
 place as an entry of the log like any other, if nothing has changed meanwhile that speaks against it.
-A topic is compacted once half of its records, and at least `MIN_DIRTY`, came after the last time. So
-it holds at most twice its keys and that many records, besides what running processors have still to
-read, or to read again after a crash: since the last checkpoint.
+A topic is looked at once half of its records, and at least `MIN_DIRTY`, came after the last time, and
+compacted if a third of them would go. So it holds at most three times its keys and that many records,
+besides what running processors have still to read, or to read again after a crash: since the last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kalam_jupyter.engine.batch import StoredBatch
 from kalam_jupyter.engine.compaction import Compaction, choose, rebuilt
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from kalam_jupyter.engine.transaction import Transaction
 
 Made = Sequence[StoredBatch]
+#: Which share of a topic's records must go before it is compacted unasked: windows have many keys, and
+#: to sort them costs more than the aggregation that made them.
+WORTH: Final = 1 / 3
 _log = logging.getLogger(__name__)
 
 
@@ -82,14 +86,22 @@ class Cleaner:
     def _clean_all(self, names: Sequence[str]) -> None:
         for name in names:
             try:
-                self.clean(name, MIN_DIRTY // 2)
+                self.clean(name, MIN_DIRTY // 2, WORTH)
             except EngineClosedError:
                 return
             except Exception as error:  # whatever it is: the topic stays as it was, and is looked at again
                 _log.warning("topic %s is not compacted: %s", name, error)
 
-    def clean(self, name: str, least: int = 1) -> int:
-        """Compact a topic whose new records are at least `least`; return how many records went.
+    def clean(self, name: str, least: int = 1, worth: float = 0.0) -> int:
+        """Compact a topic; return how many records went.
+
+        Parameters
+        ----------
+        name : str
+        least : int
+            How many new records it takes.
+        worth : float
+            Which share of all records must go, as far as a sample tells.
 
         Raises
         ------
@@ -105,7 +117,13 @@ class Cleaner:
             topic.not_yet()
             if section.upto - topic.cleaned.end < least:
                 return 0
-        chosen = choose(section.items, section.upto, topic.partitions, section.tombstones, section.expired)
+        chosen = choose(
+            section.items, section.upto, topic.partitions, section.tombstones, section.expired, worth
+        )
+        if chosen is None:
+            with engine.lock:
+                topic.wait_until_doubled()
+            return 0
         made = rebuilt(section.items, chosen)
         done = engine.transact(lambda tx: self._put(tx, topic, section.items, chosen, made))
         return sum(i.num_rows for i in section.items) - len(chosen.kept) if done else 0

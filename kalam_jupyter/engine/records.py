@@ -308,6 +308,10 @@ class Records(History[StoredBatch]):
         """Let more records arrive before the topic counts as `dirty` again."""
         self._clean_at = self.end + MIN_DIRTY // 4
 
+    def wait_until_doubled(self) -> None:
+        """Let as many records arrive as there are before the topic counts as `dirty` again."""
+        self._clean_at = self.end + max(MIN_DIRTY, sum(item.num_rows for item in self.items))
+
     def compactable(self, needed: int | None) -> tuple[list[StoredBatch], int]:
         """Return the batches that may be compacted, and the first sequence after them.
 

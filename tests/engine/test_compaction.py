@@ -463,6 +463,15 @@ def test_topics_are_compacted_by_themselves_as_they_grow(
     assert size < 2_500 * 60
 
 
+@pytest.mark.parametrize("keys", [3_000, 2_600, 1_200])
+def test_a_topic_is_left_alone_while_most_of_it_would_stay(engine: Engine, keys: int) -> None:
+    put(engine, *[(f"k{i % keys}", i) for i in range(3_000)])
+    put(engine, ("last", 0))
+    gone = engine.cleaner.clean("t", worth=1 / 3)
+    assert gone == (1_831 if keys == 1_200 else 0)
+    assert gone + engine.compact_topic("t") == 3_000 - keys + 31
+
+
 def test_a_log_that_cannot_be_written_leaves_the_topic_as_it_was(tmp_path: Path) -> None:
     with open_engine(tmp_path / "e") as engine:
         config = {"cleanup_policy": "compact"}
