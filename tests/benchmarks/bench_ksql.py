@@ -28,7 +28,7 @@ from tests.benchmarks.report import Report, median_seconds
 
 KEYS = 10_000
 BATCH = 10_000
-EVENTS = 1_000_000
+EVENTS = 3_000_000
 BYTES_EVENTS = 300_000
 ROWS = 20_000
 
