@@ -114,11 +114,11 @@ class KalamExtension(ExtensionApp):
         """Mount the routes below base_url."""
         from kalam_server.jupyter import routes
         from kalam_server.panel import PANEL_ROUTES
-        from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
+        from kalam_server.routes import KALAM_ROUTES, KALAM_UNKNOWN, KSQL_ROOT, KSQL_ROUTES
 
         base_url = self.settings["base_url"]
         root = url_path_join(base_url, self.prefix, "/")
-        entries = KALAM_ROUTES + KSQL_ROUTES + (KSQL_ROOT if self.prefix.strip("/") else [])
+        entries = KALAM_ROUTES + KSQL_ROUTES + (KSQL_ROOT if self.prefix.strip("/") else []) + KALAM_UNKNOWN
         # ExtensionApp puts base_url in front of each pattern.
         table = routes(entries, self._context(base_url=root), self.prefix)
         self.handlers.extend(table)

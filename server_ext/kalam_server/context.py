@@ -90,8 +90,8 @@ class Context:
         """
         if caller.kind == "local":
             return local_session(node, self.local_user, self.local_user_role)
-        if caller.kind == "kalam" and caller.token:
-            return node.kalam.auth.verify(caller.token)
+        if caller.bearer:
+            return node.kalam.auth.verify(caller.bearer)
         from kalam_jupyter.kalam import KalamError
 
         if caller.scheme is None:
@@ -101,9 +101,8 @@ class Context:
     def known_session(self, node: Node, caller: Caller) -> Session | None:
         """Return the session of a caller who was here before; None for others. In microseconds."""
         if caller.kind == "local":
-            record = node.kalam.auth.user(self.local_user)
-            return None if record is None else node.kalam.session(self.local_user)
-        return node.kalam.auth.known(caller.token) if caller.token else None
+            return node.kalam.auth.present(self.local_user)
+        return node.kalam.auth.known(caller.bearer) if caller.bearer else None
 
     async def kalam_config(self) -> KalamConfig:
         """Return KalamDB's settings, opening the engine if need be."""

@@ -6,7 +6,8 @@ notice nothing. What was parsed waits in a queue until the request before it is 
 wants it; while much is waiting, nothing is read. A request that somebody upgrades (`detach`) takes its
 socket along as a Tornado stream.
 
-An `Express` may answer a request itself, before the application sees it: see `kalam_handlers.express`.
+An `Express` may answer a request itself, before the application sees it: see `kalam_handlers.express`. The
+head of such a request is parsed and judged once: clients repeat theirs (`Repeated`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import cache
 from http.client import responses
 from typing import Any
 
@@ -27,11 +29,13 @@ from tornado import httputil, iostream
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 
-from kalam_server.http1_exchange import Exchange, Express, Peer, Request
+from kalam_server.http1_exchange import MAX_COLLECTED, Exchange, Express, Peer, Repeated, Request
 
 log = logging.getLogger("kalam_server.http1")
 
 MAX_HEAD = 64 * 1024
+#: So much is read at once.
+READ_SIZE = 256 * 1024
 #: So much of a body may wait for its handler before the socket is left alone.
 MAX_WAITING = 256 * 1024
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -55,22 +59,37 @@ class DetachedStream(iostream.IOStream):
         return super().read_from_fd(buf)
 
 
-class Http1Connection(asyncio.Protocol):
-    """One connection. The ``on_`` methods are called by the parser."""
+class Http1Connection(asyncio.BufferedProtocol):
+    """One connection. The ``on_`` methods are called by the parser.
 
-    def __init__(self, server: HTTPServer, address: Any, max_body: int, express: Express | None) -> None:
+    Parameters
+    ----------
+    buffer : memoryview
+        What is read goes through it; for all connections of a loop, which reads one at a time. (A buffer of
+        its own for each read, as `asyncio.Protocol` has it, costs as much as all the rest of reading.)
+    """
+
+    def __init__(
+        self,
+        server: HTTPServer,
+        address: Any,
+        max_body: int,
+        express: Express | None,
+        buffer: memoryview,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.peer = Peer(address[0] if isinstance(address, tuple) else "0.0.0.0", address)
         self.transport: Any = None
         self.closed = False
         self.used = time.monotonic()
         self.on_lost: Callable[[Http1Connection], None] = lambda connection: None
-        self._server, self._express, self._max_body = server, express, max_body
+        self._server, self._express, self._max_body, self._buffer = server, express, max_body, buffer
         self._parser = httptools.HttpRequestParser(self)
         self._events: deque[tuple[str, Any]] = deque()
         self._waiting = self._head = 0
         self._exchange: Exchange | None = None
-        self._stepping = self._pending = self._paused = False
+        self._stepping = self._pending = self._paused = self._reading = False
+        self._repeated: Repeated | None = None
         self._upgraded: bytes | None = None
         self._again: bytes | None = None
         self._collected: list[bytes] | None = None
@@ -81,14 +100,31 @@ class Http1Connection(asyncio.Protocol):
     # ---- the transport
 
     def connection_made(self, transport: Any) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        data = bytes(self._buffer[:nbytes])
         self.used = time.monotonic()
-        self._feed(data)
+        between = self.idle and not self._reading and self._upgraded is None
+        known = self._repeated.read(data) if between and self._repeated is not None else None
+        if known is not None:
+            self._events.extend((("head", known), ("end", None)))
+        else:
+            self._feed(data)
+            if between and not self._reading and len(self._events) == 2:
+                self._remember(data, self._events[0][1])
         self._step()
+
+    def _remember(self, data: bytes, request: Any) -> None:
+        """Know the head again of the one request that `data` was, if it is an express one."""
+        if isinstance(request, Request) and request.body is not None:
+            self._repeated = Repeated.of(data, request)
 
     def _feed(self, data: bytes) -> None:
         self._head += len(data)
@@ -111,11 +147,11 @@ class Http1Connection(asyncio.Protocol):
         self._restrain()
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`: writes are done when the transport has sent most of what it holds."""
+        """See `asyncio.BufferedProtocol`: writes are done when the transport has sent most of what it has."""
         self._drained = self.loop.create_future()
 
     def resume_writing(self) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -125,7 +161,7 @@ class Http1Connection(asyncio.Protocol):
         return self._done if self._drained is None else self._drained
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.BufferedProtocol`."""
         self.closed = True
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
@@ -150,6 +186,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._reading = True
         self._target, self._headers = b"", list[tuple[bytes, bytes]]()
 
     def on_url(self, url: bytes) -> None:
@@ -158,7 +195,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header was read."""
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.rstrip(b" \t")))  # the parser strips only in front
 
     def on_headers_complete(self) -> None:
         """The head was read."""
@@ -178,8 +215,10 @@ class Http1Connection(asyncio.Protocol):
         )
         if any(n == b"expect" and v.lower() == b"100-continue" for n, v in self._headers):
             self.transport.write(CONTINUE)
-        if self._express is not None and self._express.wants(request):
-            self._collected = []
+        length = request.header(b"content-length") or b""
+        if self._express is not None and length.isdigit() and int(length) <= MAX_COLLECTED:
+            request.take = self._express.judge(request, self.peer)
+            self._collected = None if request.take is None else []
         self._events.append(("head", request))
 
     def _wants_websocket(self) -> bool:
@@ -212,7 +251,7 @@ class Http1Connection(asyncio.Protocol):
         """The request was read."""
         if self._again is not None:
             return
-        self._head = 0
+        self._head, self._reading = 0, False
         if self._collected is not None:
             self._events[-1][1].body = b"".join(self._collected)
             self._collected = None
@@ -256,9 +295,8 @@ class Http1Connection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         exchange = self._exchange = Exchange(self, request, self._max_body)
-        if request.body is not None:
-            assert self._express is not None
-            if self._express.take(request, self.peer, self._answer):
+        if request.take is not None and request.body is not None:
+            if request.take(request.body, self._answer):
                 return
             self._waiting += len(request.body)
             self._events.appendleft(("body", request.body))
@@ -326,9 +364,7 @@ class Http1Connection(asyncio.Protocol):
             return
         keep = b"" if exchange.request.keep_alive else b"Connection: close\r\n"
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\nX-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n"
-            b"Date: %b\r\n%bContent-Length: %d\r\n\r\n%b"
-            % (status, _reason(status), _date(), keep, len(body), body)
+            b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (_start(status), _date(), keep, len(body), body)
         )
         exchange.finished = exchange.body_read = True
         self.answered(exchange)
@@ -371,8 +407,13 @@ def _date() -> bytes:
     return _dated[1]
 
 
-def _reason(status: int) -> bytes:
-    return responses.get(status, "Unknown").encode()
+@cache
+def _start(status: int) -> bytes:
+    """Return how express answers begin."""
+    return (
+        f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}\r\n"
+        "X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n"
+    ).encode()
 
 
 class _Acceptor:
@@ -380,6 +421,7 @@ class _Acceptor:
 
     def __init__(self, server: HTTPServer, max_body: int, express: Express | None) -> None:
         self._server, self._max_body, self._express = server, max_body, express
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._tornado = server.handle_stream
         self.connections: set[Http1Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -394,7 +436,7 @@ class _Acceptor:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, sock: socket.socket, address: Any) -> None:
-        connection = Http1Connection(self._server, address, self._max_body, self._express)
+        connection = Http1Connection(self._server, address, self._max_body, self._express, self._buffer)
         connection.on_lost = self.connections.discard
         self.connections.add(connection)
         try:

@@ -58,6 +58,11 @@ class Caller:
     token: str | None = None
     scheme: str | None = None
 
+    @property
+    def bearer(self) -> str | None:
+        """The token, if its scheme is written as KalamDB insists on (HTTP section 3): ``Bearer``."""
+        return self.token if self.scheme == "Bearer" else None
+
 
 LOCAL = Caller("local")
 ANONYMOUS = Caller("anonymous")
@@ -108,7 +113,10 @@ class Gate:
 
     def caller(self, headers: Mapping[str, str]) -> Caller | None:
         """Return who the header says it is, None when it has nothing for this gate to judge."""
-        authorization = read_authorization(headers.get("Authorization"))
+        return self.shown(read_authorization(headers.get("Authorization")))
+
+    def shown(self, authorization: Authorization | None) -> Caller | None:
+        """As `caller`, of a header that was read before."""
         if authorization is None:
             return LOCAL if self.open else None
         scheme = authorization.scheme.lower()

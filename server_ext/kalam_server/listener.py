@@ -18,7 +18,7 @@ from kalam_server.kalam_handlers.express import SqlExpress
 from kalam_server.kalam_handlers.plain import Expresses
 from kalam_server.kalam_handlers.topics import ConsumeExpress
 from kalam_server.route import Entry, NotFound, PlainBase, bind
-from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES
+from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES, KalamNotFound
 
 #: A pattern that one path matches, or one and the same with a slash behind it.
 _FIXED_PATH = re.compile(r"(/[\w/-]*)(/\?)?")
@@ -134,14 +134,6 @@ class KsqlNotFound(NotFound):
     def failure(self, error: BaseException) -> tuple[int, Any]:
         """See `Route.failure`."""
         return 404, "Not Found"
-
-
-class KalamNotFound(NotFound):
-    """KalamDB's answer to an unknown path."""
-
-    def failure(self, error: BaseException) -> tuple[int, Any]:
-        """See `Route.failure`."""
-        return 404, ""
 
 
 FALLBACKS: dict[str, type[NotFound]] = {"ksql": KsqlNotFound, "kalam": KalamNotFound}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kalam_server.kalam_handlers.auth import (
     LoginHandler,
     LogoutHandler,
@@ -38,7 +40,16 @@ from kalam_server.ksql_handlers.statements import KsqlHandler
 from kalam_server.ksql_handlers.topology import QueryTopologyHandler, StatementTopologyHandler
 from kalam_server.ksql_handlers.ws_query import QuerySocket
 from kalam_server.openapi import OpenApiHandler
-from kalam_server.route import Entry
+from kalam_server.route import Entry, NotFound
+
+
+class KalamNotFound(NotFound):
+    """KalamDB's answer to an unknown path."""
+
+    def failure(self, error: BaseException) -> tuple[int, Any]:
+        """See `Route.failure`."""
+        return 404, ""
+
 
 KSQL_ROUTES = [
     Entry(r"/info/?", InfoHandler),
@@ -87,3 +98,5 @@ KALAM_ROUTES = [
     Entry(r"/v1/ws", LiveSocket),
     Entry(r"/v1/openapi\.json", OpenApiHandler),
 ]
+#: Behind all others where the mount shares its port: paths that look like KalamDB's are answered as it does.
+KALAM_UNKNOWN = [Entry(r"/v1(?:/.*)?", KalamNotFound)]

@@ -103,12 +103,52 @@ class TestConnections:
         assert bodies[3]["status"] == "healthy"
         assert bodies[4]["results"][0]["message"] == "Deleted 1 row(s)"
 
+    def test_heads_that_repeat_are_read_as_ever(self, wire):
+        good = request("SELECT id FROM app.t WHERE id = 123456789 OR id = 5")
+        quick, short = request("SELECT id FROM app.t WHERE id = 7"), request("SELECT")
+        stranger = quick.replace(TOKEN.encode(), TOKEN[::-1].encode())
+        unsized = quick.replace(b"Content-Length: 45", b"Content-Length: 4x")
+        assert unsized != quick
+        for data, status in [
+            (quick, 200),
+            (good, 200),
+            (short, 400),
+            (quick + good, 200),
+            (None, 200),
+            (stranger, 401),
+            (quick.replace(b"application/json", b"application/text"), 400),
+            (quick.replace(b"Host: 127.0.0.1", b"Host: evil.example"), 403),
+            (quick, 200),
+            (quick.replace(b"POST", b"GET", 1), 405),
+            (quick[:60], None),
+            (quick[60:-9], None),
+            (quick[-9:], 200),
+            (request("", "Connection: close", body=quick.partition(b"\r\n\r\n")[2]), 200),
+        ]:
+            wire.send(data or b"")
+            assert status is None or wire.answer()[0] == status, data
+        assert wire.ended()
+
+    def test_a_repeated_head_with_a_wrong_length(self, wire):
+        quick = request("SELECT id FROM app.t WHERE id = 7")
+        wire.send(quick)
+        assert wire.answer()[0] == 200
+        wire.send(quick.replace(b"Content-Length: 45", b"Content-Length: 4x"))
+        assert wire.answer()[0] == 400
+        assert wire.ended()
+
     def test_a_chunked_body(self, wire):
         body = json.dumps({"sql": "SELECT 1 AS v"}).encode()
         head = request("").partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
         wire.send(head, b"5\r\n", body[:5], b"\r\n")
         wire.send(b"%x\r\n" % len(body[5:]), body[5:], b"\r\n0\r\n\r\n")
         assert json.loads(wire.answer()[2])["results"][0]["row_count"] == 1
+
+    def test_blanks_around_a_headers_value_are_none_of_it(self, wire):
+        wire.send(
+            request("SELECT 1 + 0", "X-Blank: \t a \t ", "X-Empty:").replace(b"/json\r", b"/json \r", 1)
+        )
+        assert wire.answer()[0] == 200
 
     def test_a_client_that_waits_before_it_sends_the_body(self, wire):
         head, _, body = request("SELECT 1", "Expect: 100-continue").partition(b"\r\n\r\n")

@@ -34,6 +34,12 @@ async def test_the_engine_is_not_opened_before_it_is_needed(call, extension):
     assert extension._service.opened
 
 
+async def test_unknown_paths_of_kalamdb_are_empty_404s(call):
+    for method in ("GET", "POST"):
+        answer = await call(method, "v1", "api", "nope", headers={"anonymous": True})
+        assert (answer.code, answer.body) == (404, b"")
+
+
 async def test_jupyters_own_routes_still_answer(call):
     assert (await call("GET", "api", "status")).code == 200
 

@@ -171,6 +171,13 @@ class TestSql:
             "error": {"code": code, "message": message},
         }
 
+    def test_the_scheme_is_written_as_the_contract_does(self, client):
+        token = login(client).json()["access_token"]
+        for scheme, status in (("Bearer", 200), ("bearer", 401), ("BEARER", 401)):
+            headers = {"Authorization": f"{scheme} {token}"}
+            assert client.post("/v1/api/sql", json={"sql": "SELECT 1"}, headers=headers).status_code == status
+            assert client.get("/v1/api/auth/me", headers=headers).status_code == 200
+
     def test_a_refresh_token_opens_nothing(self, client):
         token = login(client).json()["refresh_token"]
         headers = {"Authorization": f"Bearer {token}"}
@@ -245,6 +252,12 @@ class TestAuth:
         answer = client.post("/v1/api/auth/login", json=body)
         assert answer.status_code == 400
         assert answer.headers["content-type"].startswith("text/plain")
+
+    def test_a_body_above_the_frameworks_limit(self, client):
+        body = {"user": "root", "password": "x" * 2 * 1024 * 1024}
+        answer = client.post("/v1/api/auth/login", json=body)
+        assert answer.status_code == 413
+        assert answer.text.startswith("JSON payload (2097")
 
     def test_a_wrong_password(self, client):
         answer = login(client, "nobody", "wrong")

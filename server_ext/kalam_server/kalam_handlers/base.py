@@ -12,6 +12,9 @@ from kalam_server.identity import is_loopback
 from kalam_server.route import Route, is_json
 from kalam_server.service import ServiceClosedError
 
+#: The reference's framework reads no larger JSON bodies; no text part of a multipart body is larger either.
+MAX_JSON = 2 * 1024 * 1024
+
 
 class GuardError(Exception):
     """The guard in front of all routes refuses the request."""
@@ -28,6 +31,11 @@ class FrameworkError(Exception):
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
         super().__init__(message)
+
+
+def json_too_large(size: int) -> str:
+    """Return what is said about a JSON body above `MAX_JSON`."""
+    return f"JSON payload ({size} bytes) is larger than allowed (limit: {MAX_JSON} bytes)."
 
 
 def json_object(data: bytes) -> dict[str, Any]:
@@ -120,6 +128,8 @@ class KalamRoute(Route):
         """
         if not is_json(self.request):
             raise FrameworkError("Content type error")
+        if (size := len(self.request.body)) > MAX_JSON:
+            raise FrameworkError(json_too_large(size), 413)
         return json_object(self.request.body)
 
     @property

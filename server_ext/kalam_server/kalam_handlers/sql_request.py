@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from kalam_server.kalam_handlers.base import MAX_JSON, json_too_large
+
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamConfig
     from kalam_jupyter.kalam.files import Upload
 
-#: The reference's framework reads no larger JSON bodies; no text part of a multipart body is larger either.
-MAX_JSON = 2 * 1024 * 1024
 _FILE_PREFIX = "file:"
 
 
@@ -73,7 +73,7 @@ def read_json(body: bytes, declared: bool) -> SqlRequest:
     if not declared:
         raise _invalid("Content type error")
     if len(body) > MAX_JSON:
-        raise _invalid(f"JSON payload ({len(body)} bytes) is larger than allowed (limit: {MAX_JSON} bytes).")
+        raise _invalid(json_too_large(len(body)))
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -117,9 +117,7 @@ class JsonReader:
     def finish(self) -> SqlRequest:
         """See `BodyReader`."""
         if self._declared and self._size > MAX_JSON:
-            raise _invalid(
-                f"JSON payload ({self._size} bytes) is larger than allowed (limit: {MAX_JSON} bytes)."
-            )
+            raise _invalid(json_too_large(self._size))
         return read_json(b"".join(self._pieces), self._declared)
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._watch = PeriodicCallback(self._check_life, self._limits.ws_heartbeat_interval * 1000)
         self._watch.start()
         self.context.service.on_close.add(self._shut_down)
-        if self.caller.kind == "kalam" or (self.caller.kind == "local" and self._explicit()):
+        if self.caller.bearer or (self.caller.kind == "local" and self._explicit()):
             self._spawn(self._authenticate_upgrade())
 
     def _explicit(self) -> bool:
