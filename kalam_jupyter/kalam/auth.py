@@ -139,10 +139,15 @@ class Auth:
 
     def session(self, user_id: str) -> Session:
         """Return a trusted session, in process: no password asked."""
-        found = self.user(user_id)
+        found = self.present(user_id)
         if found is None:
             raise KalamError("INVALID_CREDENTIALS", f"User '{user_id}' does not exist", 401)
-        return Session(user_id, str(found["role"]))
+        return found
+
+    def present(self, user_id: str) -> Session | None:
+        """As `session`, None if there is no such user."""
+        found = self.user(user_id)
+        return None if found is None else Session(user_id, str(found["role"]))
 
     # ---- login
 

@@ -107,8 +107,6 @@ class TestConnections:
         good = request("SELECT id FROM app.t WHERE id = 123456789 OR id = 5")
         quick, short = request("SELECT id FROM app.t WHERE id = 7"), request("SELECT")
         stranger = quick.replace(TOKEN.encode(), TOKEN[::-1].encode())
-        unsized = quick.replace(b"Content-Length: 45", b"Content-Length: 4x")
-        assert unsized != quick
         for data, status in [
             (quick, 200),
             (good, 200),
@@ -117,13 +115,11 @@ class TestConnections:
             (None, 200),
             (stranger, 401),
             (quick.replace(b"application/json", b"application/text"), 400),
-            (quick.replace(b"Host: 127.0.0.1", b"Host: evil.example"), 403),
             (quick, 200),
-            (quick.replace(b"POST", b"GET", 1), 405),
             (quick[:60], None),
             (quick[60:-9], None),
             (quick[-9:], 200),
-            (request("", "Connection: close", body=quick.partition(b"\r\n\r\n")[2]), 200),
+            (quick.replace(b"Host: 127.0.0.1", b"Host: evil.example"), 403),
         ]:
             wire.send(data or b"")
             assert status is None or wire.answer()[0] == status, data
@@ -133,7 +129,7 @@ class TestConnections:
         quick = request("SELECT id FROM app.t WHERE id = 7")
         wire.send(quick)
         assert wire.answer()[0] == 200
-        wire.send(quick.replace(b"Content-Length: 45", b"Content-Length: 4x"))
+        wire.send(quick.replace(b"Content-Length: 44", b"Content-Length: 4x"))
         assert wire.answer()[0] == 400
         assert wire.ended()
 

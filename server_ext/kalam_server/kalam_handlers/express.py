@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Answer, Peer, Request
+from kalam_server.http1_exchange import Answer
+from kalam_server.identity import Authorization
 from kalam_server.kalam_handlers import sql_answer
 from kalam_server.kalam_handlers.plain import Plain
 
@@ -41,7 +42,7 @@ class _Outcome(NamedTuple):
 
 
 class SqlExpress(Plain):
-    """The quick way of one mount. See `http1.Express`."""
+    """The quick way of one mount. See `plain`."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, "v1/api/sql")
@@ -51,12 +52,12 @@ class SqlExpress(Plain):
         self._outcomes: deque[_Outcome] = deque()
         self._told = False
 
-    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
+    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
         """Start the statement, if it is a quick one of a known caller."""
         began = time.perf_counter()
         context = self.context
-        asked = _read(request.body or b"")
-        found = None if asked is None else self.admit(request, peer)
+        asked = _read(body)
+        found = None if asked is None else self.admit(authorization)
         if asked is None or found is None:
             return False
         node, session, local = found

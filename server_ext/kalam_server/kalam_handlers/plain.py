@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Answer, Peer, Request
-from kalam_server.identity import is_loopback
+from kalam_server.http1_exchange import Answer, Peer, Request, Take
+from kalam_server.identity import Authorization, is_loopback, read_authorization
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import Session
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _SPECIAL = frozenset(
     {b"origin", b"x-forwarded-for", b"x-real-ip", b"content-encoding", b"expect", b"upgrade"}
 )
-#: Larger bodies take a while to read.
-MAX_BODY = 64 * 1024
 
 
 class Admitted(NamedTuple):
@@ -47,34 +46,32 @@ class Plain(ABC):
         self.context = context
         self.target = f"{context.base_url}{path}".encode()
 
-    def wants(self, request: Request) -> bool:
-        """See `http1.Express`: whether a request looks plain."""
-        if request.target != self.target or request.method != "POST":
-            return False
+    def judge(self, request: Request, peer: Peer) -> Take | None:
+        """See `http1_exchange.Express`."""
         headers = dict(request.headers)
-        length = headers.get(b"content-length", b"")
-        return (
-            len(headers) == len(request.headers)
+        plain = (
+            request.target == self.target
+            and request.method == "POST"
+            and len(headers) == len(request.headers)
             and _SPECIAL.isdisjoint(headers)
             and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
-            and length.isdigit()
-            and int(length) <= MAX_BODY
             and b"arrow" not in headers.get(b"accept", b"")
+            and is_loopback(peer.remote_ip)
+            and self.context.host_allowed(headers.get(b"host", b"").decode("latin-1"))
         )
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        return partial(self.take, read_authorization(authorization)) if plain else None
 
     @abstractmethod
-    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
-        """See `http1.Express`."""
+    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
+        """Answer a request that shows this authorization: see `http1_exchange.Take`."""
 
-    def admit(self, request: Request, peer: Peer) -> Admitted | None:
+    def admit(self, authorization: Authorization | None) -> Admitted | None:
         """Return the caller of a request, if that is somebody known."""
         context = self.context
-        if not context.service.opened or context.service.closed or not is_loopback(peer.remote_ip):
+        if not context.service.opened or context.service.closed:
             return None
-        headers = _Capital((n.decode("latin-1"), v.decode("latin-1")) for n, v in request.headers)
-        if not context.host_allowed(headers.get("host", "")):
-            return None
-        caller = context.gate.caller(headers)
+        caller = context.gate.shown(authorization)
         if caller is None or caller.kind == "anonymous":
             return None
         node = context.service.node()
@@ -83,24 +80,12 @@ class Plain(ABC):
 
 
 class Expresses:
-    """Several `Plain` paths as one `http1.Express`."""
+    """Several `Plain` paths as one `http1_exchange.Express`."""
 
     def __init__(self, paths: Sequence[Plain]) -> None:
         self._paths = {path.target: path for path in paths}
 
-    def wants(self, request: Request) -> bool:
-        """See `http1.Express`."""
+    def judge(self, request: Request, peer: Peer) -> Take | None:
+        """See `http1_exchange.Express`."""
         path = self._paths.get(request.target)
-        return path is not None and path.wants(request)
-
-    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
-        """See `http1.Express`."""
-        return self._paths[request.target].take(request, peer, answer)
-
-
-class _Capital(dict[str, str]):
-    """Headers in lower case, asked for as ``Authorization``."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """See `dict.get`."""
-        return super().get(name.lower(), default)
+        return None if path is None else path.judge(request, peer)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Answer, Peer, Request
+from kalam_server.http1_exchange import Answer
+from kalam_server.identity import Authorization
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute, json_object
 from kalam_server.kalam_handlers.plain import Plain
 
@@ -112,15 +113,15 @@ class ConsumeExpress(Plain):
     def __init__(self, context: Context) -> None:
         super().__init__(context, "v1/api/topics/consume")
 
-    def take(self, request: Request, peer: Peer, answer: Answer) -> bool:
+    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
         """Answer, if messages are there or nobody waits for them."""
         from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 
-        admitted = self.admit(request, peer)
+        admitted = self.admit(authorization)
         if admitted is None or admitted.session.role not in ROLES:
             return False
         try:
-            wanted = Wanted.read(json_object(request.body or b""))
+            wanted = Wanted.read(json_object(body))
             if not 0 < wanted.limit <= FEW:
                 return False
             found = admitted.node.kalam.topics.consume_at_once(
