@@ -182,16 +182,26 @@ class Replay:
 
 
 def to_table(frame: pd.DataFrame | pa.Table) -> pa.Table:
-    """Return a frame as Arrow.
+    """Return a frame as Arrow; the named levels of a pandas index are columns, in front.
 
     Raises
     ------
     ClientError
-        If it holds values that have no SQL type.
+        If it has no columns, two of one name, or values that have no SQL type.
     """
-    if isinstance(frame, pa.Table):
-        return frame
+    table = frame if isinstance(frame, pa.Table) else _from_pandas(frame)
+    if not table.column_names:
+        raise ClientError("the frame has no columns")
+    return table
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ClientError(f"two columns of the frame are named '{twice[0]}'; rename one of them")
+    levels = [name for name in frame.index.names if name is not None and name not in frame.columns]
     try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
+        return pa.Table.from_pandas(frame.reset_index(levels) if levels else frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise ClientError(f"the frame holds values that have no SQL type: {error}") from error
+        why = ": ".join(str(part) for part in reversed(error.args))  # Arrow names the column last
+        raise ClientError(f"the frame holds values that have no SQL type: {why}") from error

@@ -219,7 +219,7 @@ def sql_type(type_: pa.DataType) -> DataType:
     if t.is_map(type_):
         return Map(sql_type(type_.key_type), sql_type(type_.item_type))
     if t.is_struct(type_):
-        return Struct(tuple((f.name.upper(), sql_type(f.type)) for f in type_))
+        return Struct(tuple((column_name(f.name), sql_type(f.type)) for f in type_))
     raise TypeError(f"no SQL type for Arrow's {type_}")
 
 
@@ -246,8 +246,7 @@ def create_stream_text(name: str, table: pa.Table, key: str | None) -> str:
             type_ = sql_type(field.type)
         except TypeError as error:
             raise StatementError(f"Column {field.name}: {error}") from None
-        shown = re.sub(r"`([^`]*)` ", lambda m: f"`{m[1]}` ", str(type_))
-        columns.append(f"{_quoted(field.name)} {shown}{' KEY' if field.name == key else ''}")
+        columns.append(f"{_quoted(field.name)} {type_}{' KEY' if field.name == key else ''}")
     key_format = "" if key is None else ", KEY_FORMAT='JSON'"
     return (
         f"CREATE STREAM {_quoted(name)} ({', '.join(columns)}) WITH (KAFKA_TOPIC='{column_name(name)}', "
@@ -312,6 +311,7 @@ def _column(table: pa.Table, position: int | None, type_: DataType, n: int) -> p
         return pa.nulls(n, wanted)
     found = table.column(position)
     array = found.chunk(0) if found.num_chunks == 1 else pa.concat_arrays(found.chunks)
+    array = array.view(_folded(array.type))
     if array.type == wanted:
         return array
     try:
@@ -320,6 +320,20 @@ def _column(table: pa.Table, position: int | None, type_: DataType, n: int) -> p
         return pc.cast(array, wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise StatementError(f"Column {table.column_names[position]} does not fit {type_}: {error}") from None
+
+
+def _folded(type_: pa.DataType) -> pa.DataType:
+    """Return a type with the fields of its structs named as columns are: a cast looks for them by name."""
+    t = pa.types
+    if t.is_struct(type_):
+        return pa.struct([f.with_name(column_name(f.name)).with_type(_folded(f.type)) for f in type_])
+    if t.is_map(type_):
+        return pa.map_(type_.key_type, _folded(type_.item_type))
+    if t.is_fixed_size_list(type_):
+        return pa.list_(_folded(type_.value_type), type_.list_size)
+    if t.is_large_list(type_):
+        return pa.large_list(_folded(type_.value_type))
+    return pa.list_(_folded(type_.value_type)) if t.is_list(type_) else type_
 
 
 def _milliseconds(column: pa.ChunkedArray) -> Any:

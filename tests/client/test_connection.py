@@ -293,6 +293,32 @@ class TestFrames:
         connection.stream_frame(table, "numbers")
         assert connection.table("numbers").column("N").to_pylist() == list(range(1000))
 
+    def test_fields_of_structs_keep_their_values_and_are_named_as_columns_are(self, connection):
+        nested = [{"a": 1, "in it": {"c": "x"}}, None]
+        connection.stream_frame(pd.DataFrame({"id": [1, 2], "nested": nested, "all": [nested, []]}), "s")
+        named = {"A": 1, "in it": {"C": "x"}}
+        assert connection.table("s").column("NESTED").to_pylist() == [named, None]
+        assert connection.table("s").column("ALL").to_pylist() == [[named, None], []]
+
+    def test_a_named_index_is_columns(self, connection):
+        per_origin = self.FRAME.groupby("origin").agg({"delay": "sum"})
+        connection.stream_frame(per_origin, "delays", key="origin")
+        back = connection.table("delays")
+        assert back.column_names == ["ORIGIN", "DELAY"]
+        assert back.column("ORIGIN").to_pylist() == ["EWR", "JFK"]
+
+    @pytest.mark.parametrize(
+        ("frame", "why"),
+        [
+            (pd.DataFrame(), "no columns"),
+            (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns of the frame are named 'a'"),
+            (pd.DataFrame({"c": [1, "a"]}), "column c with type object: Could not convert 'a'"),
+        ],
+    )
+    def test_a_frame_that_is_no_table_is_refused(self, connection, frame, why):
+        with pytest.raises(ClientError, match=why):
+            connection.stream_frame(frame, "flights")
+
     def test_what_does_not_fit_is_refused(self, connection):
         for options in ({"key": "nope"}, {"timestamp": "nope"}, {"rate": 0}):
             with pytest.raises(ClientError):
