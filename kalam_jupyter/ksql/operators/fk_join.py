@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from kalam_jupyter.ksql.operators.joins import LEFT, JoinShape
-from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
-from kalam_jupyter.ksql.operators.windows import key_order
+from kalam_jupyter.ksql.operators.record import Key, Record, Row, key_order, store_key
 
 
 class ForeignKeyJoin:
     """INNER or LEFT join of a left table's expression with the right table's primary key; keyed as the left
     table.
+
+    As in Kafka Streams nobody remembers whether a row was joined before: one that had subscribed and now
+    finds no row gives a tombstone.
 
     Parameters
     ----------
@@ -49,8 +51,8 @@ class ForeignKeyJoin:
         if before is not None and before[2] is not None:
             self._subscribers[before[2]].pop(key, None)
         old = None if before is None else self._joined(before)
+        subscribed = before is not None and (before[2] is not None or self._shape.kind == "LEFT")
         if r.row is None:
-            subscribed = before is not None and (before[2] is not None or self._shape.kind == "LEFT")
             if subscribed:
                 out.append(Record(r.key, None, r.ts, None, r.headers, old))
             return
@@ -60,7 +62,7 @@ class ForeignKeyJoin:
         if hashed is not None:
             self._subscribers.setdefault(hashed, {})[key] = None
         new = self._joined(after)
-        if new is not None or old is not None:
+        if new is not None or old is not None or (subscribed and foreign is not None):
             ts = r.ts if new is None else new[-1]
             out.append(Record(r.key, new, ts, None, r.headers, old))
 
@@ -76,11 +78,10 @@ class ForeignKeyJoin:
         for left_key, old in zip(subscribers, before, strict=True):
             left = self._left[left_key]
             new = self._joined(left)
-            if new is not None or old is not None:
-                ts = max(left[1], r.ts)
-                if new is not None:
-                    new = (*new[:-1], ts)
-                out.append(Record(left[3], new, ts, None, r.headers, old))
+            ts = max(left[1], r.ts)
+            if new is not None:
+                new = (*new[:-1], ts)
+            out.append(Record(left[3], new, ts, None, r.headers, old))
 
     def _joined(self, left: tuple[Row, int, Any, Key]) -> Row | None:
         row, ts, foreign, key = left

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from kalam_jupyter.engine.types import DataType
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch, NotColumnarError
 from kalam_jupyter.ksql.operators.lookup import LookupTable
-from kalam_jupyter.ksql.operators.record import Key, Record, Row, store_key
+from kalam_jupyter.ksql.operators.record import Key, Record, Row, key_order, store_key
 
 JoinKind = Literal["INNER", "LEFT", "RIGHT", "FULL"]
 LEFT, RIGHT = 0, 1
@@ -120,7 +120,7 @@ class StreamStreamJoin:
         if ts > self._stream_time:
             self._stream_time = ts
         if self._grace is not None:
-            self._flush(out)
+            self._flush(r, out)
         key = self._shape.at(r)
         other = 1 - side
         self._number += 1
@@ -167,8 +167,11 @@ class StreamStreamJoin:
             elif keep:
                 del entries[:keep]
 
-    def _flush(self, out: list[Record]) -> None:
-        """Emit, in timestamp order, held records whose window and grace have passed."""
+    def _flush(self, by: Record, out: list[Record]) -> None:
+        """Emit held records whose window and grace have passed, with the headers of the record that says so.
+
+        In the order of the reference's store of them: by timestamp, right before left, then by key.
+        """
         assert self._grace is not None
         due: list[tuple[_Entry, int]] = []
         for side in (LEFT, RIGHT):
@@ -178,8 +181,11 @@ class StreamStreamJoin:
                 entry = heapq.heappop(held)
                 if not entry.matched:
                     due.append((entry, side))
-        due.sort(key=lambda e: (e[0].ts, e[0].number))
-        out.extend(self._padded(side, entry.record) for entry, side in due)
+        due.sort(key=lambda e: (e[0].ts, -e[1], key_order(e[0].record.key), e[0].number))
+        for entry, side in due:
+            padded = self._padded(side, entry.record)
+            padded.headers = by.headers
+            out.append(padded)
 
     def _joined(self, side: int, r: Record, match: Record) -> Record:
         left, right = (r, match) if side == LEFT else (match, r)
@@ -296,6 +302,9 @@ def _key_of(batch: ColumnBatch, position: int) -> Callable[[], pa.Array]:
 class TableTableJoin:
     """Primary-key join: every change of either side gives the new joined row of its key, or a tombstone when
     there is none any more.
+
+    As in Kafka Streams, a deletion of a row that was never there passes on as a tombstone where the other
+    side's row alone makes no result.
     """
 
     def __init__(self, shape: JoinShape) -> None:
@@ -317,9 +326,13 @@ class TableTableJoin:
             ts = r.ts if other is None else max(r.ts, other[1])
             new = self._result(side, r.row, other, r.key, ts)
             old = self._result(side, None if before is None else before[0], other, r.key, ts)
-            if new is not None or old is not None:
+            if new is not None or old is not None or (other is not None and self._decides(side)):
                 out.append(Record(r.key, new, ts, r.window, r.headers, old))
         return out
+
+    def _decides(self, side: int) -> bool:
+        """Whether there is no result without a row of this side."""
+        return self._shape.kind == "INNER" or self._shape.preserves(side)
 
     def _result(
         self, side: int, row: Row | None, other: tuple[Row, int] | None, key: Key, ts: int

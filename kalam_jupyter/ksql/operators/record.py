@@ -83,3 +83,8 @@ def store_key(key: Key) -> Key:
     except TypeError:
         return hashable(key)  # type: ignore[no-any-return]
     return key
+
+
+def key_order(key: Key | None) -> Any:
+    """Return what sorts keys as a state store iterates them."""
+    return [(v is not None, v if isinstance(v, int | float | str | bytes) else repr(v)) for v in key or ()]

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine.batch import Int64s
+from kalam_jupyter.engine.batch import Headers, Int64s
 from kalam_jupyter.engine.types import BIGINT, Column
 from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.group_index import GroupIndex
 from kalam_jupyter.ksql.operators.group_states import GroupStates
 from kalam_jupyter.ksql.operators.grouping import Grouping
-from kalam_jupyter.ksql.operators.record import Record, store_key
+from kalam_jupyter.ksql.operators.record import Record, key_order, store_key
 
 
 class TimeWindowAggregate:
@@ -163,7 +163,7 @@ class FinalWindowAggregate:
             for start in window_starts(r.ts, self._size, self._advance):
                 if start + self._size > limit:
                     self._fold(r, start)
-            self._close(out)
+            self._close(r, out)
         return out
 
     def _fold(self, r: Record, start: int) -> None:
@@ -186,7 +186,7 @@ class FinalWindowAggregate:
         for start in [s for s in self._windows if s < limit]:
             del self._windows[start]
 
-    def _close(self, out: list[Record]) -> None:
+    def _close(self, by: Record, out: list[Record]) -> None:
         close = self._stream_time - self._grace
         if close <= self._closed:
             return
@@ -196,7 +196,8 @@ class FinalWindowAggregate:
             bounds = (start, start + self._size)
             for hashed in sorted(groups, key=key_order):
                 state, ts, key = groups[hashed]
-                out.append(Record(key, self._aggregator.results(state) + key + bounds, ts, bounds))
+                row = self._aggregator.results(state) + key + bounds
+                out.append(Record(key, row, ts, bounds, by.headers))
 
     def checkpoint(self) -> Any:
         """Stream time and all open windows."""
@@ -205,10 +206,6 @@ class FinalWindowAggregate:
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
         self._stream_time, self._closed, self._windows = state
-
-
-def key_order(key: Any) -> Any:
-    return [(v is not None, v if isinstance(v, int | float | str | bytes) else repr(v)) for v in key]
 
 
 class SessionAggregate:
@@ -236,7 +233,7 @@ class SessionAggregate:
                 self._stream_time = r.ts
             self._fold(r, out)
             if self._emit_final:
-                self._close(out)
+                self._close(r, out)
         return out
 
     def _fold(self, r: Record, out: list[Record]) -> None:
@@ -265,12 +262,12 @@ class SessionAggregate:
         if not self._emit_final:
             out.append(self._output(session, r.headers))
 
-    def _output(self, session: list[Any], headers: Any = ()) -> Record:
+    def _output(self, session: list[Any], headers: Headers) -> Record:
         start, end, state, key = session
         row = self._aggregator.results(state) + key + (start, end)
         return Record(key, row, end, (start, end), headers)
 
-    def _close(self, out: list[Record]) -> None:
+    def _close(self, by: Record, out: list[Record]) -> None:
         close = self._stream_time - self._grace - self._gap
         if close <= self._closed:
             return
@@ -284,7 +281,7 @@ class SessionAggregate:
             else:
                 del self._sessions[key]
         done.sort(key=lambda s: (s[0], key_order(s[3])))
-        out.extend(self._output(s) for s in done)
+        out.extend(self._output(s, by.headers) for s in done)
 
     def checkpoint(self) -> Any:
         """Times and all sessions."""

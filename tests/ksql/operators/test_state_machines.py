@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from kalam_jupyter.engine.types import INTEGER, STRING, Column
 from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.functions.registry import FunctionRegistry
 from kalam_jupyter.ksql.operators.aggregate import AggregateCall, Aggregator, TableAggregate
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.group_states import GroupStates
-from kalam_jupyter.ksql.operators.joins import LEFT, RIGHT, JoinShape, StreamStreamJoin
+from kalam_jupyter.ksql.operators.joins import (
+    LEFT,
+    RIGHT,
+    JoinKind,
+    JoinShape,
+    StreamStreamJoin,
+    TableTableJoin,
+)
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
@@ -103,6 +112,30 @@ def test_a_left_join_with_grace_pads_when_the_window_has_closed() -> None:
     assert joined(join.process(RIGHT, [Record(("y",), ("Q",), 17)])) == [("M", None, 6)]
 
 
+def test_rows_padded_together_come_right_before_left_and_by_key_with_the_closing_records_headers() -> None:
+    join = StreamStreamJoin(JoinShape("FULL", 1, 1), 10, 10, 0)
+    for side, key in ((LEFT, "b"), (LEFT, "a"), (RIGHT, "d"), (RIGHT, "c")):
+        assert not join.process(side, [Record((key,), (key,), 6)])
+    out = join.process(LEFT, [Record(("e",), ("e",), 17, headers=(("h", b"1"),))])
+    assert [(r.key, r.ts, r.headers) for r in out] == [((k,), 6, (("h", b"1"),)) for k in "cdab"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right"),
+    [("INNER", True, True), ("LEFT", True, False), ("RIGHT", False, True), ("FULL", False, False)],
+)
+def test_a_deletion_of_an_unknown_row_passes_a_table_join_where_no_row_is_left(
+    kind: JoinKind, left: bool, right: bool
+) -> None:
+    for side, passes in ((LEFT, left), (RIGHT, right)):
+        join = TableTableJoin(JoinShape(kind, 1, 1))
+        gone = Record(("k",), None, 3)
+        assert not join.process(side, [gone])
+        join.process(1 - side, [Record(("k",), ("v",), 4)])
+        out = join.process(side, [gone])
+        assert [(r.row is None, r.ts) for r in out] == [(passes, 4)]
+
+
 def test_a_join_goes_on_from_its_checkpoint() -> None:
     shape = JoinShape("LEFT", 1, 1)
     join = StreamStreamJoin(shape, 10, 10, 0)
@@ -140,6 +173,10 @@ def test_a_foreign_key_join_follows_both_sides() -> None:
         (LEFT, Record(("l1",), ("r2",), 2)),
         (RIGHT, Record(("r2",), ("B",), 3)),
         (RIGHT, Record(("r1",), None, 4)),
+        (LEFT, Record(("l1",), ("r3",), 5)),
+        (LEFT, Record(("l1",), ("r4",), 6)),
+        (RIGHT, Record(("r4",), None, 7)),
     ]
     out = [[(r.key, None if r.row is None else r.row[:2]) for r in join.process(s, [x])] for s, x in steps]
-    assert out == [[], [(("l1",), ("r1", "A"))], [(("l1",), None)], [(("l1",), ("r2", "B"))], []]
+    gone = [(("l1",), None)]
+    assert out == [[], [(("l1",), ("r1", "A"))], gone, [(("l1",), ("r2", "B"))], [], gone, gone, gone]
