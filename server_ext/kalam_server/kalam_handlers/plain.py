@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Answer, Peer, Request, Take
+from kalam_server.http1.request import Answer, Peer, Request, Take
 from kalam_server.identity import Authorization, is_loopback, read_authorization
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Plain(ABC):
         self.target = f"{context.base_url}{path}".encode()
 
     def judge(self, request: Request, peer: Peer) -> Take | None:
-        """See `http1_exchange.Express`."""
+        """See `http1.request.Express`."""
         headers = dict(request.headers)
         plain = (
             request.target == self.target
@@ -64,7 +64,7 @@ class Plain(ABC):
 
     @abstractmethod
     def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
-        """Answer a request that shows this authorization: see `http1_exchange.Take`."""
+        """Answer a request that shows this authorization: see `http1.request.Take`."""
 
     def admit(self, authorization: Authorization | None) -> Admitted | None:
         """Return the caller of a request, if that is somebody known."""
@@ -80,12 +80,12 @@ class Plain(ABC):
 
 
 class Expresses:
-    """Several `Plain` paths as one `http1_exchange.Express`."""
+    """Several `Plain` paths as one `http1.request.Express`."""
 
     def __init__(self, paths: Sequence[Plain]) -> None:
         self._paths = {path.target: path for path in paths}
 
     def judge(self, request: Request, peer: Peer) -> Take | None:
-        """See `http1_exchange.Express`."""
+        """See `http1.request.Express`."""
         path = self._paths.get(request.target)
         return None if path is None else path.judge(request, peer)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1_exchange import Answer
+from kalam_server.http1.request import Answer
 from kalam_server.identity import Authorization
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute, json_object
 from kalam_server.kalam_handlers.plain import Plain

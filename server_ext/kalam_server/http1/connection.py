@@ -1,14 +1,4 @@
-"""HTTP/1.1 for a Tornado `HTTPServer`, at a third of the cost of Tornado's own.
-
-A connection is an asyncio transport with the parser that Node.js uses (llhttp, by ``httptools``) in front
-of the application: every request becomes one ``server.start_request`` call, as with `http2`, so handlers
-notice nothing. What was parsed waits in a queue until the request before it is answered and the handler
-wants it; while much is waiting, nothing is read. A request that somebody upgrades (`detach`) takes its
-socket along as a Tornado stream.
-
-An `Express` may answer a request itself, before the application sees it: see `kalam_handlers.express`. The
-head of such a request is parsed and judged once: clients repeat theirs (`Repeated`).
-"""
+"""One HTTP/1.1 connection: from bytes to requests, and from their handlers to answers."""
 
 from __future__ import annotations
 
@@ -27,15 +17,13 @@ from typing import Any
 import httptools
 from tornado import httputil, iostream
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import PeriodicCallback
 
-from kalam_server.http1_exchange import MAX_COLLECTED, Exchange, Express, Peer, Repeated, Request
+from kalam_server.http1.exchange import Exchange
+from kalam_server.http1.request import MAX_COLLECTED, Express, Peer, Repeated, Request
 
 log = logging.getLogger("kalam_server.http1")
 
 MAX_HEAD = 64 * 1024
-#: So much is read at once.
-READ_SIZE = 256 * 1024
 #: So much of a body may wait for its handler before the socket is left alone.
 MAX_WAITING = 256 * 1024
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
@@ -414,74 +402,3 @@ def _start(status: int) -> bytes:
         f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}\r\n"
         "X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n"
     ).encode()
-
-
-class _Acceptor:
-    """Stands in front of one server: makes its plain connections ours, leaves TLS to Tornado."""
-
-    def __init__(self, server: HTTPServer, max_body: int, express: Express | None) -> None:
-        self._server, self._max_body, self._express = server, max_body, express
-        self._buffer = memoryview(bytearray(READ_SIZE))
-        self._tornado = server.handle_stream
-        self.connections: set[Http1Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
-        """Take an accepted connection of which nothing has been read."""
-        if isinstance(stream, iostream.SSLIOStream):
-            self._tornado(stream, address)
-            return
-        task = asyncio.ensure_future(self._connect(stream.socket, address))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _connect(self, sock: socket.socket, address: Any) -> None:
-        connection = Http1Connection(self._server, address, self._max_body, self._express, self._buffer)
-        connection.on_lost = self.connections.discard
-        self.connections.add(connection)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
-        except OSError:
-            self.connections.discard(connection)
-            sock.close()
-
-    async def drain(self, seconds: float) -> None:
-        """End all connections; answers in progress get some time to finish."""
-        deadline = time.monotonic() + seconds
-        while self.connections and time.monotonic() < deadline:
-            for connection in list(self.connections):
-                if connection.idle:
-                    connection.close()
-            await asyncio.sleep(0.01)
-        for connection in list(self.connections):
-            connection.close()
-
-    def close_idle(self, seconds: float) -> None:
-        """Close connections over which nothing came for so long while nothing is being answered."""
-        oldest = time.monotonic() - seconds
-        for connection in list(self.connections):
-            if connection.idle and connection.used < oldest:
-                connection.close()
-
-
-class Installed:
-    """HTTP/1.1 on a server: see `install`."""
-
-    def __init__(self, acceptor: _Acceptor, idle_timeout: float) -> None:
-        self._acceptor = acceptor
-        self._sweep = PeriodicCallback(lambda: acceptor.close_idle(idle_timeout), 60_000)
-        self._sweep.start()
-
-    async def drain(self, seconds: float = 2.0) -> None:
-        """End all connections."""
-        self._sweep.stop()
-        await self._acceptor.drain(seconds)
-
-
-def install(
-    server: HTTPServer, *, max_body: int, idle_timeout: float, express: Express | None = None
-) -> Installed:
-    """Serve HTTP/1.1 on `server` by this module. Call before `http2.install`, and that before it accepts."""
-    acceptor = _Acceptor(server, max_body, express)
-    server.handle_stream = acceptor.handle_stream  # type: ignore[method-assign]
-    return Installed(acceptor, idle_timeout)
