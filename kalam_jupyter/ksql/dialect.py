@@ -444,6 +444,10 @@ class Ksql:
         name = self.config.get("ksql.logging.processing.topic.name")
         return str(name or f"{self.config['ksql.service.id']}ksql_processing_log")
 
+    def report(self, reports: Batch) -> None:
+        """Add to the processing log what a transient query reports; nobody waits for it."""
+        self.engine.submit(lambda tx: tx.append(self.processing_log_topic, reports))
+
     # Opening
 
     def _restore(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.ksql import Ksql, KsqlError
+from kalam_jupyter.ksql.functions.python import udf
 
 EARLIEST = {"auto.offset.reset": "earliest"}
 
@@ -111,6 +112,24 @@ def test_a_bad_record_goes_to_the_processing_log_and_the_next_one_through(orders
         "SELECT logger, message->type, message->deserializationError->`TOPIC` FROM KSQL_PROCESSING_LOG;",
     )
     assert entry == ("processing.CSAS_O_1.deserializer", 0, "s")
+
+
+def test_what_a_transient_query_could_not_compute_goes_to_the_processing_log(orders: Ksql) -> None:
+    def raises(v: float) -> float:
+        return v / 0
+
+    udf("raises_in_a_test(v DOUBLE) -> DOUBLE")(raises)
+    orders.execute("INSERT INTO s (id, v) VALUES (1, 2);")
+    assert rows(orders, "SELECT raises_in_a_test(v) FROM s;") == [(None,)]
+    orders.engine.transact(lambda tx: None)  # what was submitted before is there
+    (entry,) = rows(
+        orders, "SELECT logger, message->recordProcessingError->errorMessage FROM KSQL_PROCESSING_LOG;"
+    )
+    assert entry[0].startswith("processing.transient_S_")
+    assert entry[1] == "raises: ZeroDivisionError: float division by zero"
+    # A reader of the log adds nothing to it.
+    reading = "SELECT raises_in_a_test(CAST(time AS DOUBLE)) FROM KSQL_PROCESSING_LOG;"
+    assert rows(orders, reading) == rows(orders, reading) == [(None,)]
 
 
 def test_a_frame_becomes_a_stream_and_a_table_a_frame(ksql: Ksql) -> None:

@@ -53,6 +53,7 @@ from kalam_jupyter.ksql.functions.definitions import (
 from kalam_jupyter.ksql.functions.registry import Function, Library, describe
 from kalam_jupyter.ksql.functions.signature import Parameter, Signature, parse_signature, parse_type
 from kalam_jupyter.ksql.values.convert import identity
+from kalam_jupyter.ksql.values.errors import EvaluationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
@@ -205,8 +206,11 @@ def _specialize(function: Callable[..., Any], rows: bool) -> Callable[[Binding],
         def call(*values: Any) -> Any:
             if not plain:
                 values = tuple(f(v) for f, v in zip(arguments, values, strict=True))
-            found = function(*values)
-            return [result(v) for v in found or ()] if rows else result(found)
+            try:
+                found = function(*values)
+                return [result(v) for v in found or ()] if rows else result(found)
+            except Exception as error:  # whatever the user's function raises: its row is NULL, and reported
+                raise EvaluationError(f"{function.__name__}: {type(error).__name__}: {error}") from error
 
         return functools.update_wrapper(call, function)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 
 from kalam_jupyter.changes import result_array
-from kalam_jupyter.engine.batch import StoredBatch
+from kalam_jupyter.engine.batch import Batch, StoredBatch
 from kalam_jupyter.engine.errors import EngineError, NotFoundError
 from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.topic import Topic
@@ -231,6 +231,8 @@ class StreamingQuery(TransientQuery):
         Leave out records without a key.
     key_items, bound_items : mapping of int to int
         Result columns that tombstones keep: positions in the key, and in the window.
+    report : callable
+        Takes what went wrong with single records, for the processing log.
     """
 
     def __init__(
@@ -250,9 +252,11 @@ class StreamingQuery(TransientQuery):
         keyed_only: bool = False,
         key_items: Mapping[int, int] = {},
         bound_items: Mapping[int, int] = {},
+        report: Callable[[Batch], None],
     ) -> None:
         super().__init__(query_id, kind, columns, text, limit)
         self.topology = topology
+        self._report = report
         self._now_ms = now_ms
         self._key_items, self._bound_items = key_items, bound_items
         self._is_table, self._keyed_only = is_table, keyed_only
@@ -318,7 +322,10 @@ class StreamingQuery(TransientQuery):
             batch = batch.before(self._ends[name])
         if batch.num_rows:
             self._steps += 1
-            records = self.topology.process(name, batch, self._now_ms(), hash((self.id, self._steps)))
+            now_ms = self._now_ms()
+            records = self.topology.process(name, batch, now_ms, hash((self.id, self._steps)))
+            if (reports := self.topology.reporter.drain(now_ms)) is not None:
+                self._report(reports)
             if isinstance(records, ColumnBatch):
                 found = records.keyed() if self._keyed_only else records
                 self._add(list(map(ResultRow, found.rows())))

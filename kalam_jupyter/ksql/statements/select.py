@@ -112,12 +112,13 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
     ksql = run.ksql
     context = EvaluationContext()
     plan = run.planner(context).plan(query, None)
-    topology = ksql.queries.topology(plan, context, Reporter("transient"), run.config)
-    topics = {name: ksql.engine.topic(name) for name in topology.topics}
     scalable = not until_end and _is_scalable(run, query, plan)
     name = "SCALABLE_PUSH_QUERY" if scalable else f"transient_{query.sources[0].label}"
+    query_id = f"{name}_{random.SystemRandom().getrandbits(62)}"
+    topology = ksql.queries.topology(plan, context, Reporter(query_id), run.config)
+    topics = {name: ksql.engine.topic(name) for name in topology.topics}
     started = StreamingQuery(
-        f"{name}_{random.SystemRandom().getrandbits(62)}",
+        query_id,
         "stream_pull" if until_end else "push",
         result_columns(plan.schema),
         text,
@@ -131,6 +132,8 @@ def _streaming(run: Run, query: ast.Query, text: str, *, until_end: bool) -> Tra
         keyed_only=scalable and bool(plan.sources[0].schema.key),
         key_items=plan.key_items,
         bound_items=plan.bound_items,
+        # What reads the log must not make it grow.
+        report=lambda reports: None if ksql.processing_log_topic in topics else ksql.report(reports),
     )
     complete = set(plan.key_items.values()) == set(range(len(plan.root.key)))
     if plan.is_table and complete and (plan.window is None or plan.bound_items):
