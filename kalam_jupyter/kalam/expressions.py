@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from kalam_jupyter.kalam.nesting import MAX_NESTING
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import NUMBER, OP, PARAM, QUOTED, STRING, WORD
 
@@ -144,14 +145,17 @@ def parse_expression(s: TokenStream) -> Expression:
     Raises
     ------
     SqlSyntaxError
-        If there is no expression at all, or its brackets are not closed.
+        If there is no expression at all, its brackets are not closed, or it is nested too deep.
     """
-    start = s.i
+    start, parser = s.i, _Parser(s)
     try:
-        return _Parser(s).disjunction()
+        found = parser.disjunction()
     except _NotHereError:
         s.i = start
         return _opaque(s)
+    if parser.operations > MAX_NESTING and _depth(found) > MAX_NESTING:
+        raise s.error(f"The expression holds more than {MAX_NESTING} operations in each other")
+    return found
 
 
 def _opaque(s: TokenStream) -> Opaque:
@@ -185,7 +189,7 @@ class _Parser:
 
     def __init__(self, s: TokenStream) -> None:
         self.s = s
-        self.depth = 0
+        self.depth = self.operations = 0
 
     def disjunction(self) -> Expression:
         self.depth += 1
@@ -193,14 +197,18 @@ class _Parser:
             raise self.s.error(f"Expression is nested deeper than {_MAX_DEPTH} levels")
         left = self.conjunction()
         while self.s.accept_word("OR"):
-            left = Binary("OR", left, self.conjunction())
+            left = self.binary("OR", left, self.conjunction())
         self.depth -= 1
         return left
+
+    def binary(self, op: str, left: Expression, right: Expression) -> Binary:
+        self.operations += 1
+        return Binary(op, left, right)
 
     def conjunction(self) -> Expression:
         left = self.negation()
         while self.s.accept_word("AND"):
-            left = Binary("AND", left, self.negation())
+            left = self.binary("AND", left, self.negation())
         return left
 
     def negation(self) -> Expression:
@@ -224,7 +232,7 @@ class _Parser:
             token = s.current
             if token.kind == OP and token.text in COMPARISONS:
                 s.advance()
-                left = Binary(COMPARISONS[token.text], left, self.additive())
+                left = self.binary(COMPARISONS[token.text], left, self.additive())
             elif token.kind == WORD and token.text in ("IS", "NOT", "IN", "BETWEEN", "LIKE", "ILIKE"):
                 left = self.predicate(left)
             elif (token.kind == OP and token.text not in (",", ")", ";")) or (
@@ -263,14 +271,14 @@ class _Parser:
         s = self.s
         left = self.multiplicative()
         while s.current.kind == OP and s.current.text in ("+", "-", "||"):
-            left = Binary(s.advance().text, left, self.multiplicative())
+            left = self.binary(s.advance().text, left, self.multiplicative())
         return left
 
     def multiplicative(self) -> Expression:
         s = self.s
         left = self.unary()
         while s.current.kind == OP and s.current.text in ("*", "/", "%"):
-            left = Binary(s.advance().text, left, self.unary())
+            left = self.binary(s.advance().text, left, self.unary())
         return left
 
     def unary(self) -> Expression:
@@ -372,13 +380,25 @@ def walk(node: Expression) -> list[Expression]:
     while todo:
         current = todo.pop()
         found.append(current)
-        for name in current.__dataclass_fields__:
-            value = getattr(current, name)
-            if isinstance(value, Expression):
-                todo.append(value)
-            elif isinstance(value, tuple):
-                todo += [item for item in value if isinstance(item, Expression)]
+        todo += _below(current)
     return found
+
+
+def _below(node: Expression) -> Iterator[Expression]:
+    for name in node.__dataclass_fields__:
+        value = getattr(node, name)
+        if isinstance(value, Expression):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (item for item in value if isinstance(item, Expression))
+
+
+def _depth(node: Expression) -> int:
+    """Return how many nodes are in each other. Without recursion: that is what it guards."""
+    depth, level = 0, [node]
+    while level:
+        depth, level = depth + 1, [below for above in level for below in _below(above)]
+    return depth
 
 
 def render(node: Expression) -> str:
@@ -392,8 +412,8 @@ def render(node: Expression) -> str:
             return ".".join(quote(p) for p in (*(qualifier.split(".") if qualifier else ()), name))
         case Unary(op, operand):
             return f"({op} {render(operand)})"
-        case Binary(op, left, right):
-            return f"({render(left)} {op} {render(right)})"
+        case Binary():
+            return f"({_render_chain(node)})"
         case InList(operand, items, negated):
             return f"({render(operand)} {'NOT ' * negated}IN ({', '.join(map(render, items))}))"
         case Between(operand, low, high, negated):
@@ -409,6 +429,24 @@ def render(node: Expression) -> str:
         case Opaque(text):
             return text
     raise TypeError(type(node).__name__)
+
+
+#: Operators that may follow each other without brackets, from left to right.
+_CHAINS = {"+": ("+", "-"), "-": ("+", "-")}
+
+
+def _render_chain(node: Binary) -> str:
+    """Return an operation without brackets around its left side where that changes nothing.
+
+    The query engine reads few brackets in each other, and chains as long as ours.
+    """
+    alike = _CHAINS.get(node.op, (node.op,))
+    left: Expression = node
+    behind: list[str] = []
+    while isinstance(left, Binary) and left.op in alike:
+        behind.append(f" {left.op} {render(left.right)}")
+        left = left.left
+    return render(left) + "".join(reversed(behind))
 
 
 def render_literal(value: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.kalam.errors import StatementError, classify
+from kalam_jupyter.kalam.nesting import check_nesting
 
 if TYPE_CHECKING:
     from datafusion import DataFrame, SessionContext
@@ -22,6 +23,7 @@ def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataF
     """
     from datafusion import SQLOptions
 
+    check_nesting(text)
     options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
     if values:
         bound = {name: _bound(value) for name, value in values.items()}
