@@ -14,13 +14,30 @@ from kalam_jupyter.kalam.tokens import OP, WORD, position_of, tokenize
 #: Operations in each other; and SELECTs of one query, since each may read from the one before.
 MAX_NESTING = 800
 #: Operators in an expression; besides, all signs but these.
-_OPERATORS = frozenset("AND OR NOT IS IN LIKE ILIKE SIMILAR BETWEEN COLLATE AT".split())
-_NO_OPERATORS = frozenset("( ) ] { } , ; . :".split())
+_OPERATORS = frozenset(
+    ["AND", "OR", "NOT", "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT"]
+)
+_NO_OPERATORS = frozenset(["(", ")", "]", "{", "}", ",", ";", ".", ":"])
 #: Between relations: these chains go on from clause to clause.
-_COMBINING = frozenset("JOIN UNION EXCEPT INTERSECT".split())
+_COMBINING = frozenset(["JOIN", "UNION", "EXCEPT", "INTERSECT"])
 #: Where another expression begins.
 _BEGINNING = frozenset(
-    "SELECT FROM WHERE GROUP HAVING WINDOW QUALIFY ORDER LIMIT ON BY WHEN THEN ELSE".split()
+    [
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "HAVING",
+        "WINDOW",
+        "QUALIFY",
+        "ORDER",
+        "LIMIT",
+        "ON",
+        "BY",
+        "WHEN",
+        "THEN",
+        "ELSE",
+    ]
 )
 
 
