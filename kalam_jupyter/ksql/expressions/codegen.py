@@ -212,7 +212,7 @@ def _membership(g: _Generator, e: b.Membership) -> str:
 def _case(g: _Generator, e: b.Case) -> str:
     code = "None" if e.default is None else g.code(e.default)
     for condition, result in reversed(e.branches):
-        code = f"({g.code(result)} if {g.code(condition)} else {code})"
+        code = f"({g.code(result)} if {g.operand(condition)} else {code})"
     return code
 
 

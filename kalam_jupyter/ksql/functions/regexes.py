@@ -56,20 +56,19 @@ def regexp_replace(text: str, pattern: str, replacement: str) -> str:
 def regexp_split_to_array(text: str, pattern: str) -> list[str]:
     """Pieces between matches, empty ones too.
 
-    A pattern that can match nothing splits as Java does: no empty piece in front, none at the end.
+    A pattern that can match nothing splits as Java does: no match of nothing in front, no empty pieces at the
+    end.
     """
     compiled = compile_pattern(pattern)
     zero_width = compiled.match("") is not None
     pieces, at = [], 0
     for match in compiled.finditer(text):
         start, end = match.span()
-        if zero_width and start == end and (start == 0 or start == len(text)):
-            continue
         if zero_width and end == 0:
             continue
         pieces.append(text[at:start])
         at = end
     pieces.append(text[at:])
-    while zero_width and len(pieces) > 1 and not pieces[-1]:
+    while zero_width and at and pieces and not pieces[-1]:
         pieces.pop()
     return pieces

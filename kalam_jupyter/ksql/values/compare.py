@@ -129,8 +129,10 @@ def sort_key(type_: t.DataType) -> Callable[[Any], Any] | None:
     """Return the key by which values of a comparable type sort as Java sorts them; None when they do so by
     themselves.
 
-    Strings sort by UTF-16 code unit, BYTES by signed byte.
+    Strings sort by UTF-16 code unit, BYTES by signed byte, NaN above all numbers.
     """
+    if type_ == t.DOUBLE:
+        return lambda v: (v != v, v)
     if type_ == t.STRING:
         return text.sort_key
     return text.signed_bytes if type_ == t.BYTES else None
@@ -142,4 +144,8 @@ def greater_function(type_: t.DataType) -> Compare:
         return lambda a, b: text.less(b, a)
     if type_ == t.BYTES:
         return lambda a, b: text.signed_bytes(a) > text.signed_bytes(b)
-    return op.gt
+    return _greater_double if type_ == t.DOUBLE else op.gt
+
+
+def _greater_double(a: float, b: float) -> bool:
+    return a > b or (a != a and b == b)

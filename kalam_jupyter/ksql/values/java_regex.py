@@ -17,7 +17,13 @@ import regex
 from kalam_jupyter.ksql.values.errors import EvaluationError
 
 _WORD = "A-Za-z0-9_"
-_CLASSES = {"d": "0-9", "w": _WORD, "s": r" \t\n\x0b\f\r", "v": r"\n\x0b\f\r\x85\u2028\u2029"}
+_CLASSES = {
+    "d": "0-9",
+    "w": _WORD,
+    "s": r" \t\n\x0b\f\r",
+    "h": r" \t\xa0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000",
+    "v": r"\n\x0b\f\r\x85\u2028\u2029",
+}
 _POSIX = {
     "Lower": "a-z",
     "Upper": "A-Z",
@@ -35,6 +41,9 @@ _POSIX = {
     "javaLowerCase": r"\p{Ll}",
     "javaUpperCase": r"\p{Lu}",
     "javaWhitespace": r"\s",
+    "javaLetter": r"\p{L}",
+    "javaDigit": r"\p{Nd}",
+    "javaLetterOrDigit": r"\p{L}\p{Nd}",
 }
 _BOUNDARY = f"(?:(?<=[{_WORD}])(?![{_WORD}])|(?<![{_WORD}])(?=[{_WORD}]))"
 _NO_BOUNDARY = f"(?:(?<=[{_WORD}])(?=[{_WORD}])|(?<![{_WORD}])(?![{_WORD}]))"
