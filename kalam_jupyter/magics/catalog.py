@@ -101,6 +101,8 @@ def _kalam_sources(connection: Connection) -> dict[str, str]:
 
 def _kalam_columns(connection: Connection, source: str) -> dict[str, str]:
     namespace, _, table = source.rpartition(".")
+    if namespace == "ksql":
+        return {name.lower(): type_ for name, type_ in _ksql_columns(connection, table.upper()).items()}
     (result,) = connection.kalam(
         "SELECT column_name, data_type FROM system.columns WHERE namespace_id = $1 AND table_name = $2",
         [namespace or connection.namespace, table],

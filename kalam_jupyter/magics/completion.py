@@ -40,7 +40,7 @@ SELECT SET SHARED SHOW SNOWFLAKE_ID SOURCE STORAGE STREAM SUBSCRIBE TABLE TABLES
 TO TOPIC TRUE TYPE UNION UPDATE USE USER UUID UUID_V7 VALUES WHEN WHERE WITH system.columns
 system.jobs system.live system.tables system.topics system.users
 """
-_KALAM_KEYWORDS = _KALAM_WORDS.split()
+KALAM_KEYWORDS = _KALAM_WORDS.split()
 _KSQL_FORMATS = ("AVRO", "DELIMITED", "JSON", "JSON_SR", "KAFKA", "NONE", "PROTOBUF", "PROTOBUF_NOSR")
 
 
@@ -174,7 +174,7 @@ def _kalam_proposals(cursor: _Cursor, catalog: Catalog) -> tuple[str, dict[str, 
     fragment = _FRAGMENT.search(cursor.before)
     typed = fragment.group() if fragment else ""
     names = dict(_kalam_names(catalog, cursor.sql, typed))
-    return typed, names | dict.fromkeys(_KALAM_KEYWORDS, "keyword")
+    return typed, names | dict.fromkeys(KALAM_KEYWORDS, "keyword")
 
 
 def _kalam_names(catalog: Catalog, cell: str, typed: str) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+# Bold and red at once is a dark red in JupyterLab, hard to read on the dark theme's background of errors.
 _RED, _BOLD, _DIM, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _TOKEN_AT = re.compile(r"[A-Za-z_@$][\w$@]*|\d+(?:\.\d+)?|'[^']*'|\S")
 _QUOTED = re.compile(r"['\"`]([A-Za-z_]\w*(?:\.\w+)*)['\"`]|named ([A-Za-z_]\w*(?:\.\w+)*)")
@@ -23,7 +24,7 @@ class UsageError(MagicError):
     """A magic was called in a way it does not understand."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_RED}{_BOLD}{self}{_OFF}"]
+        return [f"{_BOLD}{self}{_OFF}"]
 
     @staticmethod
     def near(word: str, known: Iterable[str]) -> str:
@@ -37,7 +38,7 @@ class InterruptedCellError(MagicError):
     """The user, or --timeout, ended the wait for a statement."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_RED}{_BOLD}{self}{_OFF}"]
+        return [f"{_BOLD}{self}{_OFF}"]
 
 
 class SqlError(MagicError):
@@ -92,7 +93,7 @@ class SqlError(MagicError):
         where = f" at line {self.line}" if self.line else ""
         where += f", column {self.column}" if where and self.column else ""
         code = f" [{self.code}]" if self.code else ""
-        lines = [f"{red}{bold}{self.title}{off}{where}{dim}{code}{off}"]
+        lines = [f"{bold}{self.title}{off}{where}{dim}{code}{off}"]
         source = self._source_line().rstrip()
         if source and self.column is None:
             lines += ["", f"{dim}{self.line:>4} │ {off}{source}", ""]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from IPython.display import display
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import UnknownConnectionError, connections
 from kalam_jupyter.client.progress import Waiting
-from kalam_jupyter.magics.catalog import Catalog
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.display import Note, to_display
 from kalam_jupyter.magics.errors import (
@@ -24,6 +23,7 @@ from kalam_jupyter.magics.errors import (
     locate,
     position_of,
 )
+from kalam_jupyter.magics.hints import hint
 from kalam_jupyter.magics.journal import journals
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
@@ -100,7 +100,7 @@ class KalamMagics(Magics):
         except ClientError as error:
             if shown is not None:
                 display(shown)
-            raise _sql_error(error, bound, connection, dialect) from None
+            raise _sql_error(error, bound, connection, dialect, self._shell.user_ns) from None
         return shown
 
     def _results(
@@ -238,7 +238,9 @@ def _cell_and_run(shell: InteractiveShell) -> tuple[str, str]:
     return str(parent.get("metadata", {}).get("cellId", "")), str(parent.get("header", {}).get("msg_id", ""))
 
 
-def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect: Dialect) -> MagicError:
+def _sql_error(
+    error: ClientError, bound: Bound, connection: Connection, dialect: Dialect, variables: Mapping[str, Any]
+) -> MagicError:
     """Turn a client's error into one that points into the cell as it was written."""
     where: tuple[int, int] | None = None
     if error.line is not None and error.column is not None:
@@ -251,9 +253,7 @@ def _sql_error(error: ClientError, bound: Bound, connection: Connection, dialect
     shown = SqlError(
         error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
     )
-    said = error.message.lower()
-    if not any(words in said for words in ("did you mean", "unknown statement", "reserved word")):
-        shown.hint = _suggestion(shown.token, blanked(bound.original), connection, dialect)
+    shown.hint = hint(error.message, shown.token, blanked(bound.original), connection, dialect, variables)
     if line == 1 and bound.original.startswith(shown.token) and shown.token.islower():
         shown.hint = UsageError.near(shown.token, COMMANDS) or shown.hint  # commands are of line magics only
     return shown
@@ -265,21 +265,6 @@ def _line_of(statement: str | None, text: str) -> int | None:
         return None
     first = statement.strip().split("\n")[0].rstrip(";")
     return position_of(text, text.index(first))[0] if text.count(first) == 1 else None
-
-
-def _suggestion(token: str, text: str, connection: Connection, dialect: Dialect) -> str:
-    """Return which name of a cell's columns, sources or functions a token may have meant."""
-    from kalam_jupyter.ksql.lang.tokens import KEYWORDS
-
-    word = token.strip("'\"`")
-    if not word or not (word[0].isalpha() or word[0] == "_") or word.upper() in KEYWORDS:
-        return ""
-    catalog = Catalog(connection, dialect)
-    columns = [name for source in catalog.sources_in(text) for name in catalog.columns(source)]
-    known = [*catalog.sources(), *catalog.functions()]
-    if word.lower() in (name.lower() for name in (*columns, *known)):
-        return ""
-    return UsageError.near(word, columns) or UsageError.near(word, known)
 
 
 def _help(dialect: Dialect) -> str:

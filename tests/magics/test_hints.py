@@ -1,0 +1,38 @@
+"""A refusal tells the next step."""
+
+from __future__ import annotations
+
+import pytest
+
+from kalam_jupyter.magics.errors import SqlError
+
+ORDERS = """\
+import pandas as pd
+flights = pd.DataFrame({"id": [1], "price": [2.5]})
+flights.kalam.to_stream("orders", key="id")"""
+ELSEWHERE = "%%kalam sorts, joins and counts"
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("%ksql SELECT UPPER(id) FROM orders;", "ksqlDB calls it UCASE."),
+        ("%ksql SELECT ROUNT(price) FROM orders;", "Did you mean ROUND?"),
+        ("%ksql SELECT pric FROM orders;", "Did you mean PRICE?"),
+        ("%ksql SELECT * FROM ordrs;", "Did you mean ORDERS?"),
+        ("%ksql SELECT * FROM grees;", ""),  # near a function, which is no source
+        ("%ksql SELECT * FROM flights;", "flights is a DataFrame: flights.kalam.to_stream('flights') makes"),
+        ("%ksql SELECT id FROM orders ORDER BY id;", ELSEWHERE),
+        ("%ksql SELECT COUNT(*) FROM orders GROUP BY id;", ELSEWHERE),
+        ("%kalam SELECT * FROM orders", "Did you mean ksql.orders?"),
+        ("%kalam SELECT pric FROM ksql.orders", "Did you mean price?"),
+        ("%kalam SELECT * FROM flights", "flights is a DataFrame: flights.kalam.to_table('app.flights'"),
+        ("%kalam SELCT 1", "Did you mean SELECT?"),
+    ],
+)
+def test_a_refusal_tells_the_next_step(run, cell: str, hint: str):
+    run(ORDERS)
+    with pytest.raises(SqlError) as caught:
+        run(cell)
+    assert caught.value.hint.startswith(hint)
+    assert bool(caught.value.hint) == bool(hint)
