@@ -13,6 +13,7 @@ from IPython.display import display
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import UnknownConnectionError, connections
 from kalam_jupyter.client.progress import Waiting
+from kalam_jupyter.magics.advice import begins_now, processing_logs, why_empty
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.display import Note, to_display
 from kalam_jupyter.magics.errors import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from kalam_jupyter.client import Connection, Result
     from kalam_jupyter.widgets import Topology
 
-_NOTHING_YET = "No rows: EMIT CHANGES begins with what comes next; --earliest reads all there is."
 _TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
 
 
@@ -87,6 +87,7 @@ class KalamMagics(Magics):
         params = self._params(options)
         deadline = Deadline(options.timeout)
         connection = connections.get(options.connection)
+        processing_logs.watch(connection)
         shown: Any = None
         try:
             if options.step:
@@ -101,6 +102,8 @@ class KalamMagics(Magics):
             if shown is not None:
                 display(shown)
             raise _sql_error(error, bound, connection, dialect, self._shell.user_ns) from None
+        if dialect == "ksql" and (warning := processing_logs.news(connection)) is not None:
+            display(warning)
         return shown
 
     def _results(
@@ -120,8 +123,10 @@ class KalamMagics(Magics):
             for result in step_results:
                 if result.stream is not None and options.once:
                     result = _once(result, deadline)
-                    if dialect == "ksql" and not result.row_count:
-                        yield Note(_NOTHING_YET)
+                    if not result.row_count and (why := begins_now(result, options, connection)):
+                        yield Note(f"No rows: {why}")
+                elif (note := why_empty(result, connection)) is not None:
+                    yield note
                 yield from self._values(result, step.target, options, connection)
 
     def _steppers(self, text: str, options: Options, connection: Connection) -> Iterator[Any]:
@@ -151,6 +156,7 @@ class KalamMagics(Magics):
             self._remember(picture)
             values.insert(0, picture)
         if result.stream is not None:
+            values[-1].waiting = begins_now(result, options, connection)
             self._remember(values[-1])
             if options.timeout is not None:
                 stop_after(values[-1], options.timeout)

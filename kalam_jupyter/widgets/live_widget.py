@@ -52,6 +52,8 @@ class LiveWidget(ShownWidget):
     status : {"running", "paused", "stopped", "finished", "failed"}
     error : str
         Why it failed, or why no rows come while the connection is tried again; "" otherwise.
+    waiting : str
+        Said where no row is yet: what it waits for.
     """
 
     title = t.Unicode().tag(sync=True)
@@ -60,6 +62,7 @@ class LiveWidget(ShownWidget):
     height = t.Int(320).tag(sync=True)
     status = t.Unicode("running").tag(sync=True)
     error = t.Unicode().tag(sync=True)
+    waiting = t.Unicode().tag(sync=True)
 
     def __init__(self, stream: Stream, *, max_rows: int, height: int, **traits: Any) -> None:
         super().__init__(

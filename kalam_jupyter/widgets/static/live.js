@@ -342,7 +342,8 @@ class LiveView {
 
   // What stands where no row is.
   emptyText() {
-    return isOver(this.model.get("status")) ? "No rows." : "Waiting for the first row…";
+    const over = isOver(this.model.get("status"));
+    return over ? "No rows." : `Waiting for the first row… ${this.model.get("waiting")}`.trim();
   }
 
   dispose() {
