@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.magics.entities import Answer, answer
 from kalam_jupyter.magics.errors import UsageError
-from kalam_jupyter.magics.scan import blanked, split_cell
+from kalam_jupyter.magics.scan import split_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from kalam_jupyter.magics.options import Options
     from kalam_jupyter.widgets import LiveChart, LiveTable
     from kalam_jupyter.widgets.live_widget import LiveWidget
-
-
-_WINDOW = re.compile(r"\bWINDOW\s+(TUMBLING|HOPPING|SESSION)\b", re.IGNORECASE)
 
 
 class Note:
@@ -106,15 +102,8 @@ def plot(result: Result, table: pa.Table, options: Options) -> LiveChart:
 def live_chart(stream: Stream, options: Options, rows: int) -> LiveChart:
     """Put a stream into a live chart that retains so many rows; UsageError as `live_widget`."""
     from kalam_jupyter.widgets import LiveChart
-    from kalam_jupyter.widgets.encoding import encode
 
     try:
-        encoding = encode(stream.schema, stream.key, kind=options.plot or None, x=options.x, y=options.y)
-        if encoding.scale == "row" and _WINDOW.search(blanked(stream.sql)):
-            raise ValueError(
-                "rows of a windowed query are drawn over their windows: add WINDOWSTART to the SELECT, "
-                "or name another column with --x"
-            )
         return LiveChart(
             stream,
             kind=options.plot or None,

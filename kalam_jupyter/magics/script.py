@@ -15,6 +15,7 @@ from kalam_jupyter.magics.errors import UsageError
 from kalam_jupyter.magics.options import Dialect, Options
 from kalam_jupyter.magics.scan import Statement, blanked, padded, split_cell
 from kalam_jupyter.magics.waiting import shortened
+from kalam_jupyter.magics.windows import over_windows
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
@@ -152,7 +153,10 @@ def run(
         # KalamDB does not say which statement a result belongs to.
         return [replace(r, statement=step.text.strip()) for r in results] if len(results) == 1 else results
     properties = {"auto.offset.reset": "earliest"} if options.earliest else None
-    return _with_inserts(step.text, connection.ksql(step.text, properties=properties))
+    answered = connection.ksql(step.text, properties=properties)
+    if options.plot is not None and options.x is None and len(answered) == 1:
+        return [over_windows(answered[0], connection, properties, options)]
+    return _with_inserts(step.text, answered)
 
 
 def _with_inserts(text: str, answered: list[Result]) -> list[Result]:

@@ -63,13 +63,17 @@ def test_rows_without_numbers_cannot_be_drawn(run):
         run("%%ksql --plot\nSELECT item FROM orders;")
 
 
-def test_windows_without_their_start_are_not_drawn_by_row(run):
+def test_windows_are_drawn_over_their_start_also_where_the_select_leaves_it_out(run):
     run(ORDERS)
-    query = "AS n FROM orders WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY item EMIT CHANGES;"
-    with pytest.raises(UsageError, match="add WINDOWSTART to the SELECT, or name another column with --x"):
-        run(f"%%ksql --earliest --plot\nSELECT item, COUNT(*) {query}")
-    assert live_widgets() == []
-    chart = run(f"%%ksql --earliest --plot\nSELECT item, WINDOWSTART, COUNT(*) {query}").value
-    assert chart.encoding.x == "WINDOWSTART"
+    query = "SELECT item, COUNT(*) AS n FROM orders WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY item"
+    chart = run(f"%%ksql --earliest --plot\n{query} EMIT CHANGES;").value
+    assert (chart.encoding.x, chart.encoding.y, chart.encoding.by) == ("WINDOWSTART", ("N",), ("ITEM",))
+    assert live_widgets() == [chart]
     chart.stop()
-    run(f"%%ksql --earliest --plot --x item\nSELECT item, COUNT(*) {query}").value.stop()
+    run(f"%%ksql --earliest --plot --x item\n{query} EMIT CHANGES;").value.stop()
+    run(f"%%ksql --earliest\nCREATE TABLE hourly AS {query};")
+    for selected in ("SELECT item, n FROM hourly;", "SELECT item, WINDOWSTART, n FROM hourly;"):
+        chart = run(f"%%ksql --plot\n{selected}").value
+        assert (chart.encoding.x, chart.encoding.y, chart.encoding.by) == ("WINDOWSTART", ("N",), ("ITEM",))
+    unwindowed = run("%%ksql --plot --y total\nSELECT item, total FROM revenue;").value
+    assert unwindowed.encoding.x == "ITEM"
