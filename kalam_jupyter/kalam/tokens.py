@@ -33,11 +33,12 @@ class Token(NamedTuple):
     end: int
 
 
+# More digits are two numbers, which no statement has behind each other: int() refuses very many.
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
       |(?P<comment>/\*)
       |(?P<word>[^\W\d]\w*)
-      |(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
+      |(?P<number>(?:\d{1,1000}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       |(?P<string>'[^']*(?:''[^']*)*')
       |(?P<op>->>|->|<>|!=|<=|>=|\|\||::|=>|@>|<@|!~\*|!~|~\*|[(),=<>*+\-/.%;?\[\]{}:~&|^\#@!])
       |(?P<quoted>"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`)

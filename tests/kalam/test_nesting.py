@@ -71,3 +71,15 @@ def test_the_error_is_where_there_is_one_too_many() -> None:
     with pytest.raises(SqlSyntaxError) as refused:
         check_nesting("SELECT\n" + "+".join(["1"] * 2000))
     assert refused.value.position == (2, 2 * (MAX_NESTING + 1))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO app.t VALUES ({}, 'x')",
+        "UPDATE app.t SET v = 'x' WHERE id = {}",
+        "SELECT * FROM app.t LIMIT {}",
+    ],
+)
+def test_a_number_of_very_many_digits_is_refused(client: Client, sql: str) -> None:
+    assert client.error(sql.format("9" * 10_000)).status == 400

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,7 +95,7 @@ def read_text(text: str) -> Message:
     ------
     MalformedError
     """
-    return _checked(_JSON.decode(text))
+    return _decoded(_JSON.decode, text)
 
 
 def read_binary(data: bytes) -> Message:
@@ -105,23 +107,21 @@ def read_binary(data: bytes) -> Message:
     """
     if data[:2] == b"\x1f\x8b":
         try:
-            with gzip.GzipFile(fileobj=_reader(data)) as file:
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
                 data = file.read(_MAX_UNPACKED + 1)
         except (OSError, EOFError) as error:
             raise msgspec.DecodeError(str(error)) from None
         if len(data) > _MAX_UNPACKED:
             raise msgspec.DecodeError("message too large")
-    return _checked(_MSGPACK.decode(data))
+    return _decoded(_MSGPACK.decode, data)
 
 
-def _reader(data: bytes) -> Any:
-    import io
-
-    return io.BytesIO(data)
-
-
-def _checked(message: Message) -> Message:
-    """Refuse negative sizes, which the reference's unsigned fields cannot hold."""
+def _decoded(decode: Callable[[Any], Message], data: str | bytes) -> Message:
+    """Decode a message; refuse negative sizes, which the reference's unsigned fields cannot hold."""
+    try:
+        message = decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
     if isinstance(message, Subscribe) and (options := message.subscription.options):
         for name, value in (("batch_size", options.batch_size), ("last_rows", options.last_rows)):
             if value is not None and not 0 <= value < 2**32:

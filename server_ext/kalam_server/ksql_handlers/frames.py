@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from kalam_server.ksql_handlers.base import KsqlRoute
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from kalam_jupyter.node import Node
 
 
@@ -20,16 +22,31 @@ class FrameHandler(KsqlRoute):
         body = self.request.body
 
         def append(node: Node) -> int | None:
-            import pyarrow as pa
-
-            try:
-                with pa.ipc.open_stream(body) as reader:
-                    table = reader.read_all()
-            except (pa.ArrowInvalid, OSError):
+            table = read_stream(body)
+            if table is None:
                 return None
-            return node.ksql.stream_frame(name, table, key=key, timestamp=timestamp)
+            try:
+                return node.ksql.stream_frame(name, table, key=key, timestamp=timestamp)
+            except UnicodeDecodeError:  # in a column's name
+                return None
 
         rows = await self.context.service.run(append)
         if rows is None:
             self.refuse("The body is not an Arrow IPC stream", 40000)
         self.send_json({"rows": rows})
+
+
+def read_stream(data: bytes) -> pa.Table | None:
+    """Return the table of an Arrow IPC stream; None if it is none, or not what it says.
+
+    Arrow believes offsets and lengths: wrong ones would have it read memory that is not the body's.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return None
+    return table

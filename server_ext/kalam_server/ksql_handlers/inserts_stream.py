@@ -183,6 +183,6 @@ def parse_rows(lines: list[bytes]) -> tuple[list[dict[str, Any]], bool]:
     for line in lines:
         try:
             rows.append(_ROW.decode(line))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):  # the latter: nested without end
             return rows, True
     return rows, False
