@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 import weakref
@@ -9,6 +10,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.kalam.errors import KalamError, StatementError, TakesLongError
+from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_channel import Channel
 from kalam_jupyter.kalam.live_opening import Kept, LiveOptions
 from kalam_jupyter.kalam.live_query import LiveQuery
@@ -18,6 +20,8 @@ from kalam_jupyter.kalam.live_sql import LiveSelect, parse_live
 from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.catalog import TableDef
     from kalam_jupyter.kalam.database import Kalam
@@ -123,6 +127,8 @@ class LiveQueries:
             )
         try:
             shape = self._shape(session, select, initial=options.initial, at_once=at_once)
+            if select.columns is not None and len(shape.columns) < len(select.columns):
+                raise _unknown_column(select, shape)
             query = LiveQuery(
                 self,
                 session,
@@ -257,7 +263,7 @@ class LiveQueries:
                     "SUBSCRIPTION_FAILED",
                     f"Execution error: Table '{name}' has no _seq: it cannot be followed",
                 )
-            virtual = kalam.virtual_table(session, select.namespace, select.table)
+            virtual = self._virtual(session, select)
             if virtual is not None:
                 return SourceShape.silent(kalam, virtual, select, session)
         source = kalam.engine.sources.get(select.namespace)
@@ -268,6 +274,15 @@ class LiveQueries:
                 raise KalamError("UNAUTHORIZED", refusal.message) from None
             return SourceShape(kalam, source, schema, select, session)
         raise KalamError("NOT_FOUND", f"Not found: Table not found: {name}")
+
+    def _virtual(self, session: Session, select: LiveSelect) -> pa.Table | None:
+        """Return a system table, or an empty one like one of the query engine's own."""
+        if select.namespace != "information_schema":
+            return self._kalam.virtual_table(session, select.namespace, select.table)
+        with contextlib.suppress(KalamError):
+            text = f"SELECT * FROM information_schema.{quote(select.table)} LIMIT 0"
+            return self._kalam.execute(session, text)[0].table
+        return None
 
     def remove(self, query: LiveQuery) -> None:
         """Forget a closed live query."""
@@ -305,6 +320,15 @@ class LiveQueries:
         """End all live queries."""
         for query in self.all():
             query.close()
+
+
+def _unknown_column(select: LiveSelect, shape: LiveShape) -> StatementError:
+    known = shape.row_schema
+    first = next(name for name in select.columns or () if name not in known.index)
+    valid = ", ".join(known.names)
+    return StatementError(
+        "invalid_operation", f"Schema error: No field named {first}. Valid fields are {valid}."
+    )
 
 
 def _failed_text(error: StatementError) -> str:

@@ -13,7 +13,7 @@ from kalam_jupyter.engine.history import Subscription
 from kalam_jupyter.engine.relation import Change, ChangeSet, Snapshot
 from kalam_jupyter.engine.types import Schema, from_arrow
 from kalam_jupyter.kalam.catalog import TableDef
-from kalam_jupyter.kalam.errors import StatementError, TakesLongError
+from kalam_jupyter.kalam.errors import TakesLongError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_message import LiveChange
 from kalam_jupyter.kalam.live_opening import FEW_ROWS, Found
@@ -104,7 +104,7 @@ class TableShape:
     Raises
     ------
     StatementError
-        If the table does not have a column that is selected or compared.
+        If the table does not have a column that is compared.
     TakesLongError
         If the condition needs the query engine.
     """
@@ -133,10 +133,6 @@ class TableShape:
         names = (
             schema.names if select.columns is None else tuple(n for n in select.columns if n in schema.index)
         )
-        if select.columns is not None and not names:
-            valid = ", ".join(schema.names)
-            text = f"Schema error: No field named {select.columns[0]}. Valid fields are {valid}."
-            raise StatementError("invalid_operation", text)
         self.columns = tuple(ResultColumn(n, schema.column(n).type, table.flags.get(n, ())) for n in names)
         self._everything = select.columns is None
         self._indexes = tuple(schema.index[n] for n in names)

@@ -77,18 +77,13 @@ def parse_live(sql: str) -> LiveSelect:
         raise _invalid(f"Invalid SQL: Parse error: Failed to parse SQL: {error.text}") from None
 
 
-_REFUSED = (
-    ("WITH", f"{_PREFIX} does not support WITH clauses. {_ONLY_WHERE}"),
-    ("GROUP", f"{_PREFIX} does not support GROUP BY. {_ONLY_WHERE}"),
-    ("JOIN", f"{_PREFIX} does not support JOIN clauses. {_ONLY_WHERE}"),
-    ("UNION", f"{_PREFIX} supports only simple SELECT statements."),
-    ("EXCEPT", f"{_PREFIX} supports only simple SELECT statements."),
-    ("INTERSECT", f"{_PREFIX} supports only simple SELECT statements."),
-    *(
-        (word, _PLAIN_ONLY)
-        for word in ("DISTINCT", "TOP", "HAVING", "QUALIFY", "WINDOW", "INTO", "FETCH", "FOR")
-    ),
-)
+_REFUSED = {
+    "WITH": f"{_PREFIX} does not support WITH clauses. {_ONLY_WHERE}",
+    "GROUP": f"{_PREFIX} does not support GROUP BY. {_ONLY_WHERE}",
+    "JOIN": f"{_PREFIX} does not support JOIN clauses. {_ONLY_WHERE}",
+    **dict.fromkeys(("UNION", "EXCEPT", "INTERSECT"), f"{_PREFIX} supports only simple SELECT statements."),
+    **dict.fromkeys(("DISTINCT", "TOP", "HAVING", "QUALIFY", "WINDOW", "INTO", "FETCH", "FOR"), _PLAIN_ONLY),
+}
 
 
 def _check_shape(s: TokenStream) -> None:
@@ -98,14 +93,16 @@ def _check_shape(s: TokenStream) -> None:
         raise _invalid(f"{_PREFIX} supports only simple SELECT statements.")
     if first.kind != WORD or first.text not in ("SELECT", "WITH"):
         raise _invalid("Invalid SQL: Invalid SQL: Only SELECT queries are supported for subscriptions")
-    depth = 0
+    depth, tables = 0, False
     for i, t in enumerate(s.tokens):
         if t.kind == OP:
             depth += (t.text == "(") - (t.text == ")")
         elif t.kind == WORD and depth == 0 and not (i and s.tokens[i - 1].text == "."):
-            for word, text in _REFUSED:
-                if t.text == word:
-                    raise _invalid(text)
+            tables |= t.text == "FROM"
+            if (text := _REFUSED.get(t.text)) is not None:
+                raise _invalid(text)
+    if not tables and len(s.tokens) > 2:
+        raise _invalid(f"{_PREFIX} requires exactly one table in the FROM clause.")
 
 
 def _select(s: TokenStream) -> LiveSelect:

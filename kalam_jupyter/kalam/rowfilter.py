@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from kalam_jupyter.engine.types import to_arrow
+from kalam_jupyter.engine.types import BOOLEAN, to_arrow
 from kalam_jupyter.kalam import rewrite
 from kalam_jupyter.kalam.catalog import TableDef
-from kalam_jupyter.kalam.errors import TakesLongError
+from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 from kalam_jupyter.kalam.expressions import Expression, parse_expression, quote
 from kalam_jupyter.kalam.functions import json_udfs
 from kalam_jupyter.kalam.predicate import Compiler, Params, UnsupportedError
 from kalam_jupyter.kalam.sql_engine import engine_errors, run_sql
 from kalam_jupyter.kalam.stream import TokenStream
+from kalam_jupyter.kalam.tokens import WORD, tokenize
 from kalam_jupyter.kalam.typed_constants import condition
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class RowFilter:
     Raises
     ------
     StatementError
-        If the condition is no expression, or names a column the table does not have.
+        If the condition is no expression, names a column the table does not have, or has a subquery.
     TakesLongError
         If the condition needs the query engine.
     """
@@ -67,10 +68,17 @@ class RowFilter:
             expression = parse_expression(s)
             s.expect_end()
         try:
-            self._function = Compiler(table.schema, params, user_id, role).compile(expression).function
+            compiled = Compiler(table.schema, params, user_id, role).compile(expression)
+            if compiled.type not in (None, BOOLEAN):
+                raise UnsupportedError  # the query engine says what is wrong with it
+            self._function = compiled.function
         except UnsupportedError:
             if at_once:
                 raise TakesLongError from None
+            if any(t.kind == WORD and t.text == "SELECT" for t in tokenize(where)):
+                raise StatementError(
+                    "invalid_operation", "Subqueries are not supported in a condition on single rows"
+                ) from None
             self._where = condition(expression, where, table.schema, params)
             self._function = None  # type: ignore[assignment]
             self._ask([])  # plan once: an unknown column or function is an error now, not at the first change

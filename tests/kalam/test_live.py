@@ -363,6 +363,10 @@ def test_killed_live_query_stops_and_leaves_system_live(todo: Client) -> None:
         ("SELECT * FROM todo", "INVALID_SQL", "Invalid SQL: Query must use namespace.table format"),
         ("SELECT * FROM app.nope", "NOT_FOUND", "Not found: Table not found: app:nope"),
         ("SELECT * FROM app.todo WHERE nope = 1", "SUBSCRIPTION_FAILED", "No field named nope"),
+        ("SELECT id, nope FROM app.todo", "SUBSCRIPTION_FAILED", "No field named nope. Valid fields are id"),
+        ("SELECT * FROM app.todo WHERE id = (SELECT max(id) FROM todo)", "SUBSCRIPTION_FAILED", "Subqueries"),
+        ("SELECT * FROM app.todo WHERE title", "SUBSCRIPTION_FAILED", "non-boolean predicate"),
+        ("SELECT 1", "INVALID_SQL", "requires exactly one table in the FROM clause."),
         ("SELECT FROM", "INVALID_SQL", "Invalid SQL: Parse error: Failed to parse SQL"),
     ],
 )

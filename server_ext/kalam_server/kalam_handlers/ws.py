@@ -48,11 +48,13 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         origin = self.request.headers.get("Origin")
         config = await self.context.kalam_config()
         allowed = config.cors_allowed_origins
-        if allowed and "*" not in allowed:
-            if origin is None and config.strict_ws_origin_check:
-                self.refuse_upgrade("Origin header required")
-            elif origin is not None and origin not in allowed:
-                self.refuse_upgrade("Origin not allowed")
+        listed = bool(allowed) and "*" not in allowed
+        if origin is None and listed and config.strict_ws_origin_check:
+            self.refuse_upgrade("Origin header required")
+        elif origin is not None and not (
+            origin in allowed or "*" in allowed or (not listed and admitted_origin(self, origin))
+        ):
+            self.refuse_upgrade("Origin not allowed")
         self._limits: KalamConfig = config
 
     def refuse_upgrade(self, message: str) -> None:
@@ -62,9 +64,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self.finish(message)
 
     def check_origin(self, origin: str) -> bool:
-        """See `admitted_origin`; the configured list was checked in `begin`."""
-        allowed = self._limits.cors_allowed_origins
-        return origin in allowed or "*" in allowed or admitted_origin(self, origin)
+        """Whether a web page may connect: `begin` has found out."""
+        return True
 
     def open(self, *args: str, **kwargs: str) -> None:
         """Start the connection's clock; authenticate if the upgrade carried a token."""
@@ -84,7 +85,8 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._watch = PeriodicCallback(self._check_life, self._limits.ws_heartbeat_interval * 1000)
         self._watch.start()
         self.context.service.on_close.add(self._shut_down)
-        if self.caller.bearer or (self.caller.kind == "local" and self._explicit()):
+        header = self.request.headers.get("Authorization", "")
+        if header.startswith("Bearer ") or (self.caller.kind == "local" and self._explicit()):
             self._spawn(self._authenticate_upgrade())
 
     def _explicit(self) -> bool:
