@@ -30,6 +30,11 @@ CONTEXT_WORDS = {
 }
 #: Functions that give another value for every row: they get a volatile argument that has the batch's length.
 ROW_FUNCTIONS = {"SNOWFLAKE_ID": "kdb_snowflake_id", "UUID_V7": "kdb_uuid_v7", "ULID": "kdb_ulid"}
+#: Functions whose value is another each time a query runs, though its rows are the same.
+CHANGING = frozenset(
+    {"now", "today", "current_date", "current_time", "current_timestamp", "random", "uuid"}
+    | {name.lower() for name in ROW_FUNCTIONS}
+)
 JSON_OPERATORS = {"->": "json_get", "->>": "json_as_text", "?": "json_contains"}
 #: JSON functions that take a path of any length; all but the last key go through json_get.
 JSON_FUNCTIONS = frozenset(
@@ -91,6 +96,8 @@ class Prepared:
     references : tuple of (namespace or None, name), or None
         What each FROM and JOIN names, however often: the product of their rows bounds the work. None where it
         does not: recursion, generated rows, values of any length.
+    changing : bool
+        Names a function whose value is another each time.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -103,6 +110,7 @@ class Prepared:
     functions: frozenset[str]
     vector_calls: tuple[VectorCall, ...]
     references: tuple[tuple[str | None, str], ...] | None
+    changing: bool
 
     def fill(self, user: str, role: str) -> str:
         """Return the text with the context functions replaced by literals."""
@@ -156,6 +164,7 @@ def _prepare(sql: str) -> Prepared:
         frozenset(w.lower() for w in words),
         tuple(call for *_, call in calls),
         _references(sql, tokens, words),
+        not CHANGING.isdisjoint(identifiers),
     )
 
 

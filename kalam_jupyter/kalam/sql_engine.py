@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.nesting import check_nesting
@@ -34,6 +36,13 @@ def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataF
 def _bound(value: Any) -> Any:
     """Return a parameter as the engine takes it: a number that is no BIGINT is a DOUBLE."""
     return float(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 else value
+
+
+def as_table(batches: Sequence[pa.RecordBatch], frame: DataFrame) -> pa.Table:
+    """Return the batches of a frame as one table: those of a recursive query may differ in their names."""
+    schema = batches[0].schema if batches else frame.schema()
+    alike = [b if b.schema.equals(schema) else pa.record_batch(b.columns, schema=schema) for b in batches]
+    return pa.Table.from_batches(alike, schema=schema)
 
 
 @contextlib.contextmanager

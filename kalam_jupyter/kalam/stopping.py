@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.sql_engine import as_table
 
 if TYPE_CHECKING:
     from datafusion import DataFrame
@@ -81,8 +82,7 @@ class Stop:
             raise self._late() from None
         finally:
             self._running = None
-        schema = batches[0].schema if batches else frame.schema()
-        return pa.Table.from_batches(batches, schema=schema)
+        return as_table(batches, frame)
 
 
 async def _drain(frame: DataFrame) -> list[pa.RecordBatch]:

@@ -1,4 +1,5 @@
-"""What readers see of small tables, kept while nothing changes: rows in key order, and their JSON.
+"""What readers see of tables, kept while nothing changes: batches without tombstones; of small tables, rows
+in key order, and their JSON.
 
 A snapshot stays the same object until somebody writes, so what was made of it once serves every query that
 comes before that.
@@ -7,13 +8,18 @@ comes before that.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kalam_jupyter.engine.types import DOUBLE, FLOAT, Array, Schema
+from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.result import annotated_schema
 from kalam_jupyter.kalam.serialize import RowEncoder
 
 if TYPE_CHECKING:
@@ -104,3 +110,33 @@ def sort_positions(
         ordered = sorted(others, key=lambda i: rows[i][column], reverse=descending)
         positions = nulls + ordered if nulls_first else ordered + nulls
     return positions
+
+
+class LiveBatches:
+    """Snapshots as readers see them: without tombstones, and with fields that say their KalamDB types.
+
+    Chunks of a snapshot stay the same objects while they do not change, so what was made of one is kept
+    with it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, bool], tuple[weakref.ref[pa.RecordBatch], pa.RecordBatch]] = {}
+
+    def of(self, table: TableDef, chunks: Sequence[pa.RecordBatch], *, deleted: bool) -> list[pa.RecordBatch]:
+        """Return the chunks, without tombstones unless `deleted`."""
+        schema = annotated_schema(table)
+        return [b for c in chunks if (b := self._one(c, schema, deleted)).num_rows]
+
+    def _one(self, chunk: pa.RecordBatch, schema: pa.Schema, deleted: bool) -> pa.RecordBatch:
+        key = (id(chunk), deleted)
+        found = self._made.get(key)
+        if found is not None and found[0]() is chunk and found[1].schema.equals(schema, check_metadata=True):
+            return found[1]
+        batch = pa.RecordBatch.from_arrays(chunk.columns, schema=schema)
+        flags = chunk.column(chunk.num_columns - 1)
+        if not deleted and flags.true_count:
+            batch = batch.filter(pc.invert(flags))
+        with self._lock:
+            self._made[key] = (weakref.ref(chunk, lambda _: self._made.pop(key, None)), batch)
+        return batch
