@@ -61,6 +61,7 @@ def _alter(kalam: Kalam, ctx: Context, name: nodes.Name, change: str, step: Any)
             )
         columns, sources, extra = found
         new = table.next_version(tx.now_ms, columns=tuple(columns), **extra)
+        kalam.topics.check_sources(new)
         if sources is not None:
             try:
                 tx.alter_relation(table.relation, new.schema, sources)

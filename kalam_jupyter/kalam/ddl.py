@@ -192,6 +192,7 @@ def create_table(kalam: Kalam, ctx: Context, st: nodes.CreateTable) -> Change[No
             updated_at=tx.now_ms,
             incarnation=tx.position,
         )
+        kalam.topics.check_sources(table)
         try:
             tx.create_relation(table.relation, table.schema, owned=table.owned)
         except EngineError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -105,15 +105,38 @@ class Topics:
         encoder = RowEncoder.of(table.schema)
         as_key = value_converter(table.schema.columns[table.key_index].type) or str
         found: dict[str, list[_Source]] = {}
-        for name, value in catalogue.items(TOPIC):
-            for route in value["routes"]:
-                if route["table_id"] == table.qualified:
-                    where = route["filter_expr"]
-                    accepts = None if where is None else RowFilter(table, where)
-                    source = _Source(name, route["payload_mode"], accepts, encoder, as_key)
-                    found.setdefault(route["op"], []).append(source)
+        for name, route in self._routes(table):
+            where = route["filter_expr"]
+            accepts = None if where is None else RowFilter(table, where)
+            source = _Source(name, route["payload_mode"], accepts, encoder, as_key)
+            found.setdefault(route["op"], []).append(source)
         cache[key] = stamp, found
         return found
+
+    def _routes(self, table: TableDef) -> Iterator[tuple[str, Any]]:
+        for name, value in self._engine.catalogue.items(TOPIC):
+            for route in value["routes"]:
+                if route["table_id"] == table.qualified:
+                    yield name, route
+
+    def check_sources(self, table: TableDef) -> None:
+        """Refuse a definition of a table that the condition of a topic's source does not fit.
+
+        Raises
+        ------
+        StatementError
+            Later, it would be each write to the table that fails.
+        """
+        for name, route in self._routes(table):
+            where = route["filter_expr"]
+            try:
+                if where is not None:
+                    RowFilter(table, where)
+            except StatementError as error:
+                raise StatementError(
+                    "invalid_operation",
+                    f"Topic '{name}' takes rows of {table.qualified} WHERE {where}: {error.text}",
+                ) from None
 
     def publish(
         self,

@@ -208,6 +208,26 @@ def test_topic_errors(events: Client, sql: str, text: str) -> None:
     assert text in events.error(sql).message
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE app.t RENAME COLUMN n TO m",
+        "ALTER TABLE app.t DROP COLUMN n",
+        "CREATE SHARED TABLE app.later (id INT PRIMARY KEY)",
+    ],
+)
+def test_a_definition_that_the_condition_of_a_source_does_not_fit_is_refused(
+    events: Client, sql: str
+) -> None:
+    sources(events, "INSERT", rest="WHERE n > 1")
+    events.run("ALTER TOPIC app.ev ADD SOURCE app.later ON INSERT WHERE n > 1")
+    message = events.error(sql).message
+    assert "Topic 'app.ev' takes rows of app." in message
+    assert "WHERE n > 1: Schema error: No field named n." in message
+    change_some(events)
+    assert [p["id"] for p in payloads(consume(events))] == ["2"]
+
+
 def test_ordinary_users_consume_nothing(events: Client, user: Callable[..., Client]) -> None:
     alice = user("alice")
     assert (
