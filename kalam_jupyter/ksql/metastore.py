@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import Literal
 
 from kalam_jupyter.engine.types import BIGINT, INTEGER, Column, DataType, Schema
+from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.formats.base import SerdeFormat
+from kalam_jupyter.ksql.lang.types import resolve_type
 
 SourceKind = Literal["STREAM", "TABLE"]
 WindowType = Literal["TUMBLING", "HOPPING", "SESSION"]
@@ -115,6 +117,15 @@ class Metastore:
     def set_query(self, name: str, query_id: str | None) -> None:
         """Say which query writes a source."""
         self.sources[name] = replace(self.sources[name], query_id=query_id)
+
+    def resolve_type(self, type_: DataType) -> DataType:
+        """Return a type with the names of custom types replaced; StatementError if there is no such type."""
+        try:
+            return resolve_type(type_, lambda name: self.types.get(name.upper()) or self.types.get(name))
+        except KeyError as missing:
+            raise StatementError(
+                f"Failed to prepare statement: Cannot resolve unknown type: {missing.args[0]}"
+            ) from None
 
     def similar(self, name: str) -> list[Source]:
         """Return the sources whose name differs from `name` only by case."""

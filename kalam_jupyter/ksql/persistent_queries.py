@@ -15,7 +15,7 @@ from kalam_jupyter.ksql.functions.missing import placeholders
 from kalam_jupyter.ksql.functions.python import on_defined
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan import steps
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.persistent import PersistentQuery, QueryError, SinkWriter
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter

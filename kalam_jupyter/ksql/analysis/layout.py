@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +37,10 @@ class Layout:
     def prefixed(self, alias: str) -> Layout:
         """Return the layout with every name prefixed by ``alias_``, as in joins."""
         return Layout(tuple((f"{alias}_{name}", type_) for name, type_ in self.columns))
+
+    def without_names(self, names: Container[str | None]) -> Layout:
+        """Return the layout with some positions that no name stands for."""
+        return Layout(tuple(("" if name in names else name, type_) for name, type_ in self.columns))
 
     def plus(self, columns: Iterable[tuple[str, DataType]]) -> Layout:
         """Return the layout with more columns behind."""

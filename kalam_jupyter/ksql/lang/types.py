@@ -130,8 +130,8 @@ def resolve_type(type_: DataType, lookup: Callable[[str], DataType | None]) -> D
             if found is None:
                 raise KeyError(name)
             return resolve_type(found, lookup)
-        case Array(element):
-            return Array(resolve_type(element, lookup))
+        case Array(element, size):
+            return Array(resolve_type(element, lookup), size)
         case Map(key, value):
             return Map(resolve_type(key, lookup), resolve_type(value, lookup))
         case Struct(fields):

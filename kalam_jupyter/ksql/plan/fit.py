@@ -10,7 +10,7 @@ from kalam_jupyter.ksql.errors import StatementError
 from kalam_jupyter.ksql.expressions.bound import Bound, Constant, Conversion
 from kalam_jupyter.ksql.lang.format import format_schema
 from kalam_jupyter.ksql.metastore import Source
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.values.convert import cast_function
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.numbers import numeric_rank

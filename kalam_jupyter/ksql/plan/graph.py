@@ -13,7 +13,6 @@ from typing import Any, TypedDict
 
 from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.lang.format import format_schema
-from kalam_jupyter.ksql.metastore import RESERVED_NAMES
 from kalam_jupyter.ksql.plan import steps
 
 
@@ -138,8 +137,7 @@ def plan_graph(
     """Return a plan's nodes, inputs first, and edges."""
     nodes: list[TopologyNode] = []
     edges: list[list[str]] = []
-    aliases = {s.alias for s in root.walk() if isinstance(s, steps.SourceStep)}
-    hidden = RESERVED_NAMES | {f"{alias}_{name}" for alias in aliases for name in RESERVED_NAMES}
+    hidden = root.hidden_names()
 
     def add(step: steps.Step) -> TopologyNode:
         inputs = [add(below) for below in step.inputs]

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kalam_jupyter.engine.types import Column, DataType
-from kalam_jupyter.ksql.analysis.layout import Layout, named, source_layout
+from kalam_jupyter.ksql.analysis.layout import Layout, named
 from kalam_jupyter.ksql.analysis.scope import AliasedSource, Scope
 from kalam_jupyter.ksql.errors import KsqlError, StatementError
 from kalam_jupyter.ksql.expressions.bound import Bound
 from kalam_jupyter.ksql.formats import check_key_types
-from kalam_jupyter.ksql.formats.base import SerdeFormat
 from kalam_jupyter.ksql.lang import ast
-from kalam_jupyter.ksql.metastore import PSEUDO_COLUMNS, ROWTIME, WindowInfo
+from kalam_jupyter.ksql.metastore import PSEUDO_COLUMNS, ROWTIME
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.projection import KeyPart, ResultKey
+from kalam_jupyter.ksql.plan.relation import WINDOWED_REPARTITION, Relation, source_relation
 
 if TYPE_CHECKING:
     from kalam_jupyter.ksql.plan.planner import QueryPlanner
 
 _WORDS = {"INNER": "[INNER]", "LEFT": "LEFT [OUTER]", "RIGHT": "RIGHT [OUTER]", "FULL": "[FULL] OUTER"}
-_REPARTITION = (
-    "Implicit repartitioning of windowed sources is not supported. "
-    "See https://github.com/confluentinc/ksql/issues/4385."
-)
 _ONE_SOURCE = "Each side of the join comparision must contain references from exactly one source."
-
-
-@dataclass(frozen=True)
-class JoinedRelation:
-    """What FROM gives: a step, its key, and what the planner must know about it.
-
-    Attributes
-    ----------
-    aliases : tuple of str
-        The sources in it, left to right.
-    single : AliasedSource or None
-        Set while it is one source and not a join.
-    candidates : tuple of Expression
-        Columns that the key may be called after.
-    repartitioned : bool
-        Whether it had to be re-keyed on the way.
-    """
-
-    step: steps.Step
-    key: ResultKey
-    window: WindowInfo | None
-    key_format: SerdeFormat
-    aliases: tuple[str, ...]
-    partitions: int
-    single: AliasedSource | None = None
-    candidates: tuple[ast.Expression, ...] = ()
-    synthetic: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.aliases[0]
 
 
 class JoinPlanner:
@@ -68,7 +32,7 @@ class JoinPlanner:
         self._scope = scope
         self._query = query
 
-    def plan(self) -> JoinedRelation:
+    def plan(self) -> Relation:
         """Return the joined relation; StatementError if the joins make no sense."""
         self._check_sources()
         assert isinstance(self._query.relation, ast.Join)
@@ -95,35 +59,17 @@ class JoinPlanner:
                 "This format does not yet support JOIN."
             )
 
-    def _plan(self, relation: ast.Relation) -> JoinedRelation:
+    def _plan(self, relation: ast.Relation) -> Relation:
         if isinstance(relation, ast.SourceRef):
             return self._source(relation)
         left = self._plan(relation.left)
         right = self._source(relation.right)
         return _JoinPlanning(self._planner, self._scope, relation, left, right).plan()
 
-    def _source(self, ref: ast.SourceRef) -> JoinedRelation:
+    def _source(self, ref: ast.SourceRef) -> Relation:
         aliased = self._scope.by_alias(ref.label)
         assert aliased is not None
-        source = aliased.source
-        step = steps.SourceStep(
-            layout=source_layout(source).prefixed(aliased.alias),
-            key=source.schema.key,
-            table=not source.is_stream,
-            source=source,
-            alias=aliased.alias,
-        )
-        parts = tuple(KeyPart((ast.ColumnRef(c.name, aliased.alias),), c.type) for c in source.schema.key)
-        return JoinedRelation(
-            step,
-            ResultKey(parts, "key column"),
-            source.window,
-            source.key_format,
-            (aliased.alias,),
-            self._planner.partitions(source.topic),
-            single=aliased,
-            candidates=tuple(p.alternatives[0] for p in parts) if len(parts) == 1 else (),
-        )
+        return source_relation(aliased, self._planner.partitions, joined=True)
 
 
 class _JoinPlanning:
@@ -134,15 +80,15 @@ class _JoinPlanning:
         planner: QueryPlanner,
         scope: Scope,
         join: ast.Join,
-        left: JoinedRelation,
-        right: JoinedRelation,
+        left: Relation,
+        right: Relation,
     ) -> None:
         self._planner = planner
         self._scope = scope
         self._join = join
         self._left, self._right = left, right
 
-    def plan(self) -> JoinedRelation:
+    def plan(self) -> Relation:
         left, right = self._left, self._right
         left_e, right_e = self._criteria()
         self._check_order()
@@ -157,7 +103,7 @@ class _JoinPlanning:
         foreign = False
         if left.step.table and right.step.table:
             foreign = self._table_keys(left_e, right_e)
-        elif right.step.table and not self._is_key(right, right_e):
+        elif right.step.table and right_e not in right.key_columns:
             raise StatementError(
                 "Invalid join condition: stream-table joins require to join on the table's primary key. "
                 f"Got {left_e} = {right_e}."
@@ -165,8 +111,8 @@ class _JoinPlanning:
         if foreign:
             return self._foreign(left_e, right_e, left_key)
         self._check_windows()
-        left_moves = not left.step.table and not self._is_key(left, left_e)
-        right_moves = not right.step.table and not self._is_key(right, right_e)
+        left_moves = not left.step.table and left_e not in left.key_columns
+        right_moves = not right.step.table and right_e not in right.key_columns
         self._check_moves(left_moves, right_moves)
         key, synthetic, candidates = self._result_key(left_e, right_e, left_key.type)
         column = Column(synthetic or self._key_name(candidates), left_key.type, key=True)
@@ -175,7 +121,7 @@ class _JoinPlanning:
         right_step = self._rekeyed(right.step, right_e, right_key) if right_moves else right.step
         step = self._step(left_step, right_step, (column,), synthetic)
         key_format = right.key_format if left_moves and not right_moves else left.key_format
-        return JoinedRelation(
+        return Relation(
             step,
             key,
             left.window,
@@ -183,6 +129,7 @@ class _JoinPlanning:
             (*left.aliases, *right.aliases),
             left.partitions,
             candidates=candidates,
+            key_columns=self._key_columns(left_e, candidates),
             synthetic=synthetic,
         )
 
@@ -212,27 +159,16 @@ class _JoinPlanning:
                 "Each side of the join must reference exactly one source and not the same source. "
                 f"Left side references `{owners[0]}` and right references `{owners[1]}`"
             )
-        if new not in owners:
-            raise KsqlError(
-                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, "
-                "instead the right "
-                f"source references `{owners[1]}` and the left source references `{owners[0]}`"
-            )
         other = owners[0] if owners[1] == new else owners[1]
-        if other not in self._left.aliases:
+        if new not in owners or other not in self._left.aliases:
             raise KsqlError(
-                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, "
-                "instead the right "
-                f"source references `{owners[1]}` and the left source references `{owners[0]}`"
+                f"A join criteria is expected to reference the source (`{new}`) in the FROM clause, instead "
+                f"the right source references `{owners[1]}` and the left source references `{owners[0]}`"
             )
         return sides if owners[1] == new else (sides[1], sides[0])
 
-    def _bind(self, side: JoinedRelation, e: ast.Expression) -> Bound:
+    def _bind(self, side: Relation, e: ast.Expression) -> Bound:
         return self._planner.binder(side.step.layout).bind(self._scope.internal(e))
-
-    def _is_key(self, side: JoinedRelation, e: ast.Expression) -> bool:
-        parts = side.key.parts
-        return len(parts) == 1 and (e in parts[0].alternatives or e in side.candidates)
 
     def _check_order(self) -> None:
         left, right, join = self._left.step, self._right.step, self._join
@@ -250,49 +186,52 @@ class _JoinPlanning:
         if streams and join.within is None:
             raise StatementError(
                 f"{self._left.name} {_WORDS[join.kind]} JOIN {self._right.name} must have a WITHIN clause "
-                "specified. "
-                "None was provided."
+                "specified. None was provided."
             )
         if not streams and join.within is not None:
             kind = "table-table" if left.table else "stream-table"
             raise StatementError(
-                f"A window definition was provided for a {kind.replace('-', '-')} join. These joins are "
-                "not windowed."
+                f"A window definition was provided for a {kind} join. These joins are not windowed."
             )
 
     def _shown(self) -> str:
         """The join as messages show it, sources by their names."""
-        left = self._scope.by_alias(
-            self._left.aliases[-1] if len(self._left.aliases) == 1 else self._left.name
-        )
-        right = self._scope.by_alias(self._right.name)
+        left, right = self._scope.by_alias(self._left.name), self._scope.by_alias(self._right.name)
         assert left is not None and right is not None
         return f"{left.source.name} {_WORDS[self._join.kind]} JOIN {right.source.name}"
 
     def _table_keys(self, left_e: ast.Expression, right_e: ast.Expression) -> bool:
         """Judge a table-table join; return whether it is by foreign key."""
         left, right = self._left, self._right
-        if not self._is_key(right, right_e):
+        if right_e not in right.key_columns:
             criteria = self._scope.qualify(self._join.criteria, "JOIN ON")
             raise StatementError(
                 "Invalid join condition: table-table joins require to join on the primary key of the right "
-                "input "
-                f"table. Got {_bare(str(criteria))}."
+                f"input table. Got {_bare(str(criteria))}."
             )
-        if self._is_key(left, left_e):
+        if left_e in left.key_columns:
             return False
         if left.single is None:
-            raise StatementError(
-                "Invalid join condition: foreign-key table-table joins are not supported as part of n-way "
-                "joins. "
-                f"Got {left_e} = {right_e}."
-            )
+            raise self._not_the_key(left_e, right_e)
         if self._join.kind in ("RIGHT", "FULL"):
             word = "RIGHT OUTER" if self._join.kind == "RIGHT" else "FULL OUTER"
             raise StatementError(f"Invalid join type: {word} JOIN on a foreign key is not supported.")
         if left.window is not None or right.window is not None:
             raise StatementError("Foreign-key table-table joins are not supported on windowed tables.")
         return True
+
+    def _not_the_key(self, left_e: ast.Expression, right_e: ast.Expression) -> StatementError:
+        """The error for tables whose join is joined again, by what is not its key for certain."""
+        got = f"Got {left_e} = {right_e}."
+        if left_e in self._left.candidates or self._left.synthetic is not None:
+            return StatementError(
+                f"Invalid join condition: {left_e} is NULL where an outer join found nothing, and the result "
+                f"of a join of tables can only be joined by its key. {got}"
+            )
+        return StatementError(
+            "Invalid join condition: foreign-key table-table joins are not supported as part of n-way joins. "
+            f"{got}"
+        )
 
     def _check_windows(self) -> None:
         left, right = self._left, self._right
@@ -306,11 +245,11 @@ class _JoinPlanning:
             return
         if (left.window.type == "SESSION") != (right.window.type == "SESSION"):
             raise StatementError(
-                f"Incompatible windowed sources.\nLeft source: {left.window.type}\nRight source: "
-                f"{right.window.type}\n"
+                "Incompatible windowed sources.\n"
+                f"Left source: {left.window.type}\nRight source: {right.window.type}\n"
                 "Session windowed sources can only be joined to other session windowed sources, and may "
-                "still not "
-                "result in expected behaviour as session bounds must be an exact match for the join to work\n"
+                "still not result in expected behaviour as session bounds must be an exact match for the "
+                "join to work\n"
                 "Hopping and tumbling windowed sources can only be joined to other hopping and tumbling "
                 "windowed sources"
             )
@@ -321,12 +260,12 @@ class _JoinPlanning:
             registry = left.key_format.info.format.uses_registry
             differs = left.window != right.window and not registry
             if left_moves or right_moves or differs or left.key_format.info != right.key_format.info:
-                raise StatementError(_REPARTITION)
+                raise StatementError(WINDOWED_REPARTITION)
         if left.partitions != right.partitions:
             raise StatementError(
                 f"Can't join `{left.name}` with `{right.name}` since the number of partitions don't match. "
-                f"`{left.name}` partitions = {left.partitions}; `{right.name}` partitions = "
-                f"{right.partitions}. "
+                f"`{left.name}` partitions = {left.partitions}; "
+                f"`{right.name}` partitions = {right.partitions}. "
                 "Please repartition either one so that the number of partitions match."
             )
 
@@ -337,7 +276,7 @@ class _JoinPlanning:
     ) -> tuple[ResultKey, str | None, tuple[ast.Expression, ...]]:
         candidates: tuple[ast.Expression, ...] = ()
         if self._join.kind != "FULL":
-            known = self._left.candidates if left_e in self._left.candidates else ()
+            known = self._left.candidates if self._stay_equal(left_e) else ()
             found = dict.fromkeys((*known, *(e for e in (left_e, right_e) if isinstance(e, ast.ColumnRef))))
             candidates = tuple(found)
         if candidates:
@@ -347,6 +286,26 @@ class _JoinPlanning:
         synthetic = self._synthetic_name()
         part = KeyPart((ast.ColumnRef(synthetic),), type_, synthetic=True)
         return ResultKey((part,), "join expression"), synthetic, ()
+
+    def _stay_equal(self, left_e: ast.Expression) -> bool:
+        """Whether what the left side's key may be called is the new key, too, wherever that is not NULL."""
+        left = self._left
+        if left_e in left.key_columns:
+            return True
+        return self._join.kind == "INNER" and left_e in left.candidates
+
+    def _key_columns(
+        self, left_e: ast.Expression, candidates: tuple[ast.Expression, ...]
+    ) -> tuple[ast.Expression, ...]:
+        """Return the candidates that hold the key of every row.
+
+        Those of the right side are NULL where a LEFT JOIN finds nothing. A RIGHT JOIN calls its key by the
+        left side's names, too: there they are the key.
+        """
+        if self._join.kind != "LEFT":
+            return candidates
+        same = self._left.key_columns if left_e in self._left.key_columns else (left_e,)
+        return tuple(c for c in candidates if c in same)
 
     def _synthetic_name(self) -> str:
         taken = {c.name for s in self._scope.sources for c in s.source.schema}
@@ -385,7 +344,7 @@ class _JoinPlanning:
             kind = "TABLE_TABLE" if left.table else "STREAM_TABLE"
         within = join.within
         return steps.JoinStep(
-            layout=joined_layout(left.layout, right.layout, key),
+            layout=joined_layout(self._left, self._right, key),
             key=key,
             table=left.table,
             left=left,
@@ -398,12 +357,12 @@ class _JoinPlanning:
             sessions=self._left.window is not None and self._left.window.type == "SESSION",
         )
 
-    def _foreign(self, left_e: ast.Expression, right_e: ast.Expression, left_key: Bound) -> JoinedRelation:
+    def _foreign(self, left_e: ast.Expression, right_e: ast.Expression, left_key: Bound) -> Relation:
         left, right = self._left, self._right
         assert left.single is not None
         key_columns = left.step.key
         step = steps.JoinStep(
-            layout=joined_layout(left.step.layout, right.step.layout, key_columns),
+            layout=joined_layout(left, right, key_columns),
             key=key_columns,
             table=True,
             left=left.step,
@@ -412,12 +371,8 @@ class _JoinPlanning:
             kind=self._join.kind,
             foreign_key=left_key,
         )
-        key = replace(
-            left.key,
-            text=_column_name,
-            foreign_key_source=left.single.alias,
-        )
-        return JoinedRelation(
+        key = replace(left.key, foreign_key_source=left.single.alias)
+        return Relation(
             step,
             key,
             None,
@@ -425,16 +380,20 @@ class _JoinPlanning:
             (*left.aliases, *right.aliases),
             left.partitions,
             candidates=left.candidates,
+            key_columns=left.key_columns,
         )
 
 
-def joined_layout(left: Layout, right: Layout, key: tuple[Column, ...]) -> Layout:
-    """Return the joined flat row: left, right, key, the result's timestamp."""
-    return Layout((*left.columns, *right.columns, *named(key), (ROWTIME, PSEUDO_COLUMNS[0].type)))
+def joined_layout(left: Relation, right: Relation, key: tuple[Column, ...]) -> Layout:
+    """Return the joined flat row: left, right, key, the result's timestamp.
 
-
-def _column_name(e: ast.Expression) -> str:
-    return e.name if isinstance(e, ast.ColumnRef) else str(e)
+    Where the left side is a join itself, its timestamp and the key that it made up are no longer meant by
+    their names: they are NULL where an outer join finds nothing there.
+    """
+    inner = left.step.layout.without_names({ROWTIME, left.synthetic})
+    return Layout(
+        (*inner.columns, *right.step.layout.columns, *named(key), (ROWTIME, PSEUDO_COLUMNS[0].type))
+    )
 
 
 def _bare(criteria: str) -> str:

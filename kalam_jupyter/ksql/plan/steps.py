@@ -14,7 +14,7 @@ from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.layout import Layout
 from kalam_jupyter.ksql.expressions.bound import Bound
 from kalam_jupyter.ksql.functions.definitions import Aggregation
-from kalam_jupyter.ksql.metastore import Source, WindowInfo
+from kalam_jupyter.ksql.metastore import RESERVED_NAMES, Source, WindowInfo
 
 JoinType = Literal["STREAM_STREAM", "STREAM_TABLE", "TABLE_TABLE", "FOREIGN_KEY"]
 
@@ -47,6 +47,11 @@ class Step:
         yield self
         for step in self.inputs:
             yield from step.walk()
+
+    def hidden_names(self) -> frozenset[str]:
+        """Return what the layouts up to here call pseudo columns, and what no name stands for."""
+        aliases = {s.alias for s in self.walk() if isinstance(s, SourceStep)}
+        return RESERVED_NAMES | {f"{alias}_{name}" for alias in aliases for name in RESERVED_NAMES} | {""}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from kalam_jupyter.ksql.expressions.bound import Bound, ColumnValue
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWTIME
 from kalam_jupyter.ksql.plan import steps
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 
 _JOINS = {
     "STREAM_STREAM": "StreamStreamJoin",

@@ -16,7 +16,7 @@ from kalam_jupyter.ksql.formats.base import find_type
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
 from kalam_jupyter.ksql.operators.record import Record
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.partitioner import partitions_of
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.topology import Topology

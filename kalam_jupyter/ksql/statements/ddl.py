@@ -15,7 +15,6 @@ from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.format import quote
 from kalam_jupyter.ksql.lang.parser import parse_statement
 from kalam_jupyter.ksql.metastore import Source
-from kalam_jupyter.ksql.plan.planner import resolve_custom_types
 from kalam_jupyter.ksql.statements.definitions import Definition, create_definition
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
@@ -313,7 +312,7 @@ def alter_source(run: Run, s: ast.AlterSource, text: str) -> Entity:
             raise KsqlError(
                 f"Cannot add column `{name}` to schema. A column with the same name already exists."
             )
-        columns.append(Column(name, resolve_custom_types(type_, run.metastore.types)))
+        columns.append(Column(name, run.metastore.resolve_type(type_)))
     unregistered = replace(source.value_format, schema_id=None)
     altered = replace(source, schema=Schema(tuple(columns)), value_format=unregistered)
     check_side(
@@ -339,7 +338,7 @@ def create_type(run: Run, s: ast.CreateType, text: str) -> Entity:
         raise StatementError(
             f"Cannot register custom type '{s.name}' since it is already registered with type: {existing}"
         )
-    type_ = resolve_custom_types(s.type, run.metastore.types)
+    type_ = run.metastore.resolve_type(s.type)
     sequence = run.next_sequence()
     run.change(lambda tx: store_statement(tx, sequence, text, f"type {s.name}", run, None))
     run.metastore.types[s.name] = type_

@@ -30,7 +30,8 @@ from kalam_jupyter.ksql.formats import (
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.metastore import RESERVED_NAMES, Metastore, Source, TimestampColumn, WindowInfo
-from kalam_jupyter.ksql.plan.planner import QueryPlan, missing_timestamp, resolve_custom_types
+from kalam_jupyter.ksql.plan.planner import missing_timestamp
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 
 HEADERS_TYPE = Array(Struct((("KEY", STRING), ("VALUE", BYTES))))
 
@@ -94,7 +95,7 @@ def _columns(
         if e.name in seen:
             raise StatementError(f"Duplicate column names: {e.name}")
         seen.add(e.name)
-        type_ = resolve_custom_types(e.type, metastore.types)
+        type_ = metastore.resolve_type(e.type)
         if e.constraint in ("KEY", "PRIMARY KEY"):
             if table != (e.constraint == "PRIMARY KEY"):
                 raise _wrong_key(e, table)

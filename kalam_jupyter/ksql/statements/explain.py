@@ -13,7 +13,7 @@ from kalam_jupyter.ksql.lang.parser import parse_script, parse_statement
 from kalam_jupyter.ksql.metastore import Source
 from kalam_jupyter.ksql.plan.explain import plan_text, topology_text
 from kalam_jupyter.ksql.plan.graph import Flow, Sink, TopologyData, is_query_id, plan_graph
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery
 from kalam_jupyter.ksql.statements.definitions import sink_definition
 from kalam_jupyter.ksql.statements.entities import Entity, entity, field_of

@@ -16,7 +16,7 @@ from kalam_jupyter.ksql.functions.missing import users_functions
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.plan.fit import fitted
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.plan.upgrade import check_query_upgrade
 from kalam_jupyter.ksql.statements.ddl import (
     check_active_limit,

@@ -19,7 +19,8 @@ from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang.parser import ParsedStatement
 from kalam_jupyter.ksql.lang.variables import prepare
 from kalam_jupyter.ksql.metastore import Metastore, Source
-from kalam_jupyter.ksql.plan.planner import QueryPlan, QueryPlanner
+from kalam_jupyter.ksql.plan.planner import QueryPlanner
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.properties import canonical
 
 if TYPE_CHECKING:

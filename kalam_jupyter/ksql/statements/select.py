@@ -9,7 +9,7 @@ from kalam_jupyter.ksql.errors import KsqlError, NotAQueryError, StatementError
 from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery, result_columns
 from kalam_jupyter.ksql.statements.print_topic import print_query

@@ -22,7 +22,7 @@ from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.plan.fit import fitted
 from kalam_jupyter.ksql.plan.graph import TopologyNode, plan_graph
-from kalam_jupyter.ksql.plan.planner import QueryPlan
+from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.build import Operators, Path, build
 from kalam_jupyter.ksql.runtime.reader import SourceReader
 from kalam_jupyter.ksql.runtime.reports import Reporter
@@ -31,7 +31,7 @@ from kalam_jupyter.ksql.statements.definitions import timestamp_name
 from kalam_jupyter.ksql.statements.run import Run, Session
 from kalam_jupyter.ksql.stepping.notes import note
 from kalam_jupyter.ksql.stepping.records import RecordView, SourceRecord, listed, shown, source_record
-from kalam_jupyter.ksql.stepping.views import Names, StateView, hidden_names, state_view
+from kalam_jupyter.ksql.stepping.views import Names, StateView, state_view
 
 #: Event time between two records that say nothing of it.
 STEP_MS = 1_000
@@ -133,7 +133,7 @@ class Stepping:
         self.nodes: list[TopologyNode]
         self.nodes, self.edges = plan_graph(self._plan.root)
         self.sources: dict[str, Source] = {s.name: s for s in self._plan.sources}
-        hidden = hidden_names(self._plan.root)
+        hidden = self._plan.root.hidden_names()
         self._names = cache(lambda step: Names(step, hidden))
         self._numbered = list(_numbered(self._plan.root))
         self.steps: list[Step] = []

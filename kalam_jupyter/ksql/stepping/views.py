@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kalam_jupyter.engine.types import DataType
-from kalam_jupyter.ksql.metastore import RESERVED_NAMES
 from kalam_jupyter.ksql.operators.aggregate import NEVER, StreamAggregate, TableAggregate
 from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.joins import StreamStreamJoin, StreamTableJoin, TableTableJoin
@@ -77,7 +76,7 @@ class Names:
     ----------
     step : Step
     hidden : collection of str
-        Pseudo columns under all their names.
+        See `Step.hidden_names`.
     """
 
     def __init__(self, step: steps.Step, hidden: frozenset[str]) -> None:
@@ -120,12 +119,6 @@ class Names:
         key = None if r.key is None else dict(zip(self.key_names, self.keys(r.key), strict=False))
         old = self.named(r.old) if self._has_old else None
         return RecordView(key, self.named(r.row), r.ts, r.window, old, via)
-
-
-def hidden_names(root: steps.Step) -> frozenset[str]:
-    """Return the names of pseudo columns, as a plan's layouts call them."""
-    aliases = {s.alias for s in root.walk() if isinstance(s, steps.SourceStep)}
-    return RESERVED_NAMES | {f"{alias}_{name}" for alias in aliases for name in RESERVED_NAMES}
 
 
 def aggregate_titles(step: steps.Step) -> dict[str, str]:
@@ -356,4 +349,4 @@ _VIEWS: dict[type, Callable[[Any, Any, NamesOf], StateView]] = {
     ForeignKeyJoin: _foreign,
 }
 
-__all__ = ["Names", "StateTable", "StateView", "hidden_names", "state_view"]
+__all__ = ["Names", "StateTable", "StateView", "state_view"]
