@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import connections
 from kalam_jupyter.client.progress import Waiting
+from kalam_jupyter.magics.journal import journals
+from kalam_jupyter.magics.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +57,10 @@ class KalamAccessor:
             If the frame does not fit the stream, or holds types that SQL has not.
         """
         target = connection or connections.current
-        return target.stream_frame(self._frame, name, key=key, timestamp=timestamp, rate=rate)
+        was_there = _declaration(target, name)
+        replay = target.stream_frame(self._frame, name, key=key, timestamp=timestamp, rate=rate)
+        _journal(target, name, was_there)
+        return replay
 
     def to_table(self, name: str, *, key: str | None = None, connection: Connection | None = None) -> int:
         """Write the rows into a table; a row replaces the one with the same key.
@@ -79,8 +85,29 @@ class KalamAccessor:
             If the frame does not fit the table, or lacks the key.
         """
         target = connection or connections.current
+        was_there = "." in name or _declaration(target, name)  # KalamDB's CREATE TABLE is not told
         with Waiting(f"{len(self._frame):,} rows into {name}"):
-            return target.table_frame(self._frame, name, key=key)
+            written = target.table_frame(self._frame, name, key=key)
+        _journal(target, name, was_there)
+        return written
+
+
+def _declaration(connection: Connection, name: str) -> str:
+    """Return the statement that made a stream or table of ksqlDB; "" if there is none of this name."""
+    from kalam_jupyter.ksql.inserts import column_name
+    from kalam_jupyter.ksql.lang.format import quote
+
+    try:
+        (described,) = connection.ksql(f"DESCRIBE {quote(column_name(name))};")
+    except ClientError:
+        return ""
+    return str((described.entity or {}).get("sourceDescription", {}).get("statement", ""))
+
+
+def _journal(connection: Connection, name: str, was_there: object) -> None:
+    """Let `export` tell what was declared for a frame; the statements of other cells need it."""
+    if not was_there and (declared := _declaration(connection, name)):
+        journals.of(connection).add(declared, "ksql", Options())
 
 
 def register() -> None:

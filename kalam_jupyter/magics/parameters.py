@@ -1,4 +1,4 @@
-"""Python values in SQL: ``:name`` becomes a typed literal, never pasted text."""
+"""Python values in SQL: ``:name`` becomes a typed literal, never pasted text; after IN, a list of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kalam_jupyter.magics.scan import blanked
 # Not :: (a cast), not := (a map entry), not after a word (a slice, a label).
 _NAME = re.compile(r"(?<![:\w\])]):([A-Za-z_]\w*)")
 _TEMPLATE = re.compile(r"\{\{")
+_AFTER_IN = re.compile(r"\bIN\s*\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,24 +76,36 @@ def bind(text: str, names: Mapping[str, Any], dialect: Dialect) -> Bound:
     edits: list[tuple[int, int, int]] = []
     copied = length = 0
     for match in _NAME.finditer(code):
-        literal = _literal_of(match, text, names, dialect)
-        pieces += [text[copied : match.start()], literal]
+        bound = _bound(match, text, code, names, dialect)
+        pieces += [text[copied : match.start()], bound]
         length += match.start() - copied
-        edits.append((length, length + len(literal), match.start()))
-        length += len(literal)
+        edits.append((length, length + len(bound), match.start()))
+        length += len(bound)
         copied = match.end()
     return Bound("".join(pieces) + text[copied:], text, tuple(edits))
 
 
-def _literal_of(match: re.Match[str], text: str, names: Mapping[str, Any], dialect: Dialect) -> str:
+def _bound(match: re.Match[str], text: str, code: str, names: Mapping[str, Any], dialect: Dialect) -> str:
     name = match.group(1)
     if name not in names:
         hint = UsageError.near(name, (n for n in names if not n.startswith("_")))
         raise _refused(text, match.start(), f"There is no Python variable '{name}'.", hint)
     try:
+        if _AFTER_IN.search(code, 0, match.start()):
+            return _alternatives(names[name], dialect)
         return literal(names[name], dialect)
     except TypeError as error:
         raise _refused(text, match.start(), f"'{name}' cannot be bound: {error}", "") from None
+
+
+def _alternatives(value: Any, dialect: Dialect) -> str:
+    """Return the values that IN looks among."""
+    values = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise TypeError("IN takes a list of values")
+    if not values:
+        raise TypeError("it is empty, and IN needs a value")
+    return f"({', '.join(literal(v, dialect) for v in values)})"
 
 
 def _refused(text: str, offset: int, message: str, hint: str) -> SqlError:

@@ -150,13 +150,22 @@ def run(
         return [Result("stream", "kalam", statement=sql, stream=stream)]
     if dialect == "kalam":
         results = connection.kalam(step.text, params, namespace=options.namespace)
-        # KalamDB does not say which statement a result belongs to.
-        return [replace(r, statement=step.text.strip()) for r in results] if len(results) == 1 else results
+        if len(results) == 1:  # KalamDB does not say which statement a result belongs to
+            return [replace(results[0], statement=step.text.strip())]
+        # It tells last how many rows all INSERTs together made; a cell ends with its last statement's rows.
+        if [r.kind for r in results[-2:]] == ["rows", "message"] and _ends_with_a_query(step.text):
+            results[-2:] = reversed(results[-2:])
+        return results
     properties = {"auto.offset.reset": "earliest"} if options.earliest else None
     answered = connection.ksql(step.text, properties=properties)
     if options.plot is not None and options.x is None and len(answered) == 1:
         return [over_windows(answered[0], connection, properties, options)]
     return _with_inserts(step.text, answered)
+
+
+def _ends_with_a_query(text: str) -> bool:
+    *_, last = split_cell(text)
+    return last.word in _QUERY_WORDS
 
 
 def _with_inserts(text: str, answered: list[Result]) -> list[Result]:

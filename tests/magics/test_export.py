@@ -36,6 +36,20 @@ def test_the_statements_that_changed_something_are_one_script(run, shell, tmp_pa
         assert sorted(counted.table.column("N").to_pylist()) == [1, 1, 2]
 
 
+def test_streams_that_frames_declared_are_in_the_script_once(run):
+    run("import pandas as pd\nframe = pd.DataFrame({'id': [1], 'price': [2.5]})")
+    for _ in range(2):
+        run("frame.kalam.to_stream('orders', key='id')")
+    run("frame.kalam.to_table('prices', key='id')")
+    run("%ksql CREATE STREAM dear AS SELECT * FROM orders WHERE price > 1;")
+    made = [line.split(" (")[0] for line in statements(run("%ksql export").value.text)]
+    assert made == [
+        "CREATE STREAM `ORDERS`",
+        "CREATE TABLE `PRICES`",
+        "CREATE STREAM dear AS SELECT * FROM orders WHERE price > 1;",
+    ]
+
+
 def test_options_that_change_a_statement_are_in_the_script(run):
     run(ORDERS)
     run("%%ksql --earliest\nCREATE TABLE t AS SELECT item, COUNT(*) AS n FROM orders GROUP BY item;")

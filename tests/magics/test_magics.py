@@ -183,6 +183,15 @@ def test_kalam_statements_and_queries(run):
     assert len(run("%kalam --namespace shop SELECT * FROM items").value) == 2
 
 
+def test_rows_inserted_in_a_cell_are_told_before_the_rows_it_ends_with(run):
+    run("%kalam CREATE TABLE n (id BIGINT PRIMARY KEY)")
+    cell = run(
+        "%%kalam\nINSERT INTO n VALUES (1);\nSELECT id FROM n;\nINSERT INTO n VALUES (2);\nSELECT id FROM n;"
+    )
+    assert [repr(shown) for shown in cell.value["id"]] == ["1", "2"]
+    assert "Inserted 2 row(s)" in str(cell)
+
+
 def test_a_whole_kalam_result_reaches_the_notebook(run):
     run("%%kalam\nCREATE NAMESPACE shop;\nCREATE TABLE shop.t (id BIGINT PRIMARY KEY) WITH (TYPE='SHARED');")
     values = ", ".join(f"({i})" for i in range(120))

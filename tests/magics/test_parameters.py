@@ -61,6 +61,19 @@ def test_names_are_bound_outside_quotes_and_comments_only():
     assert bind(text, {"v": 5}, "kalam").text == expected
 
 
+@pytest.mark.parametrize("values", [["a", "it's"], ("a", "it's"), pd.Series(["a", "it's"])])
+@pytest.mark.parametrize("dialect", ["ksql", "kalam"])
+def test_a_list_after_in_is_its_values(values, dialect):
+    bound = bind("SELECT * FROM t WHERE a not in :v AND b = 1", {"v": values}, dialect)
+    assert bound.text == "SELECT * FROM t WHERE a not in ('a', 'it''s') AND b = 1"
+
+
+@pytest.mark.parametrize(("value", "why"), [([], "it is empty"), (7, "IN takes a list of values")])
+def test_in_needs_values(value, why):
+    with pytest.raises(SqlError, match=why):
+        bind("SELECT * FROM t WHERE a IN :v", {"v": value}, "ksql")
+
+
 def test_text_cannot_break_out():
     bound = bind("SELECT * FROM t WHERE a = :v;", {"v": "'; DROP TABLE t; --"}, "ksql")
     assert bound.text == "SELECT * FROM t WHERE a = '''; DROP TABLE t; --';"
