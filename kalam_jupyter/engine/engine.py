@@ -23,7 +23,7 @@ from kalam_jupyter.engine.storage import Storage
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import Schema
-from kalam_jupyter.engine.writer import Writer
+from kalam_jupyter.engine.writer import Function, Told, Writer
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -177,17 +177,19 @@ class Engine:
         """
         return self.writer.submit(function)
 
-    def submit_all(self, functions: Sequence[Callable[[Transaction], Any]]) -> list[Future[Any]]:
+    def submit_all(self, tasks: Sequence[tuple[Function, Told]]) -> None:
         """As `submit`, for several at once, and perhaps in the calling thread.
 
         Where commits lately took less than a change of threads would, and nobody else is writing, the
-        transactions are run here, as one group with one commit: their futures are resolved then.
+        transactions are run here, as one group with one commit.
 
-        Raises
-        ------
-        EngineClosedError
+        Parameters
+        ----------
+        tasks : sequence of (function, told)
+            `told` is called with what the function returned and None, or with None and what it raised, or
+            why it could not be committed: here before this returns, or by the writer, whom it must not block.
         """
-        return self.writer.submit_all(functions)
+        self.writer.submit_all(tasks)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run a transaction and return what it returned, once it is durable.

@@ -54,7 +54,11 @@ class Snowflake:
 
     def take(self, n: int) -> list[int]:
         """Return the next `n` ids."""
-        return [self.next() for _ in range(n)]
+        with self._lock:
+            now = max(0, self._clock.now_ms() - self._epoch_ms)
+            first = max(now << 12, self._last + 1)
+            self._last = first + n - 1
+            return [(i >> 12) << 22 | self._worker | (i & 0xFFF) for i in range(first, first + n)]
 
     def advance_past(self, seen: int) -> None:
         """Make every later id greater than `seen` (an id read back after a restart)."""

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 Function = Callable[[Transaction], Any]
+#: Called with what a transaction returned, or with what it or its commit raised.
+Told = Callable[[Any, BaseException | None], None]
 
 #: Most transactions that share one commit.
 GROUP: Final = 512
@@ -104,16 +107,30 @@ class Writer:
             self._refuse_queued()
         return future
 
-    def submit_all(self, functions: Sequence[Function]) -> list[Future[Any]]:
+    def submit_all(self, tasks: Sequence[tuple[Function, Told]]) -> None:
         """Queue transactions, or run them as one group right here; see `Engine.submit_all`."""
         storage = self._engine.storage
         quick = storage is None or storage.commit_seconds < QUICK_COMMIT
-        if quick and not self.mine and self._idle():
-            with _InterruptsDeferred():
-                outcomes = self._run_here(functions)
-            if outcomes is not None:
-                return [_resolved(outcome) for outcome in outcomes]
-        return [self.submit(function) for function in functions]
+        outcomes: Sequence[_Outcome] | None = None
+        if quick and not self.mine and not self.closing and self._idle():
+            with _InterruptsDeferred(), suppress(EngineClosedError):
+                outcomes = self._run_here([function for function, _ in tasks])
+        if outcomes is None:
+            for function, told in tasks:
+                self._submit_told(function, told)
+            return
+        for (_, told), outcome in zip(tasks, outcomes, strict=True):
+            _call(told, outcome.value, outcome.error)
+
+    def _submit_told(self, function: Function, told: Told) -> None:
+        def done(future: Future[Any]) -> None:
+            error = future.exception()
+            told(None if error is not None else future.result(), error)
+
+        try:
+            self.submit(function).add_done_callback(done)
+        except EngineClosedError as error:
+            _call(told, None, error)
 
     def transact(self, function: Callable[[Transaction], T]) -> T:
         """Run a transaction; see `Engine.transact`."""
@@ -342,22 +359,13 @@ class Writer:
         return woken
 
 
-def _resolved(outcome: _Outcome) -> Future[Any]:
-    future: Future[Any] = Future()
-    if outcome.error is not None:
-        future.set_exception(outcome.error)
-    else:
-        future.set_result(outcome.value)
-    return future
-
-
 def _taking(step: Step) -> Function:
     return lambda tx: tx.take_step(step)
 
 
-def _call(callback: Callable[[], None]) -> None:
+def _call(callback: Callable[..., None], *arguments: Any) -> None:
     try:
-        callback()
+        callback(*arguments)
     except Exception:  # a reader's callback must not stop the writer
         _log.exception("a callback raised in the engine's writer")
 

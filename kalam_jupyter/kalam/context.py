@@ -114,6 +114,8 @@ class Context:
 
     def recorded(self, apply: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
         """Return a change as a function of its own transaction, its entry in the audit log included."""
+        if self.also is None and self.audit is None:
+            return apply
         return lambda tx: self._recorded(tx, apply)
 
     def _recorded(self, tx: Transaction, apply: Callable[[Transaction], T]) -> T:

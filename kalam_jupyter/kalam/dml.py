@@ -8,7 +8,7 @@ between.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from kalam_jupyter.kalam.predicate import Compiled, Compiler, UnsupportedError, 
 from kalam_jupyter.kalam.result import Result, python_rows
 from kalam_jupyter.kalam.selection import Selection
 from kalam_jupyter.kalam.statements import nodes
-from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer
+from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer, column_coercer
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.context import Context
@@ -110,7 +110,7 @@ class _Slot:
 
     column: ColumnDef
     source: int | None
-    coerce: Coercer
+    coerce: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def _slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> tuple[_Slot, ...]:
@@ -144,27 +144,27 @@ def _new_slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> 
             "invalid_operation",
             f"INSERT has {width} values but table '{table.qualified}' has {len(table.columns)} columns",
         )
-    return tuple(_Slot(c, sources.get(c.name), coercer(c.type, c.name)) for c in table.columns)
+    return tuple(_Slot(c, sources.get(c.name), column_coercer(c.type, c.name)) for c in table.columns)
 
 
 def _build(
     kalam: Kalam, ctx: Context, slots: tuple[_Slot, ...], values: Sequence[Sequence[Any]]
-) -> list[list[Any]]:
+) -> list[Row]:
     """Return full rows (without system columns) from the statement's values."""
-    rows = []
-    for n, given in enumerate(values):
-        row = []
-        for slot in slots:
-            if slot.source is not None:
-                value = given[slot.source]
-            else:
-                value = default(kalam, ctx, slot.column)
-            value = slot.coerce(value)
-            if value is None and not slot.column.nullable:
-                raise not_null(slot.column.name, n, missing=slot.source is None)
-            row.append(value)
-        rows.append(row)
-    return rows
+    if not values:
+        return []
+    given = list(zip(*values, strict=True))
+    columns = []
+    for slot in slots:
+        source, column = slot.source, slot.column
+        found: Sequence[Any] = (
+            [default(kalam, ctx, column) for _ in values] if source is None else given[source]
+        )
+        found = slot.coerce(found)
+        if not column.nullable and None in found:
+            raise not_null(column.name, found.index(None), missing=source is None)
+        columns.append(found)
+    return list(zip(*columns, strict=True))
 
 
 # ---- INSERT ------------------------------------------------------------------------------------------------
@@ -203,8 +203,7 @@ def write_inserts(
     """Write new rows inside a transaction; a row under a tombstone's key takes its place."""
     if not rows:
         return 0
-    seqs = kalam.seqs.take(len(rows))
-    full = [(*row, seq, False) for row, seq in zip(rows, seqs, strict=True)]
+    full = [(*row, seq, False) for row, seq in zip(rows, kalam.seqs.take(len(rows)), strict=True)]
     if table.type == "stream":
         kalam.evict(tx, table, owner)
         tx.insert(table.relation, full, owner=owner)
@@ -214,16 +213,22 @@ def write_inserts(
         if len(full) > 1 and len({row[key] for row in full}) != len(full):
             raise _repeated(table, full)
         replaced = tx.upsert(table.relation, full, owner=owner)
-        deleted = table.seq_index + 1
-        for row, old in zip(full, replaced, strict=True):
-            if old is not None and not old[deleted]:
-                raise classify(
-                    f"Primary key violation: value '{row[key]}' already exists in column "
-                    f"'{table.schema.names[key]}'"
-                )
+        if replaced.count(None) != len(full):
+            _check_replaced(table, full, replaced)
     kalam.topics.publish(tx, table, owner, "insert", replaced, full)
     tx.on_commit(lambda: kalam.segments.wrote(table, len(full)))
     return len(full)
+
+
+def _check_replaced(table: TableDef, rows: Sequence[Row], replaced: Sequence[Row | None]) -> None:
+    """Raise `StatementError` if a row has replaced another than a tombstone."""
+    key, deleted = table.key_index, table.seq_index + 1
+    for row, old in zip(rows, replaced, strict=True):
+        if old is not None and not old[deleted]:
+            raise classify(
+                f"Primary key violation: value '{row[key]}' already exists in column "
+                f"'{table.schema.names[key]}'"
+            )
 
 
 def _repeated(table: TableDef, rows: Sequence[Row]) -> StatementError:

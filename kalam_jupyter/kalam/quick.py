@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import direct, dml, shapes
@@ -37,8 +35,7 @@ MAX_ALTERED = 256
 Done = Callable[[list[Result] | BaseException], None]
 
 
-@dataclass(frozen=True)
-class _Write:
+class _Write(NamedTuple):
     """A change on its way to the commit, and what will be said of it.
 
     Attributes
@@ -56,16 +53,9 @@ class _Write:
     refusal: Callable[[BaseException], list[Result] | BaseException | None]
     done: Done
 
-    def __call__(self, future: Future[Any]) -> None:
-        error = future.exception()
-        if error is None:
-            self.done(self.answer(future.result()))
-        else:
-            self.refused(error)
-
-    def refused(self, error: BaseException) -> None:
-        """Answer that the change was not made."""
-        found = self.refusal(error)
+    def told(self, value: Any, error: BaseException | None) -> None:
+        """Answer, once the change was made or refused: see `Engine.submit_all`."""
+        found = self.answer(value) if error is None else self.refusal(error)
         if found is not None:
             self.done(found)
 
@@ -97,7 +87,7 @@ class Quick:
         if len(sql) > MAX_TEXT:
             return False
         executor, namespace = self._kalam.executor, (namespace or "default").lower()
-        if not params and len(sql) <= self._kalam.config.max_sql_length:
+        if not params and 4 * len(sql) <= self._kalam.config.max_sql_length:
             found = shapes.find(sql)
             if found is not None:
                 ctx = Context(self._kalam, session, found[1], namespace, limit)
@@ -167,7 +157,7 @@ class Quick:
 
         def refusal(error: BaseException) -> list[Result] | BaseException | None:
             if isinstance(error, SinglyError):
-                engine.submit(block.apply_singly).add_done_callback(write)
+                engine.submit_all([(block.apply_singly, write.told)])
                 return None
             if not isinstance(error, (UndoneError, EngineError)):
                 return error
@@ -191,14 +181,7 @@ class Quick:
     def commit(self) -> None:
         """Commit what was collected, as one group: here, where that takes no longer than handing it over."""
         collected, self._collected = self._collected, []
-        try:
-            futures = self._kalam.engine.submit_all([write.apply for write in collected])
-        except EngineError as error:
-            for write in collected:
-                write.refused(error)
-            return
-        for future, write in zip(futures, collected, strict=True):
-            future.add_done_callback(write)
+        self._kalam.engine.submit_all([(write.apply, write.told) for write in collected])
 
 
 def _single(ctx: Context, step: Step, change: Change[Any], done: Done) -> _Write:

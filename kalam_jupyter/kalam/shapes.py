@@ -14,6 +14,7 @@ from kalam_jupyter.kalam import direct
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.expressions import Literal, Parameter, number_value
 from kalam_jupyter.kalam.statements import nodes, parse_statement
+from kalam_jupyter.kalam.statements.data import plain_insert
 
 #: Longer texts are not looked at.
 LONGEST = 1024
@@ -28,8 +29,11 @@ _SPECIAL = re.compile(r"[-/\"`;']")
 def find(sql: str) -> tuple[nodes.Statement, list[Any]] | None:
     """Return the parsed form of a statement with parameters for its literals, and their values.
 
-    That is one of the `direct` queries, or an UPDATE to plain values or a DELETE.
+    That is one of the `direct` queries, or an UPDATE to plain values or a DELETE. An INSERT of literals has
+    its values in itself.
     """
+    if (insert := plain_insert(sql)) is not None:
+        return insert, []
     if len(sql) > LONGEST or "$" in sql or not _HEAD.match(sql):
         return None
     values: list[Any] = []

@@ -11,7 +11,7 @@ import decimal
 import math
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -439,3 +439,17 @@ def coercer(type_: DataType, column: str = "") -> Coercer:
         return result
 
     return coerce
+
+
+def column_coercer(type_: DataType, column: str = "") -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Return what `coercer` does to each of a column's values; those that need no work are known together."""
+    coerce, whole = coercer(type_, column), _WHOLE.get(type_, _NONE)
+    same = {_SAME.get(type_), type(None)}
+
+    def coerce_all(values: Sequence[Any]) -> Sequence[Any]:
+        classes = set(map(type, values))
+        if classes <= same or (classes == {int} and min(values) in whole and max(values) in whole):
+            return values
+        return [coerce(v) for v in values]
+
+    return coerce_all

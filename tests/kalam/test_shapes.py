@@ -81,7 +81,7 @@ def test_values_are_those_of_the_parser() -> None:
         "SELECT 'x'",
         "UPDATE t SET v = v + 1 WHERE id = 1",
         "UPDATE t SET v = 1",
-        "INSERT INTO t VALUES (1)",
+        "INSERT INTO t VALUES (1 + 1)",
         "DROP TABLE t1",
     ],
 )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from typing import Any
+
+import msgspec
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import Expression, Literal, Parameter, number_value, parse_expression
@@ -20,41 +24,79 @@ _PLAIN: dict[str, Callable[[str], Expression]] = {
 }
 
 
-_LITERAL = r"(?:'[^']*(?:''[^']*)*'|\d+(?:\.\d+)?)"
 _INSERT = re.compile(r"\s*INSERT\s+INTO\s+[\w.]+\s*(?:\([\w\s,]*\)\s*)?VALUES\s*(?=\()", re.IGNORECASE)
-_ROW = re.compile(rf"\(\s*({_LITERAL}(?:\s*,\s*{_LITERAL})*)\s*\)\s*(?:,\s*(?=\()|$)")
-_VALUE = re.compile(_LITERAL)
+_ROWS = msgspec.json.Decoder(list[list[Any]], float_hook=number_value)
+_SCALARS = frozenset({int, float, Decimal, str, bool, type(None)})
 
 
 def plain_insert(sql: str) -> nodes.Insert | None:
-    """Read an INSERT of nothing but strings and numbers, which most are, without taking it apart into tokens.
+    """Read an INSERT of nothing but literals, which most are, without taking it apart into tokens.
 
     What stands before the values is parsed as ever, once for all statements that begin alike.
 
     Returns
     -------
     Insert or None
-        The same as `insert` returns; None for everything else.
+        With the values that the expressions `insert` returns would have; None for everything else.
     """
     head = _INSERT.match(sql)
-    if head is None:
+    rows = None if head is None else _rows(sql[head.end() :].rstrip("; \t\r\n"))
+    start = None if head is None or rows is None else _start_of_insert(head.group())
+    return start and nodes.Insert(start.table, start.columns, values=rows or ())
+
+
+def _rows(text: str) -> tuple[tuple[Any, ...], ...] | None:
+    """Read ``(1, 'a'), (2, 'b')``, in a tenth of the time that tokens take.
+
+    Without what is in its strings, that is JSON with other brackets. What is no JSON either (``.5``,
+    ``-- x``, ``NOW()``) is not read.
+    """
+    outside, strings = _strings(text)
+    written = '""'.join(outside)
+    if '"' in "".join(outside) or "[" in written or "]" in written:
         return None
-    rows = []
-    i, n, match = head.end(), len(sql), _ROW.match
-    while i < n:
-        row = match(sql, i)
-        if row is None:
-            return None
-        rows.append(tuple([_value(text) for text in _VALUE.findall(row[1])]))
-        i = row.end()
-    start = _start_of_insert(head.group())
-    return start and nodes.Insert(start.table, start.columns, values=tuple(rows))
+    try:
+        rows = _ROWS.decode("[" + written.lower().replace("(", "[").replace(")", "]") + "]")
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return None
+    return _filled(rows, strings) if all(rows) else None
 
 
-def _value(text: str) -> Any:
-    if text[0] == "'":
-        return text[1:-1].replace("''", "'")
-    return int(text) if text.isdigit() else number_value(text)
+def _filled(rows: list[list[Any]], strings: Sequence[str]) -> tuple[tuple[Any, ...], ...] | None:
+    """Return rows with their strings in place; None if there is something else than literals.
+
+    Columns of strings get theirs as a whole.
+    """
+    if not _SCALARS.issuperset(map(type, chain.from_iterable(rows))):
+        return None
+    if len(set(map(len, rows))) == 1:
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        texts = [i for i, column in enumerate(columns) if str in map(type, column)]
+        if len(strings) == len(texts) * len(rows):
+            for n, i in enumerate(texts):
+                columns[i] = strings[n :: len(texts)]
+            return tuple(zip(*columns, strict=True))
+    found = iter(strings)
+    return tuple([tuple([next(found) if type(v) is str else v for v in row]) for row in rows])
+
+
+def _strings(text: str) -> tuple[list[str], list[str]]:
+    """Return what stands around strings, and the strings. Two quotes within a string are one."""
+    pieces = text.split("'")
+    outside, strings = pieces[::2], pieces[1::2]
+    if "" not in outside:
+        return outside, strings
+    outside, strings = pieces[:1], []
+    escaped = False
+    for string, after in zip(pieces[1::2], pieces[2::2], strict=False):
+        if escaped:
+            strings[-1] += "'" + string
+        else:
+            strings.append(string)
+        escaped = not after
+        if not escaped:
+            outside.append(after)
+    return outside, strings
 
 
 @lru_cache(maxsize=1024)

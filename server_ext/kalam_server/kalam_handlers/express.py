@@ -13,7 +13,8 @@ import re
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
@@ -29,16 +30,9 @@ if TYPE_CHECKING:
     from kalam_jupyter.node import Node
 
 log = logging.getLogger("kalam_server")
+#: What became of a statement.
+Found: TypeAlias = "list[Result] | BaseException"
 _FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
-
-
-class _Outcome(NamedTuple):
-    """What became of a statement, on its way to the client."""
-
-    answer: Answer
-    session: Session
-    began: float
-    found: list[Result] | BaseException
 
 
 class SqlExpress(Plain):
@@ -49,7 +43,7 @@ class SqlExpress(Plain):
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._quick: Quick | None = None
-        self._outcomes: deque[_Outcome] = deque()
+        self._outcomes: deque[tuple[Answer, Session, float, Found]] = deque()
         self._told = False
 
     def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
@@ -68,7 +62,7 @@ class SqlExpress(Plain):
             session,
             *asked,
             limit=True,
-            done=lambda found: self._done(_Outcome(answer, session, began, found)),
+            done=partial(self._done, answer, session, began),
         )
         if not (started or local):
             limiter.give_back(session.user_id)
@@ -86,12 +80,12 @@ class SqlExpress(Plain):
         assert self._quick is not None
         self._loop.call_soon(self._quick.commit)
 
-    def _done(self, outcome: _Outcome) -> None:
+    def _done(self, answer: Answer, session: Session, began: float, found: Found) -> None:
         """Answer; called on the event loop, or by the engine's writer, for many at a time."""
         if threading.get_ident() == self._thread:
-            self._send(outcome)
+            _send(answer, session, began, found)
             return
-        self._outcomes.append(outcome)
+        self._outcomes.append((answer, session, began, found))
         if not self._told:
             self._told = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -100,22 +94,21 @@ class SqlExpress(Plain):
     def _answer(self) -> None:
         self._told = False
         while self._outcomes:
-            self._send(self._outcomes.popleft())
+            _send(*self._outcomes.popleft())
 
-    @staticmethod
-    def _send(outcome: _Outcome) -> None:
-        answer, session, began, found = outcome
-        took = round((time.perf_counter() - began) * 1000, 3)
-        try:
-            if isinstance(found, BaseException):
-                raise found
-            answer(200, sql_answer.success(session, found, took))
-        except Exception as error:
-            # One statement's failure, whatever it is, is its own answer and nobody else's.
-            status, body = sql_answer.failure(error, took)
-            if status == 500:
-                log.error("a statement failed", exc_info=error)
-            answer(status, orjson.dumps(body))
+
+def _send(answer: Answer, session: Session, began: float, found: Found) -> None:
+    took = round((time.perf_counter() - began) * 1000, 3)
+    try:
+        if isinstance(found, BaseException):
+            raise found
+        answer(200, sql_answer.success(session, found, took))
+    except Exception as error:
+        # One statement's failure, whatever it is, is its own answer and nobody else's.
+        status, body = sql_answer.failure(error, took)
+        if status == 500:
+            log.error("a statement failed", exc_info=error)
+        answer(status, orjson.dumps(body))
 
 
 def _read(body: bytes) -> tuple[str, list[Any], str] | None:
@@ -133,4 +126,6 @@ def _read(body: bytes) -> tuple[str, list[Any], str] | None:
     )
     if not (isinstance(sql, str) and isinstance(params, list) and isinstance(namespace, str)):
         return None
-    return None if _FILE_CALL.search(sql) else (sql, params, namespace)
+    if "file" in sql.lower() and _FILE_CALL.search(sql):
+        return None
+    return sql, params, namespace

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from kalam_server.kalam_handlers.sql_request import InvalidInputError
 
 if TYPE_CHECKING:
-    from kalam_jupyter.kalam import Result, Session
+    from kalam_jupyter.kalam import KalamError, Result, Session
+    from kalam_jupyter.kalam.errors import StatementError
 
 
 def success(session: Session, results: Sequence[Result], took: float) -> bytes:
@@ -21,19 +23,32 @@ def success(session: Session, results: Sequence[Result], took: float) -> bytes:
     KalamError
         If a value has no JSON form.
     """
-    from kalam_jupyter.kalam.errors import StatementError
-    from kalam_jupyter.kalam.errors import failure as answer_to
-    from kalam_jupyter.kalam.serialize import result_json
-
-    mask = not session.is_admin
+    dialect, mask = _dialect(), not session.is_admin
     try:
-        encoded = [result_json(result, mask=mask) for result in results]
-    except StatementError as error:
-        raise answer_to(error, session.role) from error
+        encoded = [dialect.encode(result, mask=mask) for result in results]
+    except dialect.error as error:
+        raise dialect.failure(error, session.role) from error
     body: dict[str, Any] = {"status": "success", "results": encoded, "took": took}
     if len(results) == 1 and results[0].kind == "rows":
         body["error"] = None
     return orjson.dumps(body)
+
+
+class _Dialect(NamedTuple):
+    """What answering needs of the dialect."""
+
+    encode: Callable[..., dict[str, Any]]
+    error: type[StatementError]
+    failure: Callable[[StatementError, str], KalamError]
+
+
+@cache
+def _dialect() -> _Dialect:
+    """Import the dialect, which a server that is not asked has no use for."""
+    from kalam_jupyter.kalam.errors import StatementError, failure
+    from kalam_jupyter.kalam.serialize import result_json
+
+    return _Dialect(result_json, StatementError, failure)
 
 
 def failure(error: BaseException, took: float) -> tuple[int, dict[str, Any]]:
