@@ -52,12 +52,25 @@ class JoinPlanner:
                     f"Can not join '{s.source.name}' to '{s.source.name}': self joins are not yet supported."
                 )
             seen[s.source.name] = s
+        self._check_names()
         kafka = [s.alias for s in sources if s.source.value_format.info.name == "KAFKA"]
         if kafka:
             raise StatementError(
                 f"Source(s) {', '.join(kafka)} are using the 'KAFKA' value format. "
                 "This format does not yet support JOIN."
             )
+
+    def _check_names(self) -> None:
+        """Refuse columns that a join would call the same, as B_C of A and C of A_B."""
+        seen: dict[str, str] = {}
+        for s in self._scope.sources:
+            for column in s.source.schema:
+                name, shown = f"{s.alias}_{column.name}", f"{s.alias}.{column.name}"
+                if seen.setdefault(name, shown) != shown:
+                    raise StatementError(
+                        f"Duplicate value columns found in schema: `{name}` {column.type}. The join has that "
+                        f"name for {seen[name]} and for {shown}: give a source another alias."
+                    )
 
     def _plan(self, relation: ast.Relation) -> Relation:
         if isinstance(relation, ast.SourceRef):
