@@ -139,11 +139,11 @@ def live_table(stream: Stream, options: Options) -> LiveTable:
     return LiveTable(stream, max_rows=options.rows, height=options.height, sort=sort)
 
 
-def listing(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Return rows as a DataFrame."""
-    import pandas as pd
+def listing(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as a DataFrame that is shown whole."""
+    from kalam_jupyter.magics.listing import Listing
 
-    return pd.DataFrame(list(rows), columns=list(rows[0]) if rows else list(columns))
+    return Listing(list(rows))
 
 
 def _entity(made: Answer) -> list[Any]:
@@ -151,5 +151,5 @@ def _entity(made: Answer) -> list[Any]:
     if made.title or made.text or made.warnings:
         shown.append(Note(made.title, made.text, made.warnings))
     if made.rows is not None:
-        shown.append(listing(made.rows) if made.rows else Note("none"))
+        shown.append(listing(made.rows) if made.rows else Note("None."))
     return shown

@@ -59,7 +59,8 @@ def _pick(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str | Callabl
 
 
 def _listing(member: str, columns: Mapping[str, str | Callable[[Any], Any]]) -> Callable[[Any], Answer]:
-    return lambda entity: Answer(_pick(entity[member], columns))
+    nothing = Answer(title=f"No {member}.")
+    return lambda entity: Answer(_pick(entity[member], columns)) if entity[member] else nothing
 
 
 def _state(query: Mapping[str, Any]) -> str:
@@ -131,7 +132,8 @@ def _function(entity: Mapping[str, Any]) -> Answer:
         }
         for f in entity["functions"]
     ]
-    return Answer(rows, f"{entity['name']} · {entity['type'].lower()} function · {entity['description']}")
+    title = (entity["name"], f"{entity['type'].lower()} function", entity["description"])
+    return Answer(rows, " · ".join(part for part in title if part))
 
 
 def _types(entity: Mapping[str, Any]) -> Answer:

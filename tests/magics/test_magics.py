@@ -75,6 +75,15 @@ def test_admin_statements_are_tables(run):
     assert "stream on topic 'orders'" in described.shown[0].data["text/plain"]
 
 
+def test_listings_leave_nothing_out(run):
+    functions = run("%ksql LIST FUNCTIONS;").value
+    assert len(functions) > 100
+    assert "ARRAY_UNION" in repr(functions) and "ARRAY_UNION" in functions._repr_html_()
+    run(ORDERS)
+    statement = run("%ksql LIST QUERIES;").value.Statement[0]
+    assert len(statement) > 60 and statement in repr(run("%ksql queries").value)
+
+
 def test_a_push_query_is_a_live_table_that_keeps_filling(run):
     run(ORDERS)
     table = run("%%ksql --earliest\nSELECT * FROM orders EMIT CHANGES;").value
@@ -160,7 +169,7 @@ def test_a_syntax_error_runs_nothing(run):
             "CREAT x;"
         )
     assert (caught.value.line, caught.value.column) == (3, 1)
-    assert repr(run("%ksql LIST STREAMS;").value) == "none"
+    assert repr(run("%ksql LIST STREAMS;").value) == "No streams."
 
 
 def test_an_error_behind_a_parameter_points_into_the_cell_as_written(run, shell):
