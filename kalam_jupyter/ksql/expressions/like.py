@@ -16,6 +16,9 @@ _LINE_TERMINATORS = "\n\r\u0085\u2028\u2029"
 def like_regex(pattern: str, escape: str | None) -> Pattern[str]:
     """Return the regular expression of a LIKE pattern: ``%`` any text, ``_`` any character, within one line.
 
+    It matches in time linear in the text: what stands between two ``%`` is taken where it first occurs, and
+    never taken back (an atomic group).
+
     Raises
     ------
     StatementError
@@ -24,20 +27,20 @@ def like_regex(pattern: str, escape: str | None) -> Pattern[str]:
     if escape is not None and len(escape) != 1:
         raise StatementError(f"Expected the ESCAPE character to be a single character, but was: {escape}")
     any_character = f"[^{_LINE_TERMINATORS}]"
-    parts, escaped = [], False
+    pieces, escaped = [""], False
     for c in pattern:
         if escaped:
-            parts.append(re.escape(c))
+            pieces[-1] += re.escape(c)
             escaped = False
         elif c == escape:
             escaped = True
         elif c == "%":
-            parts.append(any_character + "*")
-        elif c == "_":
-            parts.append(any_character)
+            pieces.append("")
         else:
-            parts.append(re.escape(c))
-    return re.compile("".join(parts))
+            pieces[-1] += any_character if c == "_" else re.escape(c)
+    first, *between = pieces
+    last = f"{any_character}*{between.pop()}" if between else ""
+    return re.compile(first + "".join([f"(?>{any_character}*?{p})" for p in between if p]) + last)
 
 
 def like(value: str, pattern: str, escape: str | None = None) -> bool:

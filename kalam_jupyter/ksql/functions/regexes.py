@@ -7,6 +7,14 @@ from kalam_jupyter.ksql.values.java_regex import compile_pattern, replacer
 
 functions = Library("REGULAR EXPRESSION")
 
+#: A pattern may take time exponential in its text: then the value fails, instead of holding up the engine.
+MATCH_SECONDS = 5.0
+
+
+def _patience(text: str) -> float | None:
+    """Return how many seconds a match may take; looking at the clock is not worth it for short texts."""
+    return None if len(text) < 24 else MATCH_SECONDS
+
 
 @functions.scalar(
     "regexp_extract(pattern STRING, text STRING) -> STRING",
@@ -19,7 +27,7 @@ def regexp_extract(pattern: str, text: str, group: int = 0) -> str | None:
     A pattern that is not one fails.
     """
     compiled = compile_pattern(pattern)
-    match = compiled.search(text)
+    match = compiled.search(text, timeout=_patience(text))
     return match[group] if match and 0 <= group <= compiled.groups else None
 
 
@@ -35,7 +43,7 @@ def regexp_extract_all(pattern: str, text: str, group: int = 0) -> list[str | No
     compiled = compile_pattern(pattern)
     if not 0 <= group <= compiled.groups:
         return None
-    return [match[group] for match in compiled.finditer(text)]
+    return [match[group] for match in compiled.finditer(text, timeout=_patience(text))]
 
 
 @functions.scalar(
@@ -45,7 +53,8 @@ def regexp_extract_all(pattern: str, text: str, group: int = 0) -> list[str | No
 def regexp_replace(text: str, pattern: str, replacement: str) -> str:
     """The text with all matches replaced; ``$1`` and ``${name}`` stand for groups, a backslash quotes."""
     compiled = compile_pattern(pattern)
-    result: str = compiled.sub(replacer(replacement, compiled.groups), text)
+    expand = replacer(replacement, compiled.groups)
+    result: str = compiled.sub(expand, text, timeout=_patience(text))
     return result
 
 
@@ -62,7 +71,7 @@ def regexp_split_to_array(text: str, pattern: str) -> list[str]:
     compiled = compile_pattern(pattern)
     zero_width = compiled.match("") is not None
     pieces, at = [], 0
-    for match in compiled.finditer(text):
+    for match in compiled.finditer(text, timeout=_patience(text)):
         start, end = match.span()
         if zero_width and end == 0:
             continue

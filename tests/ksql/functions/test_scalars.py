@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kalam_jupyter.ksql.functions import EvaluationContext
+from kalam_jupyter.ksql.functions import EvaluationContext, regexes
 from kalam_jupyter.ksql.values import java_format, java_parse, simple_date, zones
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from tests.ksql.functions.evaluate import REGISTRY, evaluate, show
@@ -137,6 +137,14 @@ VALUES: list[tuple[str, Any]] = [
 def test_edge(expression: str, expected: Any) -> None:
     value = evaluate(expression)
     assert (show(expression) if isinstance(value, float) and isinstance(expected, str) else value) == expected
+
+
+@pytest.mark.parametrize(
+    "call", ["EXTRACT('(a|aa)+$', {})", "EXTRACT_ALL('(a|aa)+$', {})", "REPLACE({}, '(a|aa)+$', 'b')"]
+)
+def test_a_pattern_that_takes_for_ever_fails(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regexes, "MATCH_SECONDS", 0.01)
+    assert evaluate(f"REGEXP_{call.format(repr('a' * 60 + '!'))}") is None
 
 
 def test_functions_that_are_not_functions_replay_from_their_context() -> None:
