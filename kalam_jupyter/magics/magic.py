@@ -52,12 +52,12 @@ class KalamMagics(Magics):
 
     @line_cell_magic
     def ksql(self, line: str, cell: str | None = None) -> Any:
-        """Run ksqlDB statements; ``%ksql help`` says more."""
+        """Run ksqlDB statements."""
         return self._magic("ksql", line, cell)
 
     @line_cell_magic
     def kalam(self, line: str, cell: str | None = None) -> Any:
-        """Run KalamDB statements; ``%kalam help`` says more."""
+        """Run KalamDB statements."""
         return self._magic("kalam", line, cell)
 
     def _magic(self, dialect: Dialect, line: str, cell: str | None) -> Any:
@@ -282,3 +282,8 @@ def _help(dialect: Dialect) -> str:
         f":name                      in a statement: the value of a Python variable, as a typed literal\n\n"
         f"Options\n{describe_options(dialect)}\n\nCommands\n{commands}"
     )
+
+
+# What `%%ksql?` shows.
+KalamMagics.ksql.__doc__ = f"Run ksqlDB statements.\n\n{_help('ksql')}"
+KalamMagics.kalam.__doc__ = f"Run KalamDB statements.\n\n{_help('kalam')}"

@@ -299,6 +299,10 @@ def test_use_namespace_is_sql_not_a_subcommand(run):
     run("%kalam USE NAMESPACE shop")
 
 
+def test_help_is_what_a_question_mark_shows(shell):
+    assert "--plot [KIND]" in shell.inspector.info(shell.find_cell_magic("ksql"))["docstring"]
+
+
 def test_help_is_shown(run):
     text = repr(run("%ksql help").value)
     assert "--earliest" in text and "connect [URL" in text
