@@ -10,11 +10,13 @@ from functools import cache
 from typing import Any
 
 import fastavro
+import numpy as np
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.engine.batch import Row
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.formats.adapt import adapter, nullable
+from kalam_jupyter.ksql.formats.avro_columns import FieldPlan, plan_of, read_columns
 from kalam_jupyter.ksql.formats.avro_schema import (
     DEFAULT_NAME,
     AvroSchema,
@@ -35,7 +37,9 @@ from kalam_jupyter.ksql.formats.base import (
     find_type,
     register,
 )
+from kalam_jupyter.ksql.formats.columns import SideColumns
 from kalam_jupyter.ksql.formats.json_format import is_unwritable_map
+from kalam_jupyter.ksql.formats.packed import Packed
 from kalam_jupyter.ksql.formats.registered import (
     check_referenced,
     field_names,
@@ -130,11 +134,48 @@ class AvroFormat:
                 return None
             return (value,) if side.unwrapped else value
 
-        return each(read_row)
+        return _AvroReader(side, each(read_row))
 
     def lossless(self, side: Side) -> bool:
         """A bare null is a null value; with a schema of the user's, defaults take the place of nulls."""
         return side.is_key or not side.unwrapped
+
+
+class _AvroReader:
+    """Reads batches of flat records of one schema as columns, too."""
+
+    def __init__(self, side: Side, one_by_one: Deserializer) -> None:
+        self._side = side
+        self._one_by_one = one_by_one
+        self._types = [c.type for c in side.columns]
+        self._plans: dict[int, list[FieldPlan] | None] = {}
+
+    def __call__(self, data: Sequence[bytes | None]) -> tuple[list[Row | None], list[tuple[int, str]]]:
+        return self._one_by_one(data)
+
+    def columns(self, data: Sequence[bytes | None]) -> SideColumns | None:
+        head = (data[0] or b"")[:PREFIX_BYTES]
+        packed = Packed.of(data)
+        if packed is None or (packed.ends - packed.starts < PREFIX_BYTES).any():
+            return None
+        heads = [packed.data.take(packed.starts + i) == byte for i, byte in enumerate(head)]
+        if not np.logical_and.reduce(heads).all():
+            return None
+        try:
+            plans = self._plan(schema_id_of(head))
+        except (KsqlError, SerdeError):  # the rows say what is wrong
+            return None
+        if plans is None:
+            return None
+        arrays = read_columns(packed, PREFIX_BYTES, plans, self._types)
+        return None if arrays is None else (arrays, None)
+
+    def _plan(self, schema_id: int) -> list[FieldPlan] | None:
+        if schema_id not in self._plans:
+            schema = _parsed(registry_of(self._side).schema(schema_id).text)
+            plan = plan_of(schema, self._side.columns, unwrapped=self._side.unwrapped)
+            self._plans[schema_id] = plan
+        return self._plans[schema_id]
 
 
 @cache

@@ -16,6 +16,7 @@ from kalam_jupyter.engine.batch import Bools, Int64s
 from kalam_jupyter.engine.types import (
     BIGINT,
     BOOLEAN,
+    BYTES,
     DATE,
     DOUBLE,
     INTEGER,
@@ -101,8 +102,12 @@ class Packed:
             part = literal[at : at + _WORD]
             word = np.frombuffer(part.ljust(_WORD, b"\0"), np.uint64)[0]
             mask = np.frombuffer((b"\xff" * len(part)).ljust(_WORD, b"\0"), np.uint64)[0]
-            found &= self._words[np.clip(starts + at, 0, len(self._words) - 1)] & mask == word
+            found &= self.words(starts + at) & mask == word
         return found
+
+    def words(self, starts: Places) -> npt.NDArray[np.uint64]:
+        """Return the eight bytes from each start on; of a start beyond the records, any."""
+        return self._words[np.clip(starts, 0, len(self._words) - 1)]
 
     def are(self, literal: bytes, starts: Places, ends: Places) -> Bools:
         """Return which slices are the literal."""
@@ -144,7 +149,7 @@ class Packed:
         Parameters
         ----------
         type_ : DataType
-            One of `PARSED`.
+            One of `PARSED`, or BYTES.
         starts, ends : numpy integer arrays of n
         valid : numpy bool array of n, or None
             False where a value is NULL.
@@ -167,9 +172,9 @@ class Packed:
         # The slots of what stands between the slices are null: nobody parses them.
         buffers = [pa.py_buffer(bitmap), pa.py_buffer(bounds), self._buffer]
         slots = pa.Array.from_buffers(pa.string(), max(2 * n - 1, 0), buffers)
-        if type_ == STRING:
+        if type_ in (STRING, BYTES):
             texts = slots.view(pa.binary()).take(pa.array(np.arange(0, 2 * n, 2)))
-            return texts.cast(pa.string())  # looks whether they are UTF-8
+            return texts if type_ == BYTES else texts.cast(pa.string())  # looks whether they are UTF-8
         parsed = slots.cast(physical_type(type_) or type_.arrow)
         dtype = parsed.type.to_pandas_dtype()
         numbers = np.frombuffer(parsed.buffers()[1], dtype, len(parsed))[::2]

@@ -278,7 +278,10 @@ def test_well_formed_records_are_read_as_columns_however_they_are_spelled() -> N
 SHAPED = t.Schema.of(
     [
         t.Column(n, type_)
-        for n, type_ in (FLAT | {"F": t.BOOLEAN, "D": t.DATE, "absent": t.TIMESTAMP, "Ä": t.BIGINT}).items()
+        for n, type_ in (
+            FLAT
+            | {"F": t.BOOLEAN, "D": t.DATE, "absent": t.TIMESTAMP, "Ä": t.BIGINT, "a_long_name": t.BIGINT}
+        ).items()
     ]
 ).columns
 PLAIN = {
@@ -290,6 +293,7 @@ PLAIN = {
     "D": b"3",
     "ä": b"4",
     "other": b'"o"',
+    "a_long_name": b"5",
 }
 ODD_TEXTS = [b"", b" 1", b"1 ", b'" "']
 ODD_TEXTS += (
@@ -331,7 +335,8 @@ def test_other_literals_in_records_of_one_shape_are_no_shape(change: bytes) -> N
     plain = _record(PLAIN)
     swapped = plain.replace(b'"X":1.5', b'"n":2').replace(b'"n":2', b'"X":1.5', 1)
     tails = [plain[:-1] + end for end in (b"]", b" }", b"},", b"")]
-    others = [plain.replace(b'"X":1.5', change), swapped, *tails, b"[" + plain[1:]]
+    long = [plain.replace(b'_name":', other) for other in (b'_nama":', b'_name"=', b'_namE":', b'_nam":5')]
+    others = [plain.replace(b'"X":1.5', change), swapped, *tails, *long, b"[" + plain[1:]]
     _assert_shape_reads_as_the_exact_way([*others, *[plain] * len(others)])
 
 

@@ -9,11 +9,14 @@ from decimal import Decimal
 
 import fastavro
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.formats import NO_FEATURES, FormatInfo, KsqlCodec, SerdeFormat, key_features
+from kalam_jupyter.ksql.formats.columns import ColumnReader
 from kalam_jupyter.ksql.formats.schema_registry import (
     EmbeddedRegistry,
     Reference,
@@ -101,6 +104,89 @@ def test_the_columns_are_found_again_in_the_registered_schema(
     codec(registry, format_, ALL)
     found = infer_columns(registry, "t", FormatInfo.of(format_), is_key=False)
     assert {c.name: c.type for c in found} == ALL
+
+
+FLAT: Columns = {name: ALL[name] for name in ("B", "I", "L", "D", "S", "Y", "DA", "TI", "TS")}
+CELLS = {
+    "B": st.booleans(),
+    "I": st.integers(-(2**31), 2**31 - 1),
+    "L": st.integers(-(2**63), 2**63 - 1),
+    "D": st.floats(),
+    "S": st.text(),
+    "Y": st.binary(),
+    "DA": st.integers(-(2**31), 2**31 - 1),
+    "TI": st.integers(0, 86_399_999),
+    "TS": st.integers(-(2**62), 2**62),
+}
+#: Fields without null, a float, strangers between, null as the second branch.
+FOREIGN = {
+    "type": "record",
+    "name": "R",
+    "fields": [
+        {"name": "x", "type": "string"},
+        {"name": "d", "type": "float"},
+        {"name": "y", "type": ["bytes", "null"]},
+        {"name": "l", "type": "long"},
+        {"name": "z", "type": ["null", "boolean"]},
+    ],
+}
+FOREIGN_ROW = st.fixed_dictionaries(
+    {
+        "x": st.text(),
+        "d": st.floats(width=32),
+        "y": CELLS["Y"] | st.none(),
+        "l": CELLS["L"],
+        "z": st.none() | CELLS["B"],
+    }
+)
+
+
+def agrees(one: KsqlCodec, data: list[bytes]) -> bool:
+    """Whether the columns hold what the rows hold; False if there are no columns."""
+    reader = one._read_value
+    assert isinstance(reader, ColumnReader)
+    found = reader.columns(data)
+    if found is None:
+        return False
+    rows, errors = reader(data)
+    lists = [t.from_arrow(a, c.type) for a, c in zip(found[0], one.schema.value, strict=True)]
+    assert found[1] is None and not errors
+    assert repr(list(zip(*lists, strict=True))) == repr(rows)
+    return True
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(*(c | st.none() for c in CELLS.values())), min_size=1, max_size=8),
+    st.integers(0, 60),
+    st.binary(max_size=3),
+)
+def test_columns_of_avro_hold_what_the_rows_hold(
+    registry: EmbeddedRegistry, rows: list[tuple[object, ...]], at: int, change: bytes
+) -> None:
+    one = codec(registry, "AVRO", FLAT)
+    data = [record for record in write(one, *rows) if record is not None]
+    assert agrees(one, data)
+    agrees(one, [*data, data[0][:at] + change + data[0][at + len(change) :], data[0]])
+    agrees(one, [*data, data[0][:at], data[0]])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FOREIGN_ROW, min_size=1, max_size=8))
+def test_columns_of_foreign_avro_hold_what_the_rows_hold(
+    registry: EmbeddedRegistry, rows: list[dict[str, object]]
+) -> None:
+    registry.register("t-value", RegisteredSchema("AVRO", json.dumps(FOREIGN)))
+    schema = t.Schema.of([t.Column("Y", t.BYTES), t.Column("D", t.DOUBLE), t.Column("L", t.BIGINT)])
+    value = SerdeFormat(FormatInfo.of("AVRO"), NO_FEATURES, 1)
+    one = KsqlCodec(schema, SerdeFormat.of("NONE"), value, registry=registry)
+    data = []
+    for row in rows:
+        out = io.BytesIO(b"\0\0\0\0\x01")
+        out.seek(5)
+        fastavro.schemaless_writer(out, FOREIGN, row)
+        data.append(out.getvalue())
+    assert agrees(one, data)
 
 
 def test_nulls_survive_in_avro_and_json(registry: EmbeddedRegistry) -> None:
