@@ -213,9 +213,8 @@ class Scope:
                 yield ast.ColumnRef(column.name, s.alias), name
 
     def _named(self, items: Sequence[tuple[ast.Expression, str | None]]) -> Iterator[NamedItem]:
-        taken = {name for _, name in items if name is not None}
-        taken |= {e.name for e, name in items if name is None and isinstance(e, ast.ColumnRef)}
-        generated = {c.name for s in self.sources for c in s.source.schema}
+        of_sources = {c.name for s in self.sources for c in s.source.schema}
+        taken = of_sources | {name for _, name in items if name is not None}
         counter = 0
         for e, name in items:
             if name is not None:
@@ -230,7 +229,7 @@ class Scope:
                 taken.add(unique)
                 yield NamedItem(e, unique)
             else:
-                while f"KSQL_COL_{counter}" in generated:
+                while f"KSQL_COL_{counter}" in of_sources:
                     counter += 1
                 yield NamedItem(e, f"KSQL_COL_{counter}")
                 counter += 1

@@ -114,6 +114,8 @@ def _expect_end(parser: StatementParser, tree: Statement) -> None:
     """A statement ends here. What does not belong behind a query is where no alternative fits."""
     if parser.at(";") or parser.token.kind == "end" or not _ends_with_query(tree):
         parser.expect(";")
+    elif parser.token.key in _MISPLACED:
+        parser.fail(f"'{parser.token.text}' cannot stand here. {_MISPLACED[parser.token.key]}")
     else:
         misspelt = parser.tokens[parser.index - 1].text if parser.index else ""
         parser.no_viable(_CLAUSES, misspelt)
@@ -124,6 +126,13 @@ _CLAUSES = (
     *("WINDOW", "WHERE", "GROUP", "PARTITION", "HAVING", "EMIT", "LIMIT", "JOIN", "WITHIN", "INNER", "LEFT"),
     *("RIGHT", "FULL", "CHANGES", "FINAL"),
 )
+
+_ORDER = (
+    "The clauses of a query come in this order: SELECT, FROM .. JOIN .. WITHIN .. ON, WINDOW, WHERE, "
+    "GROUP BY, PARTITION BY, HAVING, EMIT, LIMIT."
+)
+# What to say of words that are spelt right, and come too late.
+_MISPLACED = dict.fromkeys(_CLAUSES, _ORDER) | {"WITH": "WITH (..) comes before AS SELECT."}
 
 
 def _ends_with_query(tree: Statement) -> bool:

@@ -47,6 +47,8 @@ SYNTAX_ERRORS = [
     ("SELECT DISTINCT a FROM s;", "Syntax error at or near 'DISTINCT' at line 1:8"),
     ("SELECT a FROM s WHER a = 1;", "line 1:22: Syntax Error\nDid you mean 'WHERE'?"),
     ("SELECT a FROM s EMIT CHANGE;", "line 1:22: Syntax Error\nDid you mean 'CHANGES'?"),
+    ("SELECT a FROM s GROUP BY a WHERE a = 1;", "line 1:28: Syntax Error\n'WHERE' cannot stand here. "),
+    ("CREATE STREAM o AS SELECT a FROM s WITH (FORMAT='JSON');", "WITH (..) comes before AS SELECT."),
     ("SELECT a FROM s JOIN t;", "line 1:23: Syntax Error\nExpecting {'ON'}"),
     ("SELECT f(x => x) FROM s;", "line 1:15: Syntax Error\nA lambda cannot be the first argument"),
     ("SELECT f(a, x => x, b) FROM s;", "line 1:21: Syntax Error\nOnly a lambda can follow a lambda"),
