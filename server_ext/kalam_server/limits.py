@@ -49,12 +49,6 @@ class RateLimiter:
         with self._lock:
             return self._take(key, per_second)
 
-    def give_back(self, key: Hashable) -> None:
-        """Return a token of `key` that was not used after all."""
-        with self._lock:
-            if (bucket := self._buckets.get(key)) is not None:
-                bucket.tokens += 1
-
     def _take(self, key: Hashable, per_second: float) -> bool:
         now = self.clock()
         bucket = self._buckets.get(key)

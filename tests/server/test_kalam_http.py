@@ -341,18 +341,30 @@ class TestGuard:
 
 
 class TestHealth:
-    def test_a_client_that_goes_away_ends_its_query(self):
+    @pytest.mark.parametrize("known", [False, True])
+    def test_a_client_that_goes_away_ends_its_query(self, known):
         endless = json.dumps({"sql": "SELECT sum(value) FROM generate_series(1, 1000000000000)"}).encode()
         head = (
             "POST /v1/api/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(endless)}\r\n\r\n"
         )
-        with running("kalam", config=CONFIG.with_(query_timeout=0), workers=1) as server:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with (
+            running("kalam", config=CONFIG.with_(query_timeout=0), workers=1) as server,
+            httpx.Client(base_url=server.url, timeout=20, headers=headers) as client,
+        ):
+            if known:
+                sql(client, "SELECT 1")
             with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
                 connection.sendall(head.encode() + endless)
-            headers = {"Authorization": f"Bearer {TOKEN}"}
-            answer = httpx.post(f"{server.url}/v1/api/sql", json={"sql": "SELECT 1"}, headers=headers)
-            assert answer.json()["results"][0]["rows"] == [["1"]]
+            assert sql(client, "USE default; SELECT 1")["results"][1]["rows"] == [["1"]]
+
+    def test_a_transaction_is_named_by_its_request(self, root):
+        body = {"sql": "BEGIN; BEGIN; COMMIT"}
+        for headers, owner in (({}, "sql-req-"), ({"X-Request-ID": "mine"}, "sql-req-mine'")):
+            refused = root.post("/v1/api/sql", json=body, headers=headers).json()["error"]["message"]
+            assert f"request owner '{owner}" in refused
+            assert "embedded" not in refused
 
     def test_health(self, client):
         for path in ("/health", "/v1/api/healthcheck"):

@@ -284,7 +284,7 @@ class Http1Connection(asyncio.BufferedProtocol):
     def _begin(self, request: Request) -> None:
         exchange = self._exchange = Exchange(self, request, self._max_body)
         if request.take is not None and request.body is not None:
-            if request.take(request.body, self._answer):
+            if request.take(request.body, self._answer, exchange.set_close_callback):
                 return
             self._waiting += len(request.body)
             self._events.appendleft(("body", request.body))

@@ -16,8 +16,10 @@ MAX_REMEMBERED = 4096
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 #: Takes the status and the JSON body of an answer.
 Answer = Callable[[int, bytes], None]
+#: Takes what is to be called when the peer goes away before the answer.
+OnGone = Callable[[Callable[[], None]], None]
 #: Answers the request with this body, now or later; False leaves it to others.
-Take = Callable[[bytes, Answer], bool]
+Take = Callable[[bytes, Answer, OnGone], bool]
 
 
 @dataclass(frozen=True)

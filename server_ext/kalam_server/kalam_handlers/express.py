@@ -1,7 +1,7 @@
-"""``POST /v1/api/sql`` for quick statements: answered on the event loop, without a handler or a thread.
+"""``POST /v1/api/sql`` without a handler, which costs more than most statements do.
 
-Only what is `plain` is taken, and of that one statement that `kalam.quick` can start. Everything else,
-errors before the statement included, goes the ordinary way through `SqlHandler`.
+Only what is `plain` is taken. One statement that `kalam.quick` can start is answered on the event loop,
+other requests in a worker thread. Errors before the statements go the ordinary way through `SqlHandler`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import logging
 import re
 import threading
 import time
+import uuid
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1.request import Answer
-from kalam_server.identity import Authorization
+from kalam_server.http1.request import Answer, OnGone
 from kalam_server.kalam_handlers import sql_answer
-from kalam_server.kalam_handlers.plain import Plain
+from kalam_server.kalam_handlers.plain import Head, Plain
+from kalam_server.service import ServiceClosedError
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import Result, Session
@@ -32,26 +34,29 @@ if TYPE_CHECKING:
 log = logging.getLogger("kalam_server")
 #: What became of a statement.
 Found: TypeAlias = "list[Result] | BaseException"
+#: Text, parameters and namespace.
+Asked: TypeAlias = tuple[str, list[Any], str]
 _FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
 
 
 class SqlExpress(Plain):
-    """The quick way of one mount. See `plain`."""
+    """The short way of one mount. See `plain`."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context, "v1/api/sql")
+        self._working: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._quick: Quick | None = None
         self._outcomes: deque[tuple[Answer, Session, float, Found]] = deque()
         self._told = False
 
-    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
-        """Start the statement, if it is a quick one of a known caller."""
+    def take(self, head: Head, body: bytes, answer: Answer, on_gone: OnGone) -> bool:
+        """Start the statements of a known caller."""
         began = time.perf_counter()
         context = self.context
         asked = _read(body)
-        found = None if asked is None else self.admit(authorization)
+        found = None if asked is None else self.admit(head.authorization)
         if asked is None or found is None:
             return False
         node, session, local = found
@@ -64,9 +69,38 @@ class SqlExpress(Plain):
             limit=True,
             done=partial(self._done, answer, session, began),
         )
-        if not (started or local):
-            limiter.give_back(session.user_id)
-        return started
+        if not started:
+            session = replace(session, request_id=head.request_id or uuid.uuid4().hex)
+            task = self._loop.create_task(self._work(node, session, asked, began, answer, on_gone))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        return True
+
+    async def _work(
+        self, node: Node, session: Session, asked: Asked, began: float, answer: Answer, on_gone: OnGone
+    ) -> None:
+        """Run statements in a worker thread, and answer."""
+        from kalam_jupyter.kalam import Stop
+
+        stop = Stop(node.kalam.config.query_timeout)
+        on_gone(stop.cancel)
+        sql, params, namespace = asked
+
+        def work(node: Node) -> tuple[int, bytes]:
+            found: Found
+            try:
+                found = node.kalam.execute(
+                    session, sql, params=params, namespace=namespace, limit=True, stop=stop
+                )
+            except Exception as error:  # whatever it is, it is these statements' answer
+                found = error
+            return _answer_to(session, began, found)
+
+        try:
+            status, text = await self.context.service.run(work)
+        except ServiceClosedError as error:
+            status, text = _answer_to(session, began, error)
+        answer(status, text)
 
     def _lane(self, node: Node) -> Quick:
         if self._quick is None:
@@ -83,7 +117,7 @@ class SqlExpress(Plain):
     def _done(self, answer: Answer, session: Session, began: float, found: Found) -> None:
         """Answer; called on the event loop, or by the engine's writer, for many at a time."""
         if threading.get_ident() == self._thread:
-            _send(answer, session, began, found)
+            answer(*_answer_to(session, began, found))
             return
         self._outcomes.append((answer, session, began, found))
         if not self._told:
@@ -94,25 +128,27 @@ class SqlExpress(Plain):
     def _answer(self) -> None:
         self._told = False
         while self._outcomes:
-            _send(*self._outcomes.popleft())
+            answer, session, began, found = self._outcomes.popleft()
+            answer(*_answer_to(session, began, found))
 
 
-def _send(answer: Answer, session: Session, began: float, found: Found) -> None:
+def _answer_to(session: Session, began: float, found: Found) -> tuple[int, bytes]:
+    """Return status and body of an answer."""
     took = round((time.perf_counter() - began) * 1000, 3)
     try:
         if isinstance(found, BaseException):
             raise found
-        answer(200, sql_answer.success(session, found, took))
+        return 200, sql_answer.success(session, found, took)
     except Exception as error:
         # One statement's failure, whatever it is, is its own answer and nobody else's.
         status, body = sql_answer.failure(error, took)
         if status == 500:
             log.error("a statement failed", exc_info=error)
-        answer(status, orjson.dumps(body))
+        return status, orjson.dumps(body)
 
 
-def _read(body: bytes) -> tuple[str, list[Any], str] | None:
-    """Return text, parameters and namespace; None for what the ordinary way should look at."""
+def _read(body: bytes) -> Asked | None:
+    """Return what is asked; None for what the ordinary way should look at."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Requests that are plain enough to be answered on the event loop, without a handler or a thread.
+"""Requests that are plain enough to be answered without a handler, and most of them without a thread.
 
 That is JSON from this machine without an ``Origin``, by a caller who is known. Everything else, errors
 included, goes the ordinary way through the route's handler, which has the last word on every check.
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kalam_server.context import Context
-from kalam_server.http1.request import Answer, Peer, Request, Take
+from kalam_server.http1.request import Answer, OnGone, Peer, Request, Take
 from kalam_server.identity import Authorization, is_loopback, read_authorization
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _SPECIAL = frozenset(
     {b"origin", b"x-forwarded-for", b"x-real-ip", b"content-encoding", b"expect", b"upgrade"}
 )
+
+
+class Head(NamedTuple):
+    """What a plain request's head says."""
+
+    authorization: Authorization | None
+    request_id: str
 
 
 class Admitted(NamedTuple):
@@ -59,12 +66,14 @@ class Plain(ABC):
             and is_loopback(peer.remote_ip)
             and self.context.host_allowed(headers.get(b"host", b"").decode("latin-1"))
         )
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
-        return partial(self.take, read_authorization(authorization)) if plain else None
+        if not plain:
+            return None
+        authorization = read_authorization(headers.get(b"authorization", b"").decode("latin-1"))
+        return partial(self.take, Head(authorization, headers.get(b"x-request-id", b"").decode("latin-1")))
 
     @abstractmethod
-    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
-        """Answer a request that shows this authorization: see `http1.request.Take`."""
+    def take(self, head: Head, body: bytes, answer: Answer, on_gone: OnGone) -> bool:
+        """Answer a request with this head: see `http1.request.Take`."""
 
     def admit(self, authorization: Authorization | None) -> Admitted | None:
         """Return the caller of a request, if that is somebody known."""

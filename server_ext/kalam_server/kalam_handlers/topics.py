@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from kalam_server.context import Context
-from kalam_server.http1.request import Answer
-from kalam_server.identity import Authorization
+from kalam_server.http1.request import Answer, OnGone
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute, json_object
-from kalam_server.kalam_handlers.plain import Plain
+from kalam_server.kalam_handlers.plain import Head, Plain
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import KalamError
@@ -113,11 +112,11 @@ class ConsumeExpress(Plain):
     def __init__(self, context: Context) -> None:
         super().__init__(context, "v1/api/topics/consume")
 
-    def take(self, authorization: Authorization | None, body: bytes, answer: Answer) -> bool:
+    def take(self, head: Head, body: bytes, answer: Answer, on_gone: OnGone) -> bool:
         """Answer, if messages are there or nobody waits for them."""
         from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 
-        admitted = self.admit(authorization)
+        admitted = self.admit(head.authorization)
         if admitted is None or admitted.session.role not in ROLES:
             return False
         try:
