@@ -93,7 +93,7 @@ class TableDef:
     #: distinguishes a table from a dropped one of the same name
     incarnation: int = 0
 
-    @property
+    @cached_property
     def qualified(self) -> str:
         """``ns.table``."""
         return f"{self.namespace}.{self.name}"
@@ -102,17 +102,17 @@ class TableDef:
         """Name of an earlier version in the catalogue's `TABLE_HISTORY`."""
         return f"{self.qualified}@{version}"
 
-    @property
+    @cached_property
     def relation(self) -> str:
         """Name of the engine relation that holds the rows."""
         return f"kalam:{self.namespace}.{self.name}"
 
-    @property
+    @cached_property
     def owned(self) -> bool:
         """Whether every user has an own row set."""
         return self.type in ("user", "stream")
 
-    @property
+    @cached_property
     def access_level(self) -> str:
         """Access level of a shared table."""
         return str(self.options.get("access_level", "private"))

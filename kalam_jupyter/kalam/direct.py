@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,10 +33,11 @@ from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import QUOTED, WORD
 from kalam_jupyter.kalam.typed_constants import condition
-from kalam_jupyter.kalam.types import coercer
+from kalam_jupyter.kalam.types import Coercer, coercer
 from kalam_jupyter.kalam.visible import VisibleRows, sort_positions, sortable
 
 if TYPE_CHECKING:
+    from kalam_jupyter.engine.relation import Relation
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.database import Kalam
 
@@ -67,6 +68,11 @@ class DirectQuery:
     limit: int | None
     offset: int
     mentions_deleted: bool
+
+    @cached_property
+    def plans(self) -> dict[str, tuple[TableDef, _Plan | None]]:
+        """What was made of the query, by table, and for which of its definitions."""
+        return {}
 
 
 #: Longer texts are not looked at.
@@ -203,6 +209,62 @@ def _new_output(table: TableDef, asked: tuple[tuple[str, str], ...] | None) -> _
     )
 
 
+@dataclass(frozen=True)
+class _Key:
+    """The primary key that a query asks for."""
+
+    coerce: Coercer
+    node: Literal | Parameter
+
+    def row(self, relation: Relation, owner: str, params: Sequence[Any]) -> Row | None:
+        """Look it up; the empty row stands for a value that is no key, which the query engine judges."""
+        node = self.node
+        value = node.value if isinstance(node, Literal) else parameter(params, node.index)
+        try:
+            key = self.coerce(value)
+        except StatementError:
+            return ()
+        return None if key is None else relation.get((key,), owner)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A query over one definition of a table: what does not depend on who asks, and for which values.
+
+    Attributes
+    ----------
+    order : tuple of (column, descending, nulls first)
+    sortable : bool
+        Whether Python sorts these columns as the query engine does.
+    """
+
+    output: _Output
+    key: _Key | None
+    order: tuple[tuple[int, bool, bool], ...]
+    sortable: bool
+
+    @classmethod
+    def of(cls, query: DirectQuery, table: TableDef) -> _Plan | None:
+        """Plan a query; None when the query engine has to answer it."""
+        found = query.plans.get(table.qualified)
+        if found is None or found[0] is not table:
+            found = query.plans[table.qualified] = (table, cls._new(query, table))
+        return found[1]
+
+    @classmethod
+    def _new(cls, query: DirectQuery, table: TableDef) -> _Plan | None:
+        output, index = _output(table, query.columns), table.schema.index
+        if output is None or any(name not in index for name, *_ in query.order_by):
+            return None
+        keyed, key = None if query.where is None else key_column(table.schema, query.where), None
+        if keyed is not None:
+            column, node = keyed
+            assert isinstance(node, (Literal, Parameter))
+            key = _Key(coercer(column.type), node)
+        order = tuple((index[name], descending, first) for name, descending, first in query.order_by)
+        return cls(output, key, order, all(sortable(table.schema, column) for column, *_ in order))
+
+
 def run(
     kalam: Kalam, session: Session, query: DirectQuery, params: Sequence[Any], namespace: str, *, limit: bool
 ) -> Result | None:
@@ -210,15 +272,13 @@ def run(
     table = kalam.find_table(query.table[0] or namespace, query.table[1])
     if table is None or table.type == "stream":
         return None
-    output = _output(table, query.columns)
-    index = table.schema.index
-    if output is None or any(name not in index for name, *_ in query.order_by):
+    plan = _Plan.of(query, table)
+    if plan is None:
         return None
     kalam.check_read(session, table)
-    relation, owner = kalam.relation(table), kalam.owner(session, table)
-    keyed = None if query.where is None else key_column(table.schema, query.where)
-    if keyed is not None:
-        row = _by_key(relation, owner, *keyed, params)
+    relation, owner, output = kalam.relation(table), kalam.owner(session, table), plan.output
+    if plan.key is not None:
+        row = plan.key.row(relation, owner, params)
         if row == ():
             return None
         rows = [] if row is None or row[-1] else [row]
@@ -233,11 +293,10 @@ def run(
         return None
     if query.columns == ():
         return _count(query, len(positions))
-    if query.order_by:
-        order = [(index[name], descending, first) for name, descending, first in query.order_by]
-        if len(positions) > 1 and not all(sortable(table.schema, column) for column, *_ in order):
+    if plan.order:
+        if len(positions) > 1 and not plan.sortable:
             return None
-        positions = sort_positions(visible, positions, order)
+        positions = sort_positions(visible, positions, plan.order)
     elif not visible.ordered:
         return None
     shown = positions[_range(kalam, query, limit)]
@@ -285,16 +344,3 @@ def _accepted(
         if error.kind == "parameter":
             raise
         return None
-
-
-def _by_key(relation: Any, owner: str, column: Any, node: Expression, params: Sequence[Any]) -> Row | None:
-    """Look a primary key up; the empty row stands for a value that is no key, which the query engine
-    judges."""
-    assert isinstance(node, (Literal, Parameter))
-    value = node.value if isinstance(node, Literal) else parameter(params, node.index)
-    try:
-        key = coercer(column.type)(value)
-    except StatementError:
-        return ()
-    found: Row | None = None if key is None else relation.get((key,), owner)
-    return found
