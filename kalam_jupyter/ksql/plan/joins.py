@@ -116,7 +116,7 @@ class _JoinPlanning:
         foreign = False
         if left.step.table and right.step.table:
             foreign = self._table_keys(left_e, right_e)
-        elif right.step.table and right_e not in right.key_columns:
+        elif right.step.table and right_e not in right.candidates:
             raise StatementError(
                 "Invalid join condition: stream-table joins require to join on the table's primary key. "
                 f"Got {left_e} = {right_e}."
@@ -124,8 +124,8 @@ class _JoinPlanning:
         if foreign:
             return self._foreign(left_e, right_e, left_key)
         self._check_windows()
-        left_moves = not left.step.table and left_e not in left.key_columns
-        right_moves = not right.step.table and right_e not in right.key_columns
+        left_moves = not left.step.table and left_e not in left.candidates
+        right_moves = not right.step.table and right_e not in right.candidates
         self._check_moves(left_moves, right_moves)
         key, synthetic, candidates = self._result_key(left_e, right_e, left_key.type)
         column = Column(synthetic or self._key_name(candidates), left_key.type, key=True)
@@ -142,7 +142,6 @@ class _JoinPlanning:
             (*left.aliases, *right.aliases),
             left.partitions,
             candidates=candidates,
-            key_columns=self._key_columns(left_e, candidates),
             synthetic=synthetic,
         )
 
@@ -216,35 +215,25 @@ class _JoinPlanning:
     def _table_keys(self, left_e: ast.Expression, right_e: ast.Expression) -> bool:
         """Judge a table-table join; return whether it is by foreign key."""
         left, right = self._left, self._right
-        if right_e not in right.key_columns:
+        if right_e not in right.candidates:
             criteria = self._scope.qualify(self._join.criteria, "JOIN ON")
             raise StatementError(
                 "Invalid join condition: table-table joins require to join on the primary key of the right "
                 f"input table. Got {_bare(str(criteria))}."
             )
-        if left_e in left.key_columns:
+        if left_e in left.candidates:
             return False
         if left.single is None:
-            raise self._not_the_key(left_e, right_e)
+            raise StatementError(
+                "Invalid join condition: foreign-key table-table joins are not supported as part of n-way "
+                f"joins. Got {left_e} = {right_e}."
+            )
         if self._join.kind in ("RIGHT", "FULL"):
             word = "RIGHT OUTER" if self._join.kind == "RIGHT" else "FULL OUTER"
             raise StatementError(f"Invalid join type: {word} JOIN on a foreign key is not supported.")
         if left.window is not None or right.window is not None:
             raise StatementError("Foreign-key table-table joins are not supported on windowed tables.")
         return True
-
-    def _not_the_key(self, left_e: ast.Expression, right_e: ast.Expression) -> StatementError:
-        """The error for tables whose join is joined again, by what is not its key for certain."""
-        got = f"Got {left_e} = {right_e}."
-        if left_e in self._left.candidates or self._left.synthetic is not None:
-            return StatementError(
-                f"Invalid join condition: {left_e} is NULL where an outer join found nothing, and the result "
-                f"of a join of tables can only be joined by its key. {got}"
-            )
-        return StatementError(
-            "Invalid join condition: foreign-key table-table joins are not supported as part of n-way joins. "
-            f"{got}"
-        )
 
     def _check_windows(self) -> None:
         left, right = self._left, self._right
@@ -289,7 +278,7 @@ class _JoinPlanning:
     ) -> tuple[ResultKey, str | None, tuple[ast.Expression, ...]]:
         candidates: tuple[ast.Expression, ...] = ()
         if self._join.kind != "FULL":
-            known = self._left.candidates if self._stay_equal(left_e) else ()
+            known = self._left.candidates if left_e in self._left.candidates else ()
             found = dict.fromkeys((*known, *(e for e in (left_e, right_e) if isinstance(e, ast.ColumnRef))))
             candidates = tuple(found)
         if candidates:
@@ -299,26 +288,6 @@ class _JoinPlanning:
         synthetic = self._synthetic_name()
         part = KeyPart((ast.ColumnRef(synthetic),), type_, synthetic=True)
         return ResultKey((part,), "join expression"), synthetic, ()
-
-    def _stay_equal(self, left_e: ast.Expression) -> bool:
-        """Whether what the left side's key may be called is the new key, too, wherever that is not NULL."""
-        left = self._left
-        if left_e in left.key_columns:
-            return True
-        return self._join.kind == "INNER" and left_e in left.candidates
-
-    def _key_columns(
-        self, left_e: ast.Expression, candidates: tuple[ast.Expression, ...]
-    ) -> tuple[ast.Expression, ...]:
-        """Return the candidates that hold the key of every row.
-
-        Those of the right side are NULL where a LEFT JOIN finds nothing. A RIGHT JOIN calls its key by the
-        left side's names, too: there they are the key.
-        """
-        if self._join.kind != "LEFT":
-            return candidates
-        same = self._left.key_columns if left_e in self._left.key_columns else (left_e,)
-        return tuple(c for c in candidates if c in same)
 
     def _synthetic_name(self) -> str:
         taken = {c.name for s in self._scope.sources for c in s.source.schema}
@@ -393,7 +362,6 @@ class _JoinPlanning:
             (*left.aliases, *right.aliases),
             left.partitions,
             candidates=left.candidates,
-            key_columns=left.key_columns,
         )
 
 

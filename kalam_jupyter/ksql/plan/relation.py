@@ -32,9 +32,8 @@ class Relation:
     single : AliasedSource or None
         Set while it is one source and not a join.
     candidates : tuple of Expression
-        Columns that the key may be called after.
-    key_columns : tuple of Expression
-        Those among them that hold the key of every row: what it can be joined by as it is.
+        Columns that the key may be called after, and by which it is joined again as it is. (As in the
+        reference those of an outer join's other side are among them, though NULL where it found nothing.)
     synthetic : str or None
         The name of a key column that a join made up.
     """
@@ -47,7 +46,6 @@ class Relation:
     partitions: int
     single: AliasedSource | None = None
     candidates: tuple[ast.Expression, ...] = ()
-    key_columns: tuple[ast.Expression, ...] = ()
     synthetic: str | None = None
 
     @property
@@ -95,7 +93,6 @@ def source_relation(
         partitions(source.topic),
         single=aliased,
         candidates=only,
-        key_columns=only,
     )
 
 
