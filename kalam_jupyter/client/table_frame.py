@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.literals import literal
+from kalam_jupyter.client.progress import Waiting
 
 if TYPE_CHECKING:
     from kalam_jupyter.client.connection import Connection
@@ -86,6 +87,7 @@ def _into_kalam(connection: Connection, table: pa.Table, name: str, key: str | N
         raise ClientError(f"the frame has no column '{key}', the key of {name}")
     # The later of two rows with one key wins, as it would if they came one after the other.
     rows = list({row[key]: row for row in table.to_pylist()}.values())
+    sent = 0
     # Made before anything is sent: a value without a literal is refused and changes nothing.
     requests = [
         _replacing(name, table.column_names, key, rows[at : at + _INSERT_ROWS])
@@ -96,8 +98,12 @@ def _into_kalam(connection: Connection, table: pa.Table, name: str, key: str | N
     )
     connection.kalam(f"CREATE NAMESPACE IF NOT EXISTS {namespace}")
     connection.kalam(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) WITH (TYPE='SHARED')")
-    for request in requests:
-        connection.kalam(request)
+    with Waiting(
+        f"{len(rows):,} rows into {name}", lambda: f"{min(len(rows), sent * _INSERT_ROWS):,} written"
+    ):
+        for request in requests:
+            connection.kalam(request)
+            sent += 1
     return len(rows)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import connections
-from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.journal import journals
 from kalam_jupyter.magics.options import Options
 
@@ -86,8 +85,7 @@ class KalamAccessor:
         """
         target = connection or connections.current
         was_there = "." in name or _declaration(target, name)  # KalamDB's CREATE TABLE is not told
-        with Waiting(f"{len(self._frame):,} rows into {name}"):
-            written = target.table_frame(self._frame, name, key=key)
+        written = target.table_frame(self._frame, name, key=key)
         _journal(target, name, was_there)
         return written
 

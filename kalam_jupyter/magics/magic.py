@@ -12,7 +12,6 @@ from IPython.display import display
 
 from kalam_jupyter.client import ClientError
 from kalam_jupyter.client.connections import UnknownConnectionError, connections
-from kalam_jupyter.client.progress import Waiting
 from kalam_jupyter.magics.advice import begins_now, processing_logs, why_empty
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.display import Note, to_display
@@ -230,8 +229,7 @@ def _into_table(result: Result, target: str, connection: Connection) -> Note:
         raise UsageError(f"There is nothing to write into {target}: the statement gives no rows")
     hidden = [c for c in ("_seq", "_deleted") if c in result.table.column_names]
     key = result.key[0] if len(result.key) == 1 else None
-    with Waiting(f"{result.table.num_rows:,} rows into {target}"):
-        written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
+    written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
     return Note(f"{target}: {written:,} rows")
 
 

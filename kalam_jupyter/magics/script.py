@@ -236,7 +236,12 @@ def results(
     """
     if params and len(steps) > 1:
         raise UsageError("--params is for a cell of one statement")
+
+    def figures() -> str:
+        behind = 0 if connection.node is None else connection.node.engine.behind()
+        return f"{behind:,} records behind" if behind else ""
+
     for step in steps:
-        with Waiting(shortened(step.text)):
+        with Waiting(shortened(step.text), figures):
             found = deadline.run(partial(run, step, connection, dialect, options, params))
         yield step, found
