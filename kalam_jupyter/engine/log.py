@@ -48,18 +48,25 @@ class Log:
         self.size = self.count = 0
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-            os.chmod(path, 0o600)
-            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            # the lock file keeps others out already; without locks in shared memory a commit is cheaper
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
+            try:
+                self._prepare(path)
+            except BaseException:
+                self._db.close()  # or it would keep the lock, and nobody could try again
+                raise
         except sqlite3.OperationalError as error:
             raise LogWriteError(f"the log at {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise LogCorruptError(f"{path} is not a log: {error}") from error
+
+    def _prepare(self, path: Path) -> None:
+        os.chmod(path, 0o600)
+        self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        # the lock file keeps others out already; without locks in shared memory a commit is cheaper
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
         found = self.meta("format")
         if found != FORMAT:
             raise LogCorruptError(f"the log at {path} has format {found}; this version reads {FORMAT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -40,14 +41,14 @@ class Storage:
         self.lock_file = LockFile(path)
         self.lock_file.acquire(url)
         self._engine = engine
-        try:
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.lock_file.release)
             self._log = Log(path / "log.sqlite")
+            failed.callback(self._log.close)
             self._descriptors = Descriptors(engine.codecs)
             self._written = checkpoint.Written()
             self._recover()
-        except BaseException:
-            self.lock_file.release()
-            raise
+            failed.pop_all()
         self._worker: threading.Thread | None = None
         self._finished: Callable[[], None] | None = None
         self._retry_size = 0

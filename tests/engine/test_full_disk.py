@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from kalam_jupyter.engine import Engine
-from kalam_jupyter.engine.errors import LogWriteError
+from kalam_jupyter.engine.errors import LogCorruptError, LogWriteError
+from kalam_jupyter.engine.log import LogEntry
 from tests.engine.support import USERS, WordCount, open_engine, topic_values, words
 
 
@@ -111,3 +113,16 @@ def test_files_that_cannot_grow_lose_nothing_acknowledged(tmp_path: Path) -> Non
     assert acknowledged == seen > 10
     with open_engine(tmp_path / "e") as engine:
         assert engine.relation("users").count() == acknowledged
+
+
+def test_an_engine_that_cannot_be_opened_can_be_tried_again(tmp_path: Path) -> None:
+    with open_engine(tmp_path / "e") as engine:
+        engine.transact(lambda tx: tx.put("k", "a", 1))
+        storage = engine.storage
+        assert storage is not None
+        storage._log.commit([LogEntry(engine.position + 1, b"[0, [[\"no such operation\"]]]", ())])
+        storage._log.close()
+        shutil.copytree(tmp_path / "e", tmp_path / "broken")
+    for _ in range(2):
+        with pytest.raises(LogCorruptError, match="cannot be applied"):
+            open_engine(tmp_path / "broken")
