@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import cache
+from itertools import count
 from typing import Any
 
 import fastavro
@@ -20,6 +21,7 @@ from kalam_jupyter.ksql.formats.avro_columns import FieldPlan, plan_of, read_col
 from kalam_jupyter.ksql.formats.avro_schema import (
     DEFAULT_NAME,
     AvroSchema,
+    branches,
     check_name,
     is_map_entry,
     record_schema,
@@ -84,7 +86,7 @@ class AvroFormat:
             return lambda rows: [None] * len(rows)
         schema_id = schema_id_to_write(side)
         schema = _parsed(registry_of(side).schema(schema_id).text)
-        writer = fastavro.parse_schema(_without_logical_types(schema.root), {})
+        writer = _fastavro_schema(schema)
         convert = _item_writer(schema, schema.root, side_type(side))
         head = prefix(schema_id)
 
@@ -111,7 +113,7 @@ class AvroFormat:
         def reader(schema_id: int) -> Callable[[bytes], Any]:
             schema = _parsed(registry_of(side).schema(schema_id).text)
             check_referenced(schema.type(), schema_id)
-            writer = fastavro.parse_schema(_without_logical_types(schema.root), {})
+            writer = _fastavro_schema(schema)
             convert = _reader(schema, schema.root)
             adapt = nullable(adapter(schema.type() or t.STRING, target))
 
@@ -186,34 +188,48 @@ def _parsed(text: str) -> AvroSchema:
         return AvroSchema(text.strip())  # a bare type name, as some registries give it
 
 
-def _without_logical_types(schema: Any) -> Any:
-    """Return a schema whose dates, times and decimals are the integers and bytes they are written as."""
-    if isinstance(schema, list):
-        return [_without_logical_types(s) for s in schema]
-    if isinstance(schema, dict):
+def _fastavro_schema(schema: AvroSchema) -> Any:
+    """Return a schema of the same bytes for fastavro.
+
+    Dates, times and decimals are the integers and bytes they are written as. Each branch of a union is a
+    record with one field, called after the branch, so that values tell which branch they are.
+    """
+    numbers = count()
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, list) and len(branches(node)) > 1:
+            return [b if b == "null" else branch(b) for b in node]
+        if isinstance(node, list):
+            return [plain(b) for b in node]
+        if not isinstance(node, dict):
+            return node
         return {
-            k: [{**f, "type": _without_logical_types(f["type"])} for f in v]
+            k: [{**f, "type": plain(f["type"])} for f in v]
             if k == "fields"
-            else _without_logical_types(v)
+            else plain(v)
             if k in ("type", "items", "values")
             else v
-            for k, v in schema.items()
+            for k, v in node.items()
             if k != "logicalType"
         }
-    return schema
+
+    def branch(node: Any) -> dict[str, Any]:
+        field = {"name": schema.branch_name(node), "type": plain(node)}
+        return {"type": "record", "name": f"Branch{next(numbers)}_", "fields": [field]}
+
+    return fastavro.parse_schema(plain(schema.root), {})
 
 
 def _reader(schema: AvroSchema, node: Any, inside: tuple[str, ...] = ()) -> Convert:
     """Return the conversion of what fastavro reads to physical values of `AvroSchema.type`."""
     node = schema.resolve(node)
+    if isinstance(node, list):
+        parts = _struct_readers(schema, [(schema.branch_name(b), b) for b in branches(node)], inside)
+        return lambda v: tuple([read(v.get(name)) for name, read in parts])
     kind = node if isinstance(node, str) else node["type"]
     if kind == "record":
         inside = (*inside, node["name"])
-        fields = [
-            (f["name"], nullable(_reader(schema, f["type"], inside)))
-            for f in node["fields"]
-            if schema.type(f["type"], inside) is not None
-        ]
+        fields = _struct_readers(schema, [(f["name"], f["type"]) for f in node["fields"]], inside)
         return lambda v: tuple([read(v[name]) for name, read in fields])
     if kind == "array":
         if is_map_entry(schema.resolve(node["items"])):
@@ -228,6 +244,16 @@ def _reader(schema: AvroSchema, node: Any, inside: tuple[str, ...] = ()) -> Conv
         scale = node.get("scale", 0)
         return lambda v: from_unscaled(int.from_bytes(v, "big", signed=True), scale)
     return lambda v: v
+
+
+def _struct_readers(
+    schema: AvroSchema, parts: Sequence[tuple[str, Any]], inside: tuple[str, ...]
+) -> list[tuple[str, Convert]]:
+    return [
+        (name, nullable(_reader(schema, node, inside)))
+        for name, node in parts
+        if schema.type(node, inside) is not None
+    ]
 
 
 def _writer(schema: AvroSchema, field: dict[str, Any], type_: t.DataType | None) -> Convert:
@@ -257,6 +283,8 @@ def _item_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
 
 
 def _value_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
+    if isinstance(node, list):
+        return _union_writer(schema, node, type_)
     kind = node if isinstance(node, str) else node["type"]
     match type_, kind:
         case t.Struct(), "record":
@@ -275,6 +303,20 @@ def _value_writer(schema: AvroSchema, node: Any, type_: t.DataType) -> Convert:
         case _, "record" | "array" | "map":
             raise KsqlError(f"{type_} cannot be written as Avro {kind}")
     return lambda v: v
+
+
+def _union_writer(schema: AvroSchema, union: list[Any], type_: t.DataType) -> Convert:
+    """Write the first field of a struct that is not null as the branch of its name."""
+    if not isinstance(type_, t.Struct):
+        raise KsqlError(f"{type_} cannot be written as an Avro union")
+    found = {schema.branch_name(b).upper(): (schema.branch_name(b), b) for b in branches(union)}
+    writers = []
+    for i, (field, part) in enumerate(type_.fields):
+        name, node = found.get(field.upper(), ("", None))
+        if node is None:
+            raise KsqlError(f"The Avro union has no branch {field}")
+        writers.append((i, name, _value_writer(schema, schema.resolve(node), part)))
+    return lambda v: next(({name: write(v[i])} for i, name, write in writers if v[i] is not None), None)
 
 
 def _record_writer(schema: AvroSchema, node: dict[str, Any], type_: t.Struct) -> Convert:

@@ -158,10 +158,8 @@ class AvroSchema:
     def resolve(self, schema: Any) -> Any:
         """Return a type by what it stands for: names by what they name, optional types by the type itself."""
         if isinstance(schema, list):
-            branches = [b for b in schema if b != "null"]
-            if len(branches) == 1:
-                return self.resolve(branches[0])
-            return schema
+            found = branches(schema)
+            return self.resolve(found[0]) if len(found) == 1 else schema
         if isinstance(schema, str) and schema in self._named:
             return self._named[schema]
         if isinstance(schema, dict) and isinstance(schema.get("type"), dict | list):
@@ -180,7 +178,7 @@ class AvroSchema:
         """
         schema = self.resolve(self.root if schema is None else schema)
         if isinstance(schema, list):
-            return None
+            return self._struct([(self.branch_name(b), b) for b in branches(schema)], inside)
         kind = schema if isinstance(schema, str) else schema["type"]
         if kind == "record":
             return self._record_type(schema, inside)
@@ -201,9 +199,22 @@ class AvroSchema:
     def _record_type(self, schema: dict[str, Any], inside: tuple[str, ...]) -> t.DataType | None:
         if schema["name"] in inside:
             return None
-        inside = (*inside, schema["name"])
-        fields = [(f["name"], self.type(f["type"], inside)) for f in schema["fields"]]
+        return self._struct([(f["name"], f["type"]) for f in schema["fields"]], (*inside, schema["name"]))
+
+    def _struct(self, parts: Sequence[tuple[str, Any]], inside: tuple[str, ...]) -> t.Struct:
+        fields = [(name, self.type(part, inside)) for name, part in parts]
         return t.Struct(tuple((name, type_) for name, type_ in fields if type_ is not None))
+
+    def branch_name(self, branch: Any) -> str:
+        """Return what the field of a union's branch is called in the struct that stands for the union."""
+        schema = self.resolve(branch)
+        kind: str = schema if isinstance(schema, str) else schema["type"]
+        return schema["name"].rpartition(".")[2] if kind in ("record", "enum", "fixed") else kind
+
+
+def branches(union: Sequence[Any]) -> list[Any]:
+    """Return the branches of a union that are not null."""
+    return [b for b in union if b != "null"]
 
 
 def is_map_entry(schema: Any) -> bool:

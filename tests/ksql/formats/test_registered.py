@@ -272,13 +272,15 @@ def test_the_json_schema_is_that_of_connect(registry: EmbeddedRegistry) -> None:
 
 
 def test_avro_of_another_writer_is_read_by_its_own_schema(registry: EmbeddedRegistry) -> None:
+    point = {"name": "y", "type": "int"}
+    either = t.Struct((("INT", t.INTEGER), ("P", t.Struct((("Y", t.INTEGER),)))))
     schema = {
         "type": "record",
         "name": "w",
         "fields": [
             {"name": "id", "type": "int"},
             {"name": "kind", "type": {"type": "enum", "name": "k", "symbols": ["A", "B"]}},
-            {"name": "either", "type": ["int", "string"]},
+            {"name": "either", "type": ["null", "int", {"type": "record", "name": "x.P", "fields": [point]}]},
             {"name": "tags", "type": {"type": "map", "values": ["null", "int"]}},
             {
                 "name": "amount",
@@ -290,12 +292,13 @@ def test_avro_of_another_writer_is_read_by_its_own_schema(registry: EmbeddedRegi
     assert columns == {
         "ID": t.INTEGER,
         "KIND": t.STRING,
+        "EITHER": either,
         "TAGS": t.Map(t.STRING, t.INTEGER),
         "AMOUNT": t.Decimal(5, 1),
     }
     out = io.BytesIO(b"\0\0\0\0\x01")
     out.seek(5)
-    value = {"id": 5, "kind": "B", "either": "x", "tags": {"a": None}, "amount": Decimal("2.5")}
+    value = {"id": 5, "kind": "B", "either": {"y": 7}, "tags": {"a": None}, "amount": Decimal("2.5")}
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema, {}), value)
     reader = codec(
         registry,
@@ -306,10 +309,27 @@ def test_avro_of_another_writer_is_read_by_its_own_schema(registry: EmbeddedRegi
             "TAGS": t.Map(t.STRING, t.STRING),
             "AMOUNT": t.Decimal(6, 2),
             "MORE": t.STRING,
+            "EITHER": either,
         },
         topic="u",
     )
-    assert read(reader, out.getvalue()) == [(5, "B", {"a": None}, Decimal("2.50"), None)]
+    assert read(reader, out.getvalue()) == [(5, "B", {"a": None}, Decimal("2.50"), None, (None, (7,)))]
+
+
+def test_unions_of_avro_are_structs_of_which_one_field_is_there(registry: EmbeddedRegistry) -> None:
+    union = ["null", "string", "int", {"type": "array", "items": ["int", "string"]}]
+    schema = {"type": "record", "name": "w", "fields": [{"name": "u", "type": union}]}
+    (type_,) = infer(registry, "AVRO", "AVRO", json.dumps(schema)).values()
+    item = t.Struct((("INT", t.INTEGER), ("STRING", t.STRING)))
+    assert type_ == t.Struct((("STRING", t.STRING), ("INT", t.INTEGER), ("ARRAY", t.Array(item))))
+    value = SerdeFormat(FormatInfo.of("AVRO"), NO_FEATURES, 1)
+    one = KsqlCodec(t.Schema.of([t.Column("U", type_)]), SerdeFormat.of("NONE"), value, registry=registry)
+    rows = [(None,), (("x", None, None),), ((None, 3, None),), ((None, None, [(1, None), (None, "y")]),)]
+    data = [record for record in write(one, *rows) if record is not None]
+    plain = fastavro.parse_schema(schema, {})
+    foreign = [fastavro.schemaless_reader(io.BytesIO(record[5:]), plain, None) for record in data]
+    assert foreign == [{"u": None}, {"u": "x"}, {"u": 3}, {"u": [1, "y"]}]
+    assert read(one, *data) == rows
 
 
 def test_a_record_inside_itself_is_left_out(registry: EmbeddedRegistry) -> None:
