@@ -237,31 +237,31 @@ class RowSet:
         DuplicateKeyError
             If a key is there already, or twice in `rows`; nothing is changed then.
         """
-        first = self.next_id
-        if self.key_of is not None:
-            index, row_id = self.index, first
-            for key in map(self.key_of, rows):
-                if key in index:
-                    found = index[key]
-                    self._forget(rows[: row_id - first])
-                    raise DuplicateKeyError(self.name, self._key_tuple(key), within_batch=found >= first)
-                index[key] = row_id
-                row_id += 1
-        tail = self.tail
+        keys = [] if self.key_of is None else list(map(self.key_of, rows))
+        if not self._are_new(keys):
+            seen: set[Any] = set()
+            key = next(k for k in keys if k in self.index or k in seen or seen.add(k))  # type: ignore[func-returns-value]
+            raise DuplicateKeyError(self.name, self._key_tuple(key), within_batch=key not in self.index)
+        return self._append(keys, rows)
+
+    def _are_new(self, keys: Sequence[Any]) -> bool:
+        """Whether no row has one of these keys, nor two of these rows the same."""
+        return self.index.keys().isdisjoint(keys) and (len(keys) < 2 or len(set(keys)) == len(keys))
+
+    def _append(self, keys: Sequence[Any], rows: Sequence[Row]) -> Undo:
+        """Append rows whose keys are new."""
+        index, tail, first = self.index, self.tail, self.next_id
+        index.update(zip(keys, range(first, first + len(keys)), strict=True))
         tail.extend(rows)
         self._changed(len(rows))
 
         def undo() -> None:
-            self._forget(rows)
+            for key in keys:
+                del index[key]
             del tail[len(tail) - len(rows) :]
             self._changed(-len(rows))
 
         return undo
-
-    def _forget(self, rows: Sequence[Row]) -> None:
-        if self.key_of is not None:
-            for key in map(self.key_of, rows):
-                del self.index[key]
 
     def insert_batches(self, batches: Sequence[pa.RecordBatch]) -> Undo:
         """Append record batches of at most 32k rows without making Python rows.
@@ -281,11 +281,7 @@ class RowSet:
             self._add_chunk(Chunk(batch, row_id))
             row_id += batch.num_rows
         self.tail_start = row_id
-        if self.index:
-            self.index.update(new)
-            undo_index = self._undo_index(new)
-        else:
-            self._index, undo_index = new, self._clear_index
+        undo_index = self._add_to_index(new)
         self._changed(n)
 
         def undo() -> None:
@@ -296,15 +292,21 @@ class RowSet:
 
         return undo
 
-    def _undo_index(self, new: dict[Any, int]) -> Undo:
+    def _add_to_index(self, new: dict[Any, int]) -> Undo:
+        before = self.index
+        if not before:
+            self._index = new
+        else:
+            before.update(new)
+
         def undo() -> None:
+            if self._index is new:
+                self._index = before  # what is undone after this goes on with the same one
+                return
             for key in new:
-                del self.index[key]
+                del before[key]
 
         return undo
-
-    def _clear_index(self) -> None:
-        self._index = {}
 
     def _index_batches(self, batches: Sequence[pa.RecordBatch], n: int, first: int) -> dict[Any, int]:
         if self.key_of is None:
@@ -333,11 +335,12 @@ class RowSet:
     def upsert(self, rows: Sequence[Row]) -> tuple[list[Row | None], Undo]:
         """Insert rows, or replace those with the same key; return what they replaced."""
         assert self.key_of is not None
-        index, key_of, tail = self.index, self.key_of, self.tail
+        index, tail, keys = self.index, self.tail, list(map(self.key_of, rows))
+        if self._are_new(keys):
+            return [None] * len(rows), self._append(keys, rows)
         replaced: list[Row | None] = []
         before: list[tuple[Any, int | None, Row | None]] = []
-        for row in rows:
-            key = key_of(row)
+        for key, row in zip(keys, rows, strict=True):
             old_id = index.get(key)
             old = None if old_id is None else self._kill(old_id)
             index[key] = self.tail_start + len(tail)

@@ -288,3 +288,19 @@ def test_a_quiet_subscription_is_not_told_but_reads_the_same(engine: Engine) -> 
     assert [c.changes() for c in quiet.poll()] == [c.changes() for c in loud.poll()]
     with pytest.raises(EngineError):
         quiet.wait(0)
+
+
+def test_rows_deleted_before_a_batch_came_are_back_when_both_are_undone(engine: Engine) -> None:
+    engine.transact(lambda tx: tx.insert("users", [(1, "x", 0.0)]))
+    before = state(engine)
+
+    def change(tx: Any) -> None:
+        tx.delete("users", [(1,)])
+        rows = [(i, "y", 0.0) for i in range(300)]
+        tx.insert("users", pa.table([pa.array(c) for c in zip(*rows, strict=True)], schema=USERS.arrow))
+        tx.upsert("users", [(1, "z", 0.0), (400, "z", 0.0)])
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        engine.transact(change)
+    assert state(engine) == before
