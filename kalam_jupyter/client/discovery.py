@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from kalam_jupyter.client.connection import Connection
 from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.client.login import OWNER, Login
 
+_HOST_AND_PORT = re.compile(r"[\w.-]+:\d+")
 _embedded_lock = threading.Lock()
 _embedded: dict[str | None, Any] = {}
 
@@ -63,8 +65,9 @@ def connect(
         return embedded(target.removeprefix("embedded:"), login=login, namespace=namespace, **config)
     if urlsplit(target).scheme in ("http", "https"):
         return _remote(target, token, user, password, dialect, namespace)
+    known = f"http://{target}" if _HOST_AND_PORT.fullmatch(target) else "http://.."
     raise ClientError(
-        f"cannot connect to '{target}': give a URL (http://..), ':memory:', or 'embedded:DIRECTORY'"
+        f"cannot connect to '{target}': give a URL ({known}), ':memory:', or 'embedded:DIRECTORY'"
     )
 
 
@@ -95,6 +98,8 @@ def embedded(
                     raise ClientError(str(error), code="LOCKED") from error
                 token = login.token or (None if login.user else _token_of(error.url))
                 return _remote(error.url, token, login.user, login.password, None, namespace)
+            except OSError as error:
+                raise ClientError(f"cannot open embedded:{path}: {error.strerror or error}") from error
     return Connection(InProcessTransport(shared, login), namespace=namespace)
 
 

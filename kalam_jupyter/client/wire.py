@@ -186,6 +186,11 @@ class Wire:
     def unreachable(self, error: Exception) -> ConnectionLostError:
         """Return what to say of a connection that could not be made, or broke before an answer began."""
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            known = "the certificate of who signed it belongs into the file that SSL_CERT_FILE names"
+            reason = f"{error.verify_message}; {known}"
+        elif isinstance(error, ssl.SSLError) or "handshake" in reason:
+            reason = f"no TLS there ({reason}); try http://.."
         return ConnectionLostError(f"cannot reach {self.url}: {reason or type(error).__name__}")
 
     def _take(self) -> http.client.HTTPConnection:

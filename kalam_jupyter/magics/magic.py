@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kalam_jupyter.client import Connection, Result
     from kalam_jupyter.widgets import Topology
 
+_CREDENTIAL = "Name a user with --user NAME, or the variable that holds a token with --token-env VAR."
 _TITLES = {"ksql": "ksqlDB error", "kalam": "KalamDB error"}
 
 
@@ -77,7 +78,8 @@ class KalamMagics(Magics):
         except UnknownConnectionError as error:
             raise UsageError(f"{error} {UsageError.near(error.name, error.known)}".rstrip()) from None
         except ClientError as error:  # a command's, or the connection's own: no text to point into
-            raise SqlError(error.message, code=error.code, title="Connection error") from None
+            hint = _CREDENTIAL if error.status == 401 else ""
+            raise SqlError(error.message, code=error.code, title="Connection error", hint=hint) from None
 
     def _run(self, dialect: Dialect, options: Options, text: str) -> Any:
         """Run a cell's text; return the last thing to show, display the others as they come."""
