@@ -183,6 +183,17 @@ class Subscription(Generic[T]):
                 raise
             return items
 
+    def peek(self, max_records: int = 65_536) -> tuple[list[T], int]:
+        """Return what `poll` would, and where the cursor would then be; it stays where it is.
+
+        Raises
+        ------
+        OverrunError, NotFoundError
+            As `poll`.
+        """
+        with self._history._lock:
+            return self._history.read_from(self._cursor, max_records)
+
     def skip_to(self, position: int) -> None:
         """Take records as read, up to what another reader of the same history has come to."""
         self._cursor = max(self._cursor, position)

@@ -262,8 +262,8 @@ class LiveQuery:
             return None
         return self._shape, self._subscription.position
 
-    def follow(self, before: Stand, leader: LiveQuery, count: int, seq: int) -> bool:
-        """Take `count` changes, the newest of them `seq`, that `leader` polled from the same stand.
+    def follow(self, before: Stand, after: int, count: int = 0, seq: int = 0, now_ms: int = 0) -> bool:
+        """Take what was found from a stand up to a position: `count` changes, the newest of them `seq`.
 
         Returns
         -------
@@ -273,10 +273,27 @@ class LiveQuery:
         with self._lock:
             if self.stand != before:
                 return False
-            self._subscription.skip_to(leader._subscription.position)
+            self._subscription.skip_to(after)
             if count:
-                self._deliver(count, seq, leader.last_update)
+                self._deliver(count, seq, now_ms)
             return True
+
+    @property
+    def needs(self) -> tuple[int, Any] | None:
+        """See `LiveShape.needs`."""
+        return self._shape.needs
+
+    def peek(self) -> tuple[list[ChangeSet], int] | None:
+        """Return the changes that were not looked at yet, and where they end.
+
+        None if there is more to it: the table has another definition, or history moved past.
+        """
+        if self._shape.outdated():
+            return None
+        try:
+            return self._subscription.peek()
+        except (OverrunError, NotFoundError):
+            return None
 
     def _follow_schema(self, changes: ChangeSet) -> None:
         """Go over to the table's new definition with the first change made under it."""

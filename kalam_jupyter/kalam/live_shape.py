@@ -41,11 +41,14 @@ class LiveShape(Protocol):
     ----------
     shared : bool
         Whether many live queries may have this very shape.
+    needs : (int, value) or None
+        A column, by its index in a row, and the value without which no change means anything here.
     """
 
     columns: tuple[ResultColumn, ...]
     row_schema: Schema
     shared: bool
+    needs: tuple[int, Any] | None
 
     @property
     def channel(self) -> Any:
@@ -151,6 +154,7 @@ class TableShape:
                 select.alias,
                 at_once=at_once,
             )
+        self.needs = None if self._filter is None else self._filter.needs
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._made: OrderedDict[int, list[LiveChange]] = OrderedDict()
 

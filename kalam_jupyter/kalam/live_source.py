@@ -36,6 +36,7 @@ class SourceShape:
     """
 
     shared = False
+    needs: tuple[int, Any] | None = None
 
     def __init__(
         self,

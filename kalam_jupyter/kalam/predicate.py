@@ -35,12 +35,23 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled expression: its function, the type of its result if known, and whether it reads no
-    column."""
+    """A compiled expression.
+
+    Attributes
+    ----------
+    function : callable
+    type : DataType or None
+        Type of its result, if known.
+    constant : bool
+        Whether it reads no column.
+    needs : (int, value) or None
+        A column, by its index, and the value it has in all rows of which the expression is true.
+    """
 
     function: Function
     type: DataType | None
     constant: bool
+    needs: tuple[int, Any] | None = None
 
 
 class ParameterMissingError(StatementError):
@@ -179,7 +190,13 @@ class Compiler:
         left, right = self.compile(node.left), self.compile(node.right)
         if node.op in _COMPARE:
             f, g = self._aligned(left, right)
-            return Compiled(_comparison(_COMPARE[node.op], f, g), None, left.constant and right.constant)
+            needs = None
+            if node.op == "=" and isinstance(node.left, ex.ColumnRef) and right.constant:
+                needs = self.schema.index[node.left.name], g(())
+            elif node.op == "=" and isinstance(node.right, ex.ColumnRef) and left.constant:
+                needs = self.schema.index[node.right.name], f(())
+            constant = left.constant and right.constant
+            return Compiled(_comparison(_COMPARE[node.op], f, g), None, constant, needs)
         return _arithmetic(node.op, left, right)
 
     def _logic(self, node: ex.Binary) -> Compiled:
@@ -194,7 +211,7 @@ class Compiler:
                 b = g(row)
                 return False if b is False else None if a is None or b is None else True
 
-            return Compiled(both, None, left.constant and right.constant)
+            return Compiled(both, None, left.constant and right.constant, left.needs or right.needs)
 
         def either(row: Row) -> bool | None:
             a = f(row)

@@ -39,6 +39,11 @@ class RowFilter:
     at_once : bool
         Do not take long.
 
+    Attributes
+    ----------
+    needs : (int, value) or None
+        A column, by its index, and the value it has in all rows that satisfy the condition, if known.
+
     Raises
     ------
     StatementError
@@ -63,6 +68,7 @@ class RowFilter:
         self._user, self._role, self._alias = user_id, role, alias or table.name
         self._lock = threading.Lock()
         self._context: SessionContext | None = None
+        self.needs: tuple[int, Any] | None = None
         if expression is None:
             s = TokenStream(where)
             expression = parse_expression(s)
@@ -71,7 +77,7 @@ class RowFilter:
             compiled = Compiler(table.schema, params, user_id, role).compile(expression)
             if compiled.type not in (None, BOOLEAN):
                 raise UnsupportedError  # the query engine says what is wrong with it
-            self._function = compiled.function
+            self._function, self.needs = compiled.function, compiled.needs
         except UnsupportedError:
             if at_once:
                 raise TakesLongError from None

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import Kalam, KalamError, LiveQuery
 from kalam_jupyter.kalam.errors import TakesLongError
-from kalam_jupyter.kalam.live_message import LiveMessage
+from kalam_jupyter.kalam.live_message import LiveChange, LiveMessage
+from kalam_jupyter.kalam.live_poll import Companions, News
 from tests.kalam.conftest import CONFIG, START_MS, Client
 
 FILTERS = [
@@ -22,6 +23,8 @@ FILTERS = [
     "n > 2",
     "n IS NULL OR s LIKE 'a%'",
     "n IN (1, 3, 5) AND NOT (s = 'b')",
+    "s <> 'b' AND n = 3",
+    "4 = id",
     "n BETWEEN 2 AND 4",
     "abs(n) = 3",
     "CASE WHEN n > 3 THEN s ELSE 'a' END = 'a'",
@@ -94,6 +97,14 @@ def frames(live: LiveQuery) -> Iterator[dict[str, Any]]:
         yield change.message("s")
 
 
+def poll_together(*queries: LiveQuery) -> list[list[LiveChange]]:
+    found = []
+    for changes in Companions(queries).poll(1000):
+        assert not isinstance(changes, KalamError)
+        found.append(list(changes))
+    return found
+
+
 def follow(live: LiveQuery, replica: Replica, count: int | None = None) -> None:
     """Apply what is there, or its first frames."""
     for message in islice(frames(live), count):
@@ -113,10 +124,11 @@ def test_initial_rows_plus_changes_equal_a_fresh_select(steps: Any, where: str |
             write(client, "insert", value)
         sql = "SELECT * FROM app.t" + (f" WHERE {where}" if where else "")
         live, replica = kalam.subscribe(client.session, sql, {"batch_size": 2}), Replica()
+        other = kalam.subscribe(client.session, "SELECT * FROM app.t WHERE s = 'a'")
         follow(live, replica)
         for op, value in steps:
             if op == "poll":
-                for change in live.poll():
+                for change in poll_together(live, other)[0]:
                     replica.apply(change.message("s"))
             elif op in ("reconnect", "break"):
                 for change in islice(live.poll(), value[0] if op == "break" else 0):
@@ -375,6 +387,33 @@ def test_refused_live_queries(todo: Client, sql: str, code: str, text: str) -> N
         todo.kalam.subscribe(todo.session, sql, {})
     assert caught.value.code == code
     assert text in caught.value.message
+
+
+def test_queries_for_one_value_are_not_polled_for_others(todo: Client) -> None:
+    def live(where: str) -> LiveQuery:
+        query = todo.kalam.subscribe(todo.session, f"SELECT * FROM app.todo WHERE {where}")
+        query.start()
+        return query
+
+    queries = [live(f"id = {i}") for i in range(4)]
+    queries += [live("title = 'b' AND done"), live("id = 1 OR id = 2"), live("id = 3.0"), live("id = NULL")]
+
+    def concerned() -> list[int]:
+        news = News()
+        return [i for i, query in enumerate(queries) if news.concerns(query)]
+
+    def told() -> list[int]:
+        return [len(changes) for changes in poll_together(*queries)]
+
+    todo.run("INSERT INTO app.todo VALUES (1, 'a', true), (3, 'c', true)")
+    assert (concerned(), told()) == ([1, 3, 5, 6], [0, 1, 0, 1, 0, 1, 1, 0])
+    todo.run("UPDATE app.todo SET title = 'b' WHERE id = 1")
+    assert (concerned(), told()) == ([1, 4, 5], [0, 1, 0, 0, 1, 1, 0, 0])
+    todo.run("UPDATE app.todo SET title = 'c' WHERE id = 1; DELETE FROM app.todo WHERE id = 3")
+    assert (concerned(), told()) == ([1, 3, 4, 5, 6], [0, 1, 0, 1, 1, 1, 1, 0])
+    todo.run("ALTER TABLE app.todo DROP COLUMN title; INSERT INTO app.todo VALUES (2, true)")
+    assert len(concerned()) == len(queries)  # of another definition: they find out themselves
+    assert told()[:4] == [0, 0, 1, 0]
 
 
 def test_limits_of_a_remote_connection(todo: Client) -> None:

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import threading
 
 import httpx
 import msgspec
 import pytest
 import websocket
 
+from kalam_server.kalam_handlers import ws_feed
 from tests.server.running import CONFIG, TOKEN, running
 
 
@@ -158,6 +160,19 @@ class TestSubscriptions:
         assert ack["batch_control"]["last_seq_id"] is None
         execute(server, "INSERT INTO app.todo VALUES (2, 'b', false)")
         assert client.receive()["rows"][0]["id"] == "2"
+
+    def test_many_changes_that_are_not_for_a_query_do_not_hide_the_one_behind_them(
+        self, server, client, monkeypatch
+    ):
+        monkeypatch.setattr(ws_feed, "BATCH", 3)
+        client.subscribe("SELECT id FROM app.todo WHERE id > 100")
+        held, free = threading.Event(), threading.Event()
+        server.loop.call_soon_threadsafe(lambda: (held.set(), free.wait(20)))
+        assert held.wait(20)
+        for i in [*range(8), 101]:
+            execute(server, f"INSERT INTO app.todo VALUES ({i}, 'a', false)")
+        free.set()
+        assert client.receive()["rows"][0]["id"] == "101"
 
     def test_resuming_skips_what_was_seen(self, server, client):
         execute(server, "INSERT INTO app.todo VALUES (1, 'a', false)")

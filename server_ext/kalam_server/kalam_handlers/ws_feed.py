@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.iostream import IOStream, StreamClosedError
 
 from kalam_jupyter.kalam.errors import KalamError
-from kalam_jupyter.kalam.live_poll import Companions, Found
+from kalam_jupyter.kalam.live_poll import FEW, Companions, Found, News
 from kalam_server.kalam_handlers.ws_frames import Framer
 from kalam_server.kalam_handlers.ws_messages import Subscription
 from kalam_server.service import Service, ServiceClosedError
@@ -190,10 +190,11 @@ class LiveFeed:
         if found:
             frame, head = self.client.framer.frame, self._head
             self.client.outlet.add(b"".join([frame(head, change.told) for change in found]))
-            if len(found) >= BATCH:
-                self.serve()
-        if self.query.closed:
+        query = self.query
+        if query.closed:
             self.client.ended(self, None)
+        elif query.ready and not query.loading:  # more than was polled, or more by now
+            self.serve()
 
 
 class _Round:
@@ -235,12 +236,14 @@ class _Round:
     async def _run(self) -> None:
         try:
             while self._due or self._everybody:
-                due = list(self.feeds if self._everybody else self._due)
+                due, news = list(self.feeds if self._everybody else self._due), News(FEW)
                 self._due, self._everybody = {}, False
                 for first in range(0, len(due), SLICE):
                     if first:
                         await asyncio.sleep(0)
-                    await self._serve([feed for feed in due[first : first + SLICE] if feed.ready()])
+                    feeds = [f for f in due[first : first + SLICE] if f.ready() and news.concerns(f.query)]
+                    if feeds:
+                        await self._serve(feeds)
         except ServiceClosedError:
             pass
         finally:
