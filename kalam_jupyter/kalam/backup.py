@@ -14,8 +14,10 @@ What is ksqlDB's is not part of it, nor are vector indexes: the first search mak
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,25 @@ KINDS = (NAMESPACE, STORAGE, TABLE, TABLE_HISTORY, TOPIC, USER, VIEW)
 _MANIFEST = "backup.json"
 _FORMAT = 2
 _COUNT = "count:"
+
+
+@contextlib.contextmanager
+def _whole_directory(target: Path) -> Iterator[Path]:
+    """Make a directory that takes its place when it is whole; of one that fails nothing is left.
+
+    Nobody else may read it: it holds password hashes, and what opens storages.
+    """
+    partial = target.with_name(f".{target.name}.kalam-backup")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(mode=0o700, parents=True)
+    try:
+        yield partial
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 class Backups:
@@ -111,37 +132,35 @@ class Backups:
             ]
             topics = [TopicBackup(kalam.engine.topic(name)) for name in definitions[TOPIC]]
             position = kalam.engine.position
-        partial = target.with_name(f".{target.name}.kalam-backup")
-        if partial.exists():
-            shutil.rmtree(partial)
+        with _whole_directory(target) as directory:
+            found = self._write(job, directory, snapshots, topics)
+            content = {"format": _FORMAT, "position": position, "definitions": definitions, "counts": counts}
+            (directory / _MANIFEST).write_bytes(orjson.dumps({**content, **found}))
+        files = sum(len(entry["files"]) for entry in found["rows"])
+        return f"Backup completed: {len(snapshots)} row set(s), {len(topics)} topic(s), {files} file(s)"
+
+    def _write(
+        self,
+        job: Job,
+        directory: Path,
+        snapshots: Sequence[tuple[TableDef, str, Snapshot]],
+        topics: Sequence[TopicBackup],
+    ) -> dict[str, Any]:
+        """Write rows, files and messages; return what the manifest says of them."""
         for part in ("rows", "topics"):
-            (partial / part).mkdir(parents=True, mode=0o700)
-        entries: list[dict[str, Any]] = []
-        files = 0
+            (directory / part).mkdir()
+        rows: list[dict[str, Any]] = []
         for n, (table, owner, snapshot) in enumerate(snapshots):
             job.progress(f"Backing up {n} of {len(snapshots)} row sets")
             name = f"{table.qualified}-{path_part(owner)}"
-            pq.write_table(snapshot.table(), partial / "rows" / f"{name}.parquet")
-            stored = self._copy_out(table, owner, snapshot, partial / "files" / name)
-            files += len(stored)
-            entries.append({"table": table.qualified, "owner": owner, "name": name, "files": stored})
+            pq.write_table(snapshot.table(), directory / "rows" / f"{name}.parquet")
+            stored = self._copy_out(table, owner, snapshot, directory / "files" / name)
+            rows.append({"table": table.qualified, "owner": owner, "name": name, "files": stored})
         said = []
         for n, topic in enumerate(topics):
             job.progress(f"Backing up {n} of {len(topics)} topics")
-            said.append(topic.write(partial / "topics" / f"{n}.parquet"))
-        content = {
-            "format": _FORMAT,
-            "position": position,
-            "definitions": definitions,
-            "counts": counts,
-            "rows": entries,
-            "topics": said,
-        }
-        (partial / _MANIFEST).write_bytes(orjson.dumps(content))
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-        return f"Backup completed: {len(snapshots)} row set(s), {len(topics)} topic(s), {files} file(s)"
+            said.append(topic.write(directory / "topics" / f"{n}.parquet"))
+        return {"rows": rows, "topics": said}
 
     def _row_sets(self) -> Iterator[tuple[TableDef, str]]:
         for table in self._kalam.tables():
@@ -185,10 +204,10 @@ class Backups:
         def apply(tx: Transaction) -> None:
             for table in kalam.tables():
                 tx.drop_relation(table.relation)
-                tx.on_commit(lambda t=table: kalam.forget_table(t))  # type: ignore[misc]
+                tx.on_commit(functools.partial(kalam.forget_table, table))
             for name in kalam.engine.catalogue.names(TOPIC):
                 tx.drop_topic(name)
-                tx.on_commit(lambda n=name: kalam.topics.forget(n))  # type: ignore[misc]
+                tx.on_commit(functools.partial(kalam.topics.forget, name))
             for kind in (*KINDS, MANIFEST):
                 for name in kalam.engine.catalogue.names(kind):
                     tx.remove(kind, name)
@@ -253,7 +272,7 @@ class Backups:
                     continue
                 check_inside(files, target)
                 note = {"storage_id": record["storage_id"]}
-                engine.transact(lambda tx, t=target, n=note: tx.put(FILES, t, n))  # type: ignore[misc]
+                engine.transact(functools.partial(Transaction.put, kind=FILES, name=target, value=note))
                 files.create_dir(target.rpartition("/")[0], recursive=True)
                 with (
                     (source / "files" / entry["name"] / path).open("rb") as given,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, LogWriteError, NotFoundError
+from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError
 
 ADMIN_ROLES = ("dba", "system")
 
@@ -193,6 +193,4 @@ def from_engine(error: EngineError) -> StatementError:
         return StatementError("not_found", str(error))
     if isinstance(error, AlreadyExistsError):
         return StatementError("already_exists", str(error))
-    if isinstance(error, LogWriteError):
-        return StatementError("execution", f"the log could not be written: {error}")
     return StatementError("execution", str(error))

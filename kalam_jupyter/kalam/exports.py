@@ -53,12 +53,20 @@ class Exports:
         )
 
     def _write(self, job: Job, user_id: str, export_id: str) -> str:
-        kalam = self._kalam
         path = self._path(user_id, export_id)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = path.with_suffix(".part")
+        try:
+            said = self._write_archive(job, user_id, partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return said
+
+    def _write_archive(self, job: Job, user_id: str, path: Path) -> str:
+        kalam = self._kalam
         rows = tables = 0
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for table in kalam.tables():
                 if table.type != "user":
                     continue
@@ -71,7 +79,6 @@ class Exports:
                     rows, tables = rows + len(found), tables + 1
                 files, directory = kalam.storages.of_table(table), kalam.storages.table_path(table, user_id)
                 self._add_files(archive, files, directory, f"{table.namespace}/{table.name}")
-        partial.replace(path)
         return f"Exported {rows} row(s) of {tables} table(s)"
 
     @staticmethod

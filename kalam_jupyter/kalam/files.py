@@ -6,6 +6,7 @@ when the statement fails, or the process dies, what was stored is removed again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mimetypes
 import re
@@ -18,11 +19,19 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import orjson
 from pyarrow import fs
 
+from kalam_jupyter.engine.errors import EngineError, LogWriteError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import access
 from kalam_jupyter.kalam.auth import Session
 from kalam_jupyter.kalam.catalog import FILES, TableDef
-from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError, failure, redact
+from kalam_jupyter.kalam.errors import (
+    KalamError,
+    SqlSyntaxError,
+    StatementError,
+    failure,
+    from_engine,
+    redact,
+)
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes, parse_statement
 from kalam_jupyter.kalam.storage import check_inside, is_inside
@@ -80,7 +89,7 @@ class Upload:
         Raises
         ------
         KalamError
-            ``FILE_TOO_LARGE``.
+            ``FILE_TOO_LARGE``; ``INTERNAL_ERROR`` if there is no space for it.
         """
         self.size += len(data)
         if self.size > self._limit:
@@ -90,7 +99,11 @@ class Upload:
         if len(self._head) < 16:
             self._head += data[:16]
         self._digest.update(data)
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.close()
+            raise _not_stored(error) from None
 
     @property
     def sha256(self) -> str:
@@ -110,7 +123,6 @@ class Upload:
 
     def copy_to(self, files: fs.FileSystem, path: str) -> None:
         """Copy the content into a storage."""
-        self._file.flush()
         self._file.seek(0)
         with files.open_output_stream(path) as out:
             while piece := self._file.read(_CHUNK):
@@ -118,7 +130,8 @@ class Upload:
 
     def close(self) -> None:
         """Remove the temporary file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of what could not be written in full
+            self._file.close()
 
 
 def slug(name: str) -> str:
@@ -161,6 +174,10 @@ def find_placeholders(sql: str) -> list[tuple[int, int, str]]:
     return found
 
 
+def _not_stored(error: Exception) -> KalamError:
+    return KalamError("INTERNAL_ERROR", f"Storing files failed: {error}", 500)
+
+
 class Files:
     """Stored files of one `Kalam`."""
 
@@ -172,10 +189,19 @@ class Files:
     # ---- uploads
 
     def receive(self, name: str, mime: str | None = None) -> Upload:
-        """Begin an upload. Its bytes go to disk as they are written."""
-        directory = self._kalam.storages.base / "incoming"
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Upload(name, mime, directory, self._kalam.config.max_file_size)
+        """Begin an upload. Its bytes go to disk as they are written.
+
+        Raises
+        ------
+        KalamError
+            ``INTERNAL_ERROR`` if there is no space for it.
+        """
+        try:
+            directory = self._kalam.storages.base / "incoming"
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return Upload(name, mime, directory, self._kalam.config.max_file_size)
+        except OSError as error:
+            raise _not_stored(error) from None
 
     def execute(
         self,
@@ -202,6 +228,8 @@ class Files:
             for name, given in files.items():
                 uploads[name] = given if isinstance(given, Upload) else self._taken(given)
             return self._run(session, sql, uploads, params, namespace)
+        except EngineError as error:
+            raise failure(from_engine(error), session.role) from None
         finally:
             for upload in uploads.values():
                 upload.close()
@@ -322,7 +350,7 @@ class Files:
                 uploads[name].copy_to(files, path)
         except (OSError, StatementError) as error:
             self._discard(table, [path for _, path in planned.values()])
-            raise KalamError("INTERNAL_ERROR", f"Storing files failed: {error}", 500) from None
+            raise _not_stored(error) from None
         return planned
 
     def _folder(self, table: TableDef) -> str:
@@ -360,9 +388,9 @@ class Files:
                 files = storages.open(storages.get(note["storage_id"]))
                 if files.get_file_info(path).type == fs.FileType.File:
                     files.delete_file(path)
-            except (OSError, StatementError):
-                continue  # the storage cannot be reached: the next start tries again
-            engine.transact(lambda tx, p=path: tx.remove(FILES, p))  # type: ignore[misc]
+                self._forget([path])
+            except (OSError, StatementError, LogWriteError):
+                continue  # the storage cannot be reached, or the log is full: the next start tries again
         if orphans or (storages.has_base and (storages.base / "incoming").exists()):
             for left in (storages.base / "incoming").glob("upload-*"):
                 left.unlink(missing_ok=True)

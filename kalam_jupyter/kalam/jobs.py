@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kalam_jupyter.engine import Engine
-from kalam_jupyter.engine.errors import EngineClosedError
+from kalam_jupyter.engine.errors import EngineClosedError, LogWriteError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import JOB
 from kalam_jupyter.kalam.errors import StatementError
@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 FINISHED = ("completed", "failed", "cancelled", "skipped")
 #: Jobs kept after they ended.
 KEPT = 1000
+#: Seconds until a record is tried again that the log could not take.
+RETRY_S = 1.0
 
 
 class JobCancelledError(Exception):
@@ -51,6 +53,7 @@ class Jobs:
         self._engine, self._node = engine, node_id
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="kalam-job")
         self._running: dict[str, Job] = {}
+        self._closing = threading.Event()
         self._last_id = max((int(i[3:], 16) for i in engine.catalogue.names(JOB)), default=0)
         for job_id, record in engine.catalogue.items(JOB):
             if record["status"] not in FINISHED:
@@ -128,20 +131,27 @@ class Jobs:
         try:
             job.check()
             self.update(job.id, status="running", started=True)
-            message = work(job)
-            self.update(job.id, status="completed", message=message, finished=True)
+            self._end(job, "completed", work(job))
         except JobCancelledError:
-            self.update(job.id, status="cancelled", message="cancelled", finished=True)
+            self._end(job, "cancelled", "cancelled")
         except EngineClosedError:
             _log.info("job %s ended with the engine", job.id)
         except Exception as error:  # a job's failure, of whatever kind, belongs into its record
             _log.exception("job %s failed", job.id)
-            try:
-                self.update(job.id, status="failed", message=str(error), trace=repr(error), finished=True)
-            except EngineClosedError:
-                _log.info("job %s ended with the engine", job.id)
+            self._end(job, "failed", str(error), repr(error))
         finally:
             self._running.pop(job.id, None)
+
+    def _end(self, job: Job, status: str, message: str, trace: str | None = None) -> None:
+        """Record how a job ended; while the log cannot be written, no other job begins."""
+        while True:
+            try:
+                return self.update(job.id, status=status, message=message, trace=trace, finished=True)
+            except LogWriteError:
+                if self._closing.wait(RETRY_S):
+                    return None  # the next start finds that it did not end
+            except EngineClosedError:
+                return _log.info("job %s ended with the engine", job.id)
 
     def update(
         self,
@@ -202,6 +212,7 @@ class Jobs:
 
     def close(self) -> None:
         """Cancel what runs and take no more."""
+        self._closing.set()
         for job in list(self._running.values()):
             job.cancelled.set()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -269,10 +269,15 @@ def whole_file(files: fs.FileSystem, path: str) -> Iterator[Any]:
     written = path + TEMPORARY if local else path
     check_inside(files, written)
     files.create_dir(path.rpartition("/")[0], recursive=True)
-    with files.open_output_stream(written) as out:
-        yield out
-    if local:
-        files.move(written, path)
+    try:
+        with files.open_output_stream(written) as out:
+            yield out
+        if local:
+            files.move(written, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            files.delete_file(written)
+        raise
 
 
 def _rooted(files: fs.FileSystem, base: str) -> fs.FileSystem:

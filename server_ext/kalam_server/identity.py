@@ -155,6 +155,14 @@ def host_of(header: str) -> str:
         return ""
 
 
+def is_here(address: str, host: str) -> bool:
+    """Whether a request comes from this machine, and says so in its ``Host`` header.
+
+    A browser on this machine also sends what a page wants whose name was rebound to it.
+    """
+    return is_loopback(address) and is_loopback(host_of(host))
+
+
 def client_ip(peer: str, headers: Mapping[str, str], trusted: Iterable[str] = ()) -> str:
     """Return the address a request comes from, looking through trusted proxies.
 

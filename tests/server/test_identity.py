@@ -11,6 +11,7 @@ from kalam_server.identity import (
     Gate,
     client_ip,
     host_of,
+    is_here,
     is_loopback,
     read_authorization,
     same_secret,
@@ -97,6 +98,11 @@ def test_loopback_addresses(address, expected):
 )
 def test_host_of_a_header(header, host):
     assert host_of(header) == host
+
+
+def test_a_page_whose_name_was_rebound_is_not_here():
+    assert is_here("127.0.0.1", "localhost:8080") and is_here("::1", "[::1]:8080")
+    assert not is_here("127.0.0.1", "evil.example:8080") and not is_here("192.0.2.1", "localhost:8080")
 
 
 def test_a_proxy_on_this_machine_is_looked_through():

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from http.cookies import CookieError
 from typing import TYPE_CHECKING, Any
 
-from kalam_server.identity import is_loopback
+from kalam_server.identity import is_here, is_loopback
 from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class SetupRoute(AuthRoute):
         """
         config = await self.context.kalam_config()
         own_port = self.context.root is not None
-        near = is_loopback(self.client_ip) if own_port else self.caller.kind == "local"
+        near = is_here(self.client_ip, self.request.host) if own_port else self.caller.kind == "local"
         if not (near or config.allow_remote_setup):
             self.refuse(403, "forbidden", message)
 
