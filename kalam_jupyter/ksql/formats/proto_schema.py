@@ -18,7 +18,7 @@ from google.protobuf import (
     timestamp_pb2,
     wrappers_pb2,
 )
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 
 from kalam_jupyter.engine import types as t
 from kalam_jupyter.ksql.formats.proto_text import ProtoFile, parse_proto
@@ -155,10 +155,18 @@ class ProtoSchema:
         return found
 
     def message_type(self, message: Descriptor, inside: tuple[str, ...] = ()) -> t.Struct:
-        """Return the type of a message's values; fields without an SQL type are left out."""
+        """Return the type of a message's values; fields without an SQL type are left out.
+
+        Each oneof is a struct ahead of the other fields, called after it and its number.
+        """
         inside = (*inside, message.full_name)
-        fields = [(f.name, self.field_type(f, inside)) for f in message.fields]
-        return t.Struct(tuple((name, type_) for name, type_ in fields if type_ is not None))
+        choices, plain = parts_of(message)
+        structs = [(choice_name(o), self._struct(o.fields, inside)) for o in choices]
+        return t.Struct((*structs, *self._struct(plain, inside).fields))
+
+    def _struct(self, fields: Sequence[FieldDescriptor], inside: tuple[str, ...]) -> t.Struct:
+        typed = [(f.name, self.field_type(f, inside)) for f in fields]
+        return t.Struct(tuple((name, type_) for name, type_ in typed if type_ is not None))
 
     def field_type(self, field: FieldDescriptor, inside: tuple[str, ...] = ()) -> t.DataType | None:
         """Return the type of a field's values; None where there is none (messages inside themselves)."""
@@ -204,6 +212,24 @@ def _add(
     for needed in files[name].proto.dependency:
         _add(pool, needed, references, files)
     pool.Add(files[name].proto)
+
+
+def parts_of(message: Descriptor) -> tuple[list[OneofDescriptor], list[FieldDescriptor]]:
+    """Return the oneofs of a message, and the fields outside them.
+
+    The oneof that an ``optional`` field is alone in is not one of the schema's.
+    """
+    proto = descriptor_pb2.DescriptorProto()
+    message.CopyToProto(proto)
+    optional = {field.name for field in proto.field if field.proto3_optional}
+    choices = [o for o in message.oneofs if o.fields[0].name not in optional]
+    inside = {field.name for o in choices for field in o.fields}
+    return choices, [field for field in message.fields if field.name not in inside]
+
+
+def choice_name(choice: OneofDescriptor) -> str:
+    """Return what the struct of a oneof is called."""
+    return f"{choice.name}_{choice.index}"
 
 
 def is_map(field: FieldDescriptor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -35,7 +35,9 @@ from kalam_jupyter.ksql.formats.proto_schema import (
     TIMESTAMP,
     WRAPPERS,
     ProtoSchema,
+    choice_name,
     is_map,
+    parts_of,
     schema_text,
 )
 from kalam_jupyter.ksql.formats.registered import field_names, registry_of, schema_id_to_write, side_type
@@ -231,10 +233,18 @@ def _row_reader(schema: ProtoSchema, message: Descriptor, target: t.DataType) ->
 
 def _message_reader(schema: ProtoSchema, message: Descriptor, inside: tuple[str, ...]) -> Read:
     inside = (*inside, message.full_name)
-    fields = [
-        _field_reader(schema, f, inside) for f in message.fields if schema.field_type(f, inside) is not None
-    ]
-    return lambda m: tuple([read(m) for read in fields])
+
+    def readers(fields: Iterable[FieldDescriptor]) -> list[Read]:
+        typed = (f for f in fields if schema.field_type(f, inside) is not None)
+        return [_field_reader(schema, f, inside) for f in typed]
+
+    choices, plain = parts_of(message)
+    parts = [*(_choice_reader(o.name, readers(o.fields)) for o in choices), *readers(plain)]
+    return lambda m: tuple([read(m) for read in parts])
+
+
+def _choice_reader(name: str, members: list[Read]) -> Read:
+    return lambda m: None if m.WhichOneof(name) is None else tuple([read(m) for read in members])
 
 
 def _field_reader(schema: ProtoSchema, field: FieldDescriptor, inside: tuple[str, ...]) -> Read:
@@ -286,13 +296,31 @@ _LOGICAL_READERS: dict[str, Read] = {
 
 
 def _message_writer(schema: ProtoSchema, message: Descriptor, type_: t.Struct) -> Write:
-    folded = {name.upper(): i for name, i in type_.index.items()}
+    choices, plain = parts_of(message)
     parts = []
-    for field in message.fields:
-        i = type_.index.get(field.name, folded.get(field.name.upper()))
+    for choice in choices:
+        i = _index_of(type_, choice_name(choice))
         if i is not None:
-            parts.append((i, _field_writer(schema, field, type_.fields[i][1])))
+            parts.append((i, _parts_writer(_field_writers(schema, choice.fields, type_.fields[i][1]))))
+    return _parts_writer([*parts, *_field_writers(schema, plain, type_)])
 
+
+def _index_of(struct: t.Struct, name: str) -> int | None:
+    """Return where a struct has the field of a name, spelled so or in upper case."""
+    folded = {field.upper(): i for field, i in struct.index.items()}
+    return struct.index.get(name, folded.get(name.upper()))
+
+
+def _field_writers(
+    schema: ProtoSchema, fields: Iterable[FieldDescriptor], type_: t.DataType
+) -> list[tuple[int, Write]]:
+    if not isinstance(type_, t.Struct):
+        raise KsqlError(f"{type_} cannot be written as a oneof")
+    places = ((_index_of(type_, f.name), f) for f in fields)
+    return [(i, _field_writer(schema, f, type_.fields[i][1])) for i, f in places if i is not None]
+
+
+def _parts_writer(parts: Sequence[tuple[int, Write]]) -> Write:
     def write(out: Message, row: Row) -> None:
         for i, set_field in parts:
             if row[i] is not None:

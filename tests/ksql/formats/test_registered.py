@@ -434,11 +434,36 @@ def test_protobuf_schemas_of_others_are_understood(registry: EmbeddedRegistry) -
         "suit": t.STRING,
         "inners": t.Array(inner),
         "by_id": t.Map(t.STRING, inner),
-        "text": t.STRING,
-        "number": t.BIGINT,
+        "choice_0": t.Struct((("text", t.STRING), ("number", t.BIGINT))),
         "flag": t.BOOLEAN,
         "d": t.Decimal(4, 2),
     }
+
+
+def test_a_oneof_of_protobuf_is_a_struct_of_which_one_field_is_there(registry: EmbeddedRegistry) -> None:
+    text = """syntax = "proto3";
+        message M {
+          int32 a = 1;
+          oneof first { string x = 2; int64 y = 3; }
+          optional int32 b = 4;
+          oneof second { N n = 5; int32 z = 6; }
+          message N { int32 v = 1; }
+        }"""
+    columns = infer(registry, "PROTOBUF", "PROTOBUF", text)
+    first = t.Struct((("X", t.STRING), ("Y", t.BIGINT)))
+    second = t.Struct((("N", t.Struct((("V", t.INTEGER),))), ("Z", t.INTEGER)))
+    assert columns == {"FIRST_0": first, "SECOND_1": second, "A": t.INTEGER, "B": t.INTEGER}
+    schema = t.Schema.of([t.Column(n, type_) for n, type_ in columns.items()])
+    value = SerdeFormat(FormatInfo.of("PROTOBUF"), NO_FEATURES, 1)
+    one = KsqlCodec(schema, SerdeFormat.of("NONE"), value, registry=registry)
+    rows = [
+        (("", None), ((5,), None), 1, None),
+        ((None, 7), (None, 0), 2, 0),
+        (None, None, 0, 3),
+    ]
+    data = write(one, *rows)
+    assert data[0] == b"\0\0\0\0\x01\0" + bytes.fromhex("0801 1200 2a02 0805")
+    assert read(one, *data) == rows
 
 
 @pytest.mark.parametrize(
