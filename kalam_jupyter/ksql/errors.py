@@ -8,8 +8,15 @@ while a statement is worked on is about that statement (`about_statement`); a `R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 BAD_REQUEST = 40000
 BAD_STATEMENT = 40001
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Return names as a sentence lists them: ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 class KsqlError(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kalam_jupyter.engine.types import Column
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, StatementError, listed
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import (
     PSEUDO_COLUMNS,
@@ -115,10 +115,9 @@ class Scope:
         found = [s for s in self.sources if s.has(ref.name)]
         if len(found) > 1:
             names = sorted(f"{s.alias}.{ref.name}" for s in found)
-            listed = ", ".join(names[:-1]) + " or " + names[-1]
             raise StatementError(
                 f"Exception while preparing statement: {ref.prefix}Column '{ref.name}' is ambiguous. "
-                f"Could be {listed}.",
+                f"Could be {listed(names, 'or')}.",
                 **ref.position,
             )
         if found:

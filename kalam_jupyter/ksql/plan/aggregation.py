@@ -10,7 +10,7 @@ from kalam_jupyter.engine.types import Column
 from kalam_jupyter.ksql.analysis.layout import Layout, named
 from kalam_jupyter.ksql.analysis.naming import key_names
 from kalam_jupyter.ksql.analysis.scope import WINDOW_NAMES, NamedItem, Scope
-from kalam_jupyter.ksql.errors import KsqlError, StatementError
+from kalam_jupyter.ksql.errors import KsqlError, StatementError, listed
 from kalam_jupyter.ksql.expressions import bound as b
 from kalam_jupyter.ksql.expressions.coercion import operand_of
 from kalam_jupyter.ksql.lang import ast
@@ -138,13 +138,9 @@ class AggregationPlanner:
     def _groups(self) -> list[ast.Expression]:
         groups: list[ast.Expression] = []
         for e in self._query.group_by or ():
+            if self._query.window is not None:
+                _refuse_bounds(e)
             for node in ast.walk(e):
-                if (
-                    isinstance(node, ast.ColumnRef)
-                    and node.name in WINDOW_NAMES
-                    and self._query.window is not None
-                ):
-                    raise _bounds_error(node.name)
                 if isinstance(node, ast.FunctionCall) and self._functions.is_aggregate(node.name):
                     raise StatementError(
                         f"GROUP BY does not support aggregate functions: {node.name} is an aggregate "
@@ -169,15 +165,9 @@ class AggregationPlanner:
                 if below is node or not isinstance(below, ast.FunctionCall):
                     continue
                 if self._functions.is_aggregate(below.name):
-                    raise StatementError(f"Aggregate functions can not be nested: {_source_text(node)}")
-            if self._query.window is not None and any(
-                isinstance(n, ast.ColumnRef) and n.name in WINDOW_NAMES and not self._windowed_source
-                for n in ast.walk(node)
-            ):
-                name = next(
-                    n.name for n in ast.walk(node) if isinstance(n, ast.ColumnRef) and n.name in WINDOW_NAMES
-                )
-                raise _bounds_error(name)
+                    raise StatementError(f"Aggregate functions can not be nested: {node}")
+            if self._query.window is not None and not self._windowed_source:
+                _refuse_bounds(node)
             calls[node] = None
             return
         for child in ast.children(node):
@@ -203,23 +193,21 @@ class AggregationPlanner:
             )
         known = {self._scope.internal(g) for g in groups} | set(calls)
         windowed = query.window is not None
-        wrong = [e for e in select if not _covered(e, known, windowed)]
+        wrong = [str(e) for e in select if not _covered(e, known, windowed)]
         if wrong:
-            listed = ", ".join(map(str, wrong))
             raise StatementError(
-                f"Non-aggregate SELECT expression(s) not part of GROUP BY: {listed}\n"
+                f"Non-aggregate SELECT expression(s) not part of GROUP BY: {', '.join(wrong)}\n"
                 "Either add the column(s) to the GROUP BY or remove them from the SELECT."
             )
         if query.group_by is None and sink is not None:
-            listed = ", ".join(str(_counted(c)) for c in calls)
+            names = ", ".join(str(_counted(c)) for c in calls)
             raise StatementError(
-                f"CREATE TABLE AS SELECT statement does not support aggregate function [{listed}] without "
+                f"CREATE TABLE AS SELECT statement does not support aggregate function [{names}] without "
                 "a GROUP BY clause."
             )
         if having is not None:
-            for node in ast.walk(having):
-                if isinstance(node, ast.ColumnRef) and node.name in WINDOW_NAMES and query.window is not None:
-                    raise _bounds_error(node.name)
+            if windowed:
+                _refuse_bounds(having)
             if not _covered(having, known, windowed):
                 column = next(n for n in ast.walk(having) if isinstance(n, ast.ColumnRef) and n not in known)
                 raise StatementError(f"Non-aggregate HAVING expression not part of GROUP BY: {column}")
@@ -290,12 +278,13 @@ def _covered(e: ast.Node, known: set[Any], windowed: bool) -> bool:
     return all(_covered(child, known, windowed) for child in ast.children(e))
 
 
-def _bounds_error(name: str) -> StatementError:
-    return StatementError(
-        f"Window bounds column {name} can only be used in the SELECT clause of windowed aggregations and "
-        "can not be "
-        "passed to aggregate functions."
-    )
+def _refuse_bounds(e: ast.Node) -> None:
+    for node in ast.walk(e):
+        if isinstance(node, ast.ColumnRef) and node.name in WINDOW_NAMES:
+            raise StatementError(
+                f"Window bounds column {node.name} can only be used in the SELECT clause of windowed "
+                "aggregations and can not be passed to aggregate functions."
+            )
 
 
 def _unqualified(e: ast.Expression) -> Any:
@@ -307,21 +296,12 @@ def _unqualified(e: ast.Expression) -> Any:
     return ast.rewrite(e, change)
 
 
-def _source_text(call: ast.FunctionCall) -> str:
-    return str(call)
-
-
 def check_table_aggregates(aggregates: Sequence[steps.AggregateFunction]) -> None:
     """Refuse aggregates without undo over a table."""
     names = [a.function.name for a in aggregates if a.function.undo is None]
-    if not names:
-        return
-    if len(names) == 1:
+    if names:
+        plural = "s" if len(names) > 1 else ""
         raise StatementError(
-            f"The aggregation function {names[0]} cannot be applied to a table source, only to a stream "
-            "source."
+            f"The aggregation function{plural} {listed(names)} cannot be applied to a table source, only to "
+            "a stream source."
         )
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    raise StatementError(
-        f"The aggregation functions {listed} cannot be applied to a table source, only to a stream source."
-    )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from kalam_jupyter.engine.types import Column, DataType
 from kalam_jupyter.ksql.analysis.scope import NamedItem, duplicate_columns_error
-from kalam_jupyter.ksql.errors import StatementError
+from kalam_jupyter.ksql.errors import StatementError, listed
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import RESERVED_NAMES
 
@@ -105,34 +105,31 @@ def check_columns(keys: Sequence[Column], values: Sequence[Column]) -> None:
 
 
 def _missing(key: ResultKey, missing: Sequence[KeyPart], sink: str) -> StatementError:
-    listed = missing if key.role == "grouping expression" else key.parts
+    wanted = missing if key.role == "grouping expression" else key.parts
     if key.foreign_key_source is not None:
         names = [f"`{key.text(p.alternatives[0])}`" for p in missing]
         many = len(names) > 1
         return StatementError(
             f"Primary key column{'s' if many else ''} missing in projection. For foreign-key table-table "
-            "joins, the "
-            "projection must include all primary key columns from the left input table "
-            f"(`{key.foreign_key_source}`). "
-            f"Missing column{'s' if many else ''}: {', '.join(names)}."
+            "joins, the projection must include all primary key columns from the left input table "
+            f"(`{key.foreign_key_source}`). Missing column{'s' if many else ''}: {', '.join(names)}."
         )
-    several = len(listed) > 1
+    several = len(wanted) > 1
     if key.role == "join expression":
-        alternatives = [key.text(a) for a in listed[0].alternatives]
-        names_text = _or(alternatives)
+        alternatives = [key.text(a) for a in wanted[0].alternatives]
+        names_text = listed(alternatives, "or")
         noun = f"join expression{'s' if len(alternatives) > 1 else ''}"
         example = alternatives[0]
     else:
-        names = [key.text(p.alternatives[0]) for p in listed]
-        names_text = _and(names)
+        names = [key.text(p.alternatives[0]) for p in wanted]
+        names_text = listed(names)
         noun = f"{key.role}{'s' if several else ''}"
         example = ", ".join(names)
-    synthetic = any(p.synthetic for p in listed)
+    synthetic = any(p.synthetic for p in wanted)
     link = "See https://cnfl.io/2LV7ouS." if synthetic else ""
     tail = (
-        f"\n{listed[0].alternatives[0]} was added as a synthetic key column because the join criteria did "
-        "not match "
-        "any source column. This expression must be included in the projection and may be aliased."
+        f"\n{wanted[0].alternatives[0]} was added as a synthetic key column because the join criteria did "
+        "not match any source column. This expression must be included in the projection and may be aliased."
         if synthetic
         else ""
     )
@@ -146,22 +143,14 @@ def _missing(key: ResultKey, missing: Sequence[KeyPart], sink: str) -> Statement
 
 def _repeated(key: ResultKey, found: Sequence[NamedItem]) -> StatementError:
     if key.role == "grouping expression":
-        names = _and([f"`{i.name}`" for i in found])
+        names = listed([f"`{i.name}`" for i in found])
         what = f"The projection contains a key column more than once: {names}."
     else:
         name = key.name_of(found[0].expression)
-        names = _and(sorted(i.name for i in found))
+        names = listed(sorted(i.name for i in found))
         what = f"The projection contains a key column (`{name}`) more than once, aliased as: {names}."
     return StatementError(
         f"{what}\nEach key column must only be in the projection once. If you intended to copy the key into "
         "the value, then consider using the AS_VALUE function to indicate which key reference should be "
         "copied."
     )
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _or(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -34,9 +34,8 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
     if not run.topic_exists(topic) and "PARTITIONS" not in definition.properties:
         raise StatementError(
             f"Topic '{topic}' does not exist. If you want to create a new topic for the {s.kind.lower()} "
-            "please "
-            "re-run the statement providing the required 'PARTITIONS' configuration in the WITH clause (and "
-            f"optionally 'REPLICAS'). For example: {_with_partitions(text)}"
+            "please re-run the statement providing the required 'PARTITIONS' configuration in the WITH "
+            f"clause (and optionally 'REPLICAS'). For example: {_with_partitions(text)}"
         )
     if existing is not None:
         check_upgrade(existing, source)
@@ -142,8 +141,7 @@ def check_upgrade(old: Source, new: Source) -> None:
         changed = [c for c in old.schema.key if c not in new.schema.key] or list(old.schema.key)
         raise KsqlError(
             f"{what} has incompatible schema. (Key columns must be identical. The following key columns "
-            "are changed, "
-            f"missing or reordered: [{_columns_text(changed)}])"
+            f"are changed, missing or reordered: [{_columns_text(changed)}])"
         )
     before, after = old.schema.value, new.schema.value
     changed = [c for i, c in enumerate(before) if i >= len(after) or after[i] != c]

@@ -187,8 +187,7 @@ def _create_formats(
 def _missing_value_format() -> StatementError:
     return StatementError(
         "Statement is missing the 'VALUE_FORMAT' property from the WITH clause. Either provide one or set "
-        "a default "
-        "via the 'ksql.persistence.default.format.value' config."
+        "a default via the 'ksql.persistence.default.format.value' config."
     )
 
 

@@ -29,10 +29,10 @@ from kalam_jupyter.ksql.statements.run import Run
 if TYPE_CHECKING:
     from kalam_jupyter.ksql.dialect import Ksql
 
-_SUFFIX = (
+#: What refusals of pull queries end with.
+PULL_SUFFIX = (
     " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
 )
-
 
 #: Parts of an expression whose value needs no row.
 _COMPUTABLE = (b.Constant, b.ArithmeticOp, b.Negation, b.Conversion)
@@ -110,7 +110,7 @@ def plan_pull(run: Run, query: ast.Query) -> PullPlan:
         check_key_literals(condition, source)
         check_lookups(condition, source, run.config)
     except StatementError as error:
-        raise StatementError(error.message + _SUFFIX) from None
+        raise StatementError(error.message + PULL_SUFFIX) from None
     return PullPlan(source, columns, compile_projection(select), predicate, keys, query.limit)
 
 
@@ -144,7 +144,7 @@ def check_queryable(source: Source) -> None:
     if source.query_id is None:
         raise StatementError(
             f"The `{source.name}` table isn't queryable. To derive a queryable table, you can do "
-            f"'CREATE TABLE QUERYABLE_{source.name} AS SELECT * FROM {source.name}'.{_SUFFIX}"
+            f"'CREATE TABLE QUERYABLE_{source.name} AS SELECT * FROM {source.name}'.{PULL_SUFFIX}"
         )
 
 
@@ -163,7 +163,7 @@ def check_pseudo_columns(query: ast.Query) -> None:
         if used:
             names = ", ".join(f"`{n}`" for n in sorted(used))
             raise StatementError(
-                f"Pull queries don't support the following columns in {clause} clauses: {names}{_SUFFIX}"
+                f"Pull queries don't support the following columns in {clause} clauses: {names}{PULL_SUFFIX}"
             )
 
 

@@ -75,8 +75,7 @@ def _check_branch(branch: Branch, source: Source, *, ranges_allowed: bool) -> No
         if name in found:
             raise StatementError(
                 "A comparison condition on the key column cannot be combined with other comparisons such "
-                "as an IN "
-                "predicate"
+                "as an IN predicate"
             )
         found[name] = op
     if not found:

@@ -51,8 +51,7 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         got = "TABLE" if plan.is_table else "STREAM"
         raise StatementError(
             f"Invalid result type. Your SELECT query produces a {got}. Please use CREATE {got} AS SELECT "
-            "statement "
-            "instead."
+            "statement instead."
         )
     check_window_sources(plan)
     check_states(plan)
@@ -139,8 +138,7 @@ def check_states(plan: QueryPlan) -> None:
         except KsqlError:
             raise KsqlError(
                 "One of the functions used in the statement has an intermediate type that the value format "
-                "can not "
-                "handle. Please remove the function or change the format."
+                "can not handle. Please remove the function or change the format."
             ) from None
 
 
@@ -164,8 +162,8 @@ def insert_into(run: Run, s: ast.InsertInto, text: str) -> Entity:
     plan = run.planner(context).plan(s.query, s.target)
     if plan.is_table:
         raise StatementError(
-            "Incompatible data sink and query result. Data sink ("
-            f"{s.target}) type is STREAM but select query result is TABLE."
+            f"Incompatible data sink and query result. Data sink ({s.target}) type is STREAM but select "
+            "query result is TABLE."
         )
     plan = fitted(plan, sink)
     check_active_limit(run)

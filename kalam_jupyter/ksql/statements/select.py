@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from kalam_jupyter.ksql.errors import KsqlError, NotAQueryError, StatementError
+from kalam_jupyter.ksql.errors import NotAQueryError, StatementError
 from kalam_jupyter.ksql.functions.definitions import EvaluationContext
 from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION
@@ -13,13 +13,9 @@ from kalam_jupyter.ksql.plan.query_plan import QueryPlan
 from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.transient import StreamingQuery, TransientQuery, result_columns
 from kalam_jupyter.ksql.statements.print_topic import print_query
-from kalam_jupyter.ksql.statements.pull import check_pseudo_columns, pull_query
+from kalam_jupyter.ksql.statements.pull import PULL_SUFFIX, check_pseudo_columns, pull_query
 from kalam_jupyter.ksql.statements.run import Run
 from kalam_jupyter.ksql.statements.switches import check_switched_on
-
-PULL_SUFFIX = (
-    " See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query."
-)
 
 
 def start_transient(run: Run, statement: ast.Statement, text: str) -> TransientQuery:
@@ -49,8 +45,7 @@ def _push(run: Run, query: ast.Query, text: str) -> TransientQuery:
     if running >= limit:
         raise StatementError(
             "Not executing statement(s) as it would cause the number of active, push queries to exceed the "
-            "configured "
-            f"limit. Current push query count: {running}. Configured limit: {limit}."
+            f"configured limit. Current push query count: {running}. Configured limit: {limit}."
         )
     return _streaming(run, query, text, until_end=False)
 
@@ -87,8 +82,8 @@ def _pull(run: Run, query: ast.Query, text: str) -> TransientQuery:
         if not run.config.flag("ksql.query.pull.stream.enabled"):
             raise StatementError(
                 "Pull queries on streams are disabled. To create a push query on the stream, add EMIT "
-                "CHANGES to the end. "
-                "To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'."
+                "CHANGES to the end. To enable pull queries on streams, set the "
+                "ksql.query.pull.stream.enabled config to 'true'."
             )
         check_pseudo_columns(query)
         run.ksql.materializations.settle(source)
@@ -165,6 +160,3 @@ def _starts(run: Run, plan: QueryPlan, until_end: bool) -> dict[str, Any]:
     """Tables are read from their beginning, streams from where ``auto.offset.reset`` says."""
     earliest = until_end or str(run.config["ksql.streams.auto.offset.reset"]).lower() == "earliest"
     return {s.topic: "earliest" if earliest or not s.is_stream else "latest" for s in plan.sources}
-
-
-__all__ = ["PULL_SUFFIX", "KsqlError", "start_transient"]
