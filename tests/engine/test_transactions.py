@@ -299,8 +299,8 @@ def test_rows_deleted_before_a_batch_came_are_back_when_both_are_undone(engine: 
         rows = [(i, "y", 0.0) for i in range(300)]
         tx.insert("users", pa.table([pa.array(c) for c in zip(*rows, strict=True)], schema=USERS.arrow))
         tx.upsert("users", [(1, "z", 0.0), (400, "z", 0.0)])
-        raise ValueError
+        raise ValueError("enough")
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="enough"):
         engine.transact(change)
     assert state(engine) == before
