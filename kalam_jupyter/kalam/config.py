@@ -58,7 +58,6 @@ class KalamConfig:
     max_subscriptions_per_user: int = 10
     max_subscriptions_per_connection: int = 100
     ban_duration: float = 300
-    max_connections: int = 100_000
 
     # files
     max_file_size: int = 25 * MIB
@@ -76,7 +75,6 @@ class KalamConfig:
     ws_heartbeat_interval: float = 5
     ws_client_timeout: float = 10
     live_batch_size: int = 1000
-    live_buffer: int = 1024
 
     # bridge: the lowest role that may read ksqlDB's streams and tables as ksql.<name>
     ksql_role: str = "dba"

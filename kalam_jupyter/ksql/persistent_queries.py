@@ -201,7 +201,7 @@ class PersistentQueries:
 
     def _wait(self, query_id: str, message: str) -> None:
         self._restored.pop(query_id, None)
-        error = QueryError(self._ksql.engine.clock.now_ms(), message, KsqlError(message))
+        error = QueryError(self._ksql.engine.clock.now_ms(), message)
         self.waiting[query_id] = Waiting(self._key, self._missing, error)
 
     def restore_all(self) -> None:

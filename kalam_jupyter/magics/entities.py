@@ -144,10 +144,6 @@ def _line(text: Callable[[Any], str]) -> Callable[[Any], Answer]:
     return lambda entity: Answer(title=text(entity))
 
 
-def _exists(entity: Mapping[str, Any]) -> str:
-    return "exists" if entity["exists"] else "does not exist"
-
-
 def _unknown(entity: Mapping[str, Any]) -> Answer:
     shown = {k: v for k, v in entity.items() if k not in ("@type", "statementText", "warnings")}
     for member in shown.values():

@@ -261,7 +261,7 @@ def execute_as(s: TokenStream) -> nodes.Statement:
     statement = parse_statement(parts[0])
     if isinstance(statement, nodes.ExecuteAs) or statement.family == "transaction":
         raise _as_user_error("EXECUTE AS USER can only wrap a single SQL statement")
-    return nodes.ExecuteAs(user, statement, parts[0])
+    return nodes.ExecuteAs(user, statement)
 
 
 _OPTION_NAMES = {"last_rows": "last_rows", "batch_size": "batch_size", "from": "from", "from_seq_id": "from"}

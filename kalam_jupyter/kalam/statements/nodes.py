@@ -122,7 +122,6 @@ class ExecuteAs(Statement):
 
     user: str
     inner: Statement
-    inner_sql: str
 
 
 # ---- namespaces and tables ---------------------------------------------------------------------------------

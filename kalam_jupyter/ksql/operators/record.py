@@ -17,7 +17,7 @@ change
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -39,19 +39,6 @@ class Record(msgspec.Struct, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"Record(key={self.key}, row={self.row}, ts={self.ts}, window={self.window}, old={self.old})"
-
-
-class Operator(Protocol):
-    """One step of a topology: a state machine from records to records."""
-
-    def process(self, records: list[Record]) -> list[Record]:
-        """Take records in arrival order; return the outputs of the first, then those of the second, ..."""
-
-    def checkpoint(self) -> Any:
-        """Return the state as plain data; None if there is none."""
-
-    def restore(self, state: Any) -> None:
-        """Continue from what `checkpoint` returned."""
 
 
 class Stateless:

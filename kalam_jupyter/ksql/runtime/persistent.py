@@ -29,7 +29,6 @@ class QueryError:
 
     timestamp: int
     message: str
-    cause: BaseException
 
 
 class SinkWriter:
@@ -225,4 +224,4 @@ class PersistentQuery:
 
     def failed(self, error: BaseException) -> None:
         """Remember why the engine stopped this query."""
-        self.error = QueryError(self._now_ms, f"Exception caught in process: {error}", error)
+        self.error = QueryError(self._now_ms, f"Exception caught in process: {error}")
