@@ -1,18 +1,21 @@
-"""What flows between operators in the row form, and what an operator is.
+"""What flows between operators in the row form.
 
 Vocabulary
 ----------
 flat row
     One tuple that expressions read: the value columns, then the key columns, then ROWTIME, ROWPARTITION and
-    ROWOFFSET, then
-    WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row, the right flat row
-    and a ROWTIME of the result;
-    after an aggregation the aggregates, the key and the window bounds.
+    ROWOFFSET, then WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row, the
+    right flat row and a ROWTIME of the result; after an aggregation the aggregates, the key and the window
+    bounds.
 record
     A key, a flat row (None: a null value, for a table a tombstone) and where it came from.
 change
     A record of a table. `old` is the flat row it replaces where an operator upstream keeps the table's rows,
     else None.
+operator
+    A step of a topology, as a state machine. `process` takes records in arrival order and returns the outputs
+    of the first, then those of the second, and so on; `checkpoint` returns the state as plain data, None if
+    there is none, and `restore` goes on from it.
 """
 
 from __future__ import annotations
