@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kalam_jupyter.ksql.errors import KsqlError
 from kalam_jupyter.ksql.lang.format import quote
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _queries(node: Node) -> list[dict[str, Any]]:
     (entity,) = node.ksql.execute("LIST QUERIES;")
     found = []
     for query in entity["queries"]:
-        consumed, lag = _progress(node, query["id"]) if query["queryType"] == "PERSISTENT" else (0, 0)
+        consumed, lag = _progress(node, query["id"])
         found.append(
             {
                 "id": query["id"],
@@ -84,14 +85,13 @@ def _queries(node: Node) -> list[dict[str, Any]]:
 
 
 def _progress(node: Node, query_id: str) -> tuple[int, int]:
-    """Return how many records a persistent query has consumed, and how many wait for it."""
-    consumed = waiting = 0
-    for name, sequence in node.engine.processor_positions(query_id).items():
-        topic = node.engine.find_topic(name)
-        if topic is not None:
-            consumed += sequence
-            waiting += max(0, topic.end_sequence - max(sequence, topic.start_sequence))
-    return consumed, waiting
+    """Return how many records a query has consumed since it began, and how many wait for it."""
+    try:
+        operators = node.ksql.topology_data(query_id)["nodes"]
+    except KsqlError:  # it ended meanwhile, or waits for a function that is gone
+        return 0, 0
+    sources = [operator for operator in operators if operator["lag"] is not None]
+    return sum(s["records_in"] or 0 for s in sources), sum(s["lag"] or 0 for s in sources)
 
 
 def _live(node: Node) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ function button(label: string, icon: LabIcon, onClick: () => void): HTMLButtonEl
   const made = document.createElement('button');
   made.className = 'kj-button';
   made.title = label;
+  made.dataset.kj = label; // by it, the focus is found again after a repaint
   made.setAttribute('aria-label', label);
   icon.element({ container: made, tag: 'span', elementPosition: 'center', height: '14px', width: '14px' });
   made.onclick = event => {
@@ -53,7 +54,7 @@ function button(label: string, icon: LabIcon, onClick: () => void): HTMLButtonEl
 export class StreamsPanel extends Widget {
   private rates = new Rates();
   private timer: number | null = null;
-  private open = new Set<string>(['section:relations', 'section:queries']);
+  private open = new Set<string>(['section:relations', 'namespace:ksql', 'section:queries']);
   private choice = element('select', 'kj-engine') as HTMLSelectElement;
   private body = element('div', 'kj-body');
   private status = element('div', 'kj-status');
@@ -185,11 +186,12 @@ export class StreamsPanel extends Widget {
     }
     this.rates.keep(found.queries.map(q => q.id));
     const focused = document.activeElement?.getAttribute('data-kj') ?? null;
+    const relations = found.namespaces.reduce((count, n) => count + n.relations.length, 0);
     this.body.replaceChildren(
-      this.section('relations', 'Streams and tables', found.namespaces.map(n => this.namespace(n))),
-      this.section('queries', 'Queries', found.queries.map(q => this.query(q, found.at))),
-      this.section('live', 'Live queries', found.live.map(q => this.live(q))),
-      this.section('topics', 'Topics', found.topics.map(t => this.topic(t)))
+      this.section('relations', 'Streams and tables', relations, found.namespaces.map(n => this.namespace(n))),
+      this.section('queries', 'Queries', found.queries.length, found.queries.map(q => this.query(q, found.at))),
+      this.section('live', 'Live queries', found.live.length, found.live.map(q => this.live(q))),
+      this.section('topics', 'Topics', found.topics.length, found.topics.map(t => this.topic(t)))
     );
     if (this.peeked) {
       this.body.append(this.peeked);
@@ -199,8 +201,8 @@ export class StreamsPanel extends Widget {
     }
   }
 
-  private section(id: string, title: string, children: HTMLElement[]): HTMLElement {
-    const count = element('span', 'kj-count', String(children.length));
+  private section(id: string, title: string, size: number, children: HTMLElement[]): HTMLElement {
+    const count = element('span', 'kj-count', String(size));
     const content = children.length ? children : [element('div', 'kj-empty', 'none')];
     return this.foldable(`section:${id}`, 'kj-section', [title, count], content);
   }
@@ -217,11 +219,12 @@ export class StreamsPanel extends Widget {
   private namespace(namespace: INamespace): HTMLElement {
     const id = `namespace:${namespace.name}`;
     const relations = namespace.relations.map(r => this.relation(namespace.name, r));
-    return this.foldable(id, 'kj-namespace', [namespace.name], relations);
+    const count = element('span', 'kj-count', String(relations.length));
+    return this.foldable(id, 'kj-namespace', [namespace.name, count], relations);
   }
 
   private relation(namespace: string, relation: IRelation): HTMLElement {
-    const insert = button('Insert a SELECT into the notebook', addIcon, () =>
+    const insert = button(`Insert a SELECT of ${namespace}.${relation.name} into the notebook`, addIcon, () =>
       this.actions.insertCell(selectCell(relation.dialect, namespace, relation.name, relation.kind))
     );
     const columns = relation.columns.map(c =>
@@ -248,10 +251,10 @@ export class StreamsPanel extends Widget {
       await this.engine.stop(query.id).catch(error => (this.status.textContent = error.message));
       await this.refresh();
     });
-    stop.dataset.kj = `stop:${query.id}`;
     const state = element('span', `kj-state kj-state-${query.state.toLowerCase()}`, query.state.toLowerCase());
     const head = element('div', 'kj-row', element('span', 'kj-name', query.id), state, stop);
-    const made = element('div', 'kj-query', head, element('div', 'kj-figures', figures.join(' · ')));
+    const sql = element('code', 'kj-sql', query.sql);
+    const made = element('div', 'kj-query', head, sql, element('div', 'kj-figures', figures.join(' · ')));
     made.title = query.sql;
     return made;
   }

@@ -74,12 +74,17 @@ def test_lists_peeks_inserts_a_select_and_stops_a_query(page: Page, lab: Lab, sh
     query = panel.locator(".kj-query", has_text="CTAS_VISITS")
     expect(query.locator(".kj-figures")).to_contain_text("1 record")
 
-    unfold(page, "ksql")
+    expect(panel.locator(".kj-namespace > summary", has_text="ksql").locator(".kj-count")).to_have_text("2")
     panel.locator(".kj-relation > summary", has_text="CLICKS").click()
     expect(panel.locator(".kj-relation", has_text="CLICKS").locator(".kj-column")).to_have_count(2)
     unfold(page, "Topics")
-    panel.get_by_role("button", name="Peek at clicks").click()
+    peek = panel.get_by_role("button", name="Peek at clicks")
+    peek.focus()
+    page.keyboard.press("Enter")
     expect(panel.locator(".kj-peek .kj-record")).to_contain_text("/home")
+    send(lab, "INSERT INTO clicks VALUES ('ada', '/cart');")
+    expect(query.locator(".kj-figures")).to_contain_text("2 records")
+    expect(peek).to_be_focused()  # the panel was painted again
     pictures(page, "panel")
 
     panel.locator(".kj-relation > summary", has_text="CLICKS").get_by_role("button").click()
