@@ -127,3 +127,16 @@ def test_nobody_there():
         port = reserved.getsockname()[1]
         with pytest.raises(ConnectionLostError, match="cannot reach"):
             connect(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("localhost:8088", r"give a URL \(http://localhost:8088\)"),
+        ("nonsense", r"give a URL \(http://\.\.\)"),
+        (f"embedded:{__file__}", "cannot open embedded:.*: File exists"),
+    ],
+)
+def test_a_target_that_is_none_is_refused_with_what_would_be_one(target, said):
+    with pytest.raises(ClientError, match=said):
+        connect(target)
