@@ -74,6 +74,11 @@ class Quick:
         self._kalam, self._on_write = kalam, on_write
         self._collected: list[_Write] = []
 
+    @property
+    def collected(self) -> int:
+        """How many writes the next commit has."""
+        return len(self._collected)
+
     def start(
         self, session: Session, sql: str, params: Sequence[Any], namespace: str, *, limit: bool, done: Done
     ) -> bool:

@@ -36,6 +36,8 @@ log = logging.getLogger("kalam_server")
 Found: TypeAlias = "list[Result] | BaseException"
 #: Text, parameters and namespace.
 Asked: TypeAlias = tuple[str, list[Any], str]
+#: So many writes need not wait for more.
+MANY = 64
 _FILE_CALL = re.compile(r"\bfile\s*\(", re.IGNORECASE)
 
 
@@ -106,13 +108,20 @@ class SqlExpress(Plain):
         if self._quick is None:
             from kalam_jupyter.kalam.quick import Quick
 
-            # Writes of all requests that can be read in one turn of the loop are committed together.
-            self._quick = Quick(node.kalam, self._commit_soon)
+            self._quick = Quick(node.kalam, partial(self._gather, 0))
         return self._quick
 
-    def _commit_soon(self) -> None:
+    def _gather(self, before: int) -> None:
+        """Commit writes together, once a turn of the loop has brought no more, or they are many.
+
+        Clients that write at the same time are not read in the same turn, and a commit costs more than
+        several turns.
+        """
         assert self._quick is not None
-        self._loop.call_soon(self._quick.commit)
+        if before < self._quick.collected < MANY:
+            self._loop.call_soon(self._gather, self._quick.collected)
+        else:
+            self._quick.commit()
 
     def _done(self, answer: Answer, session: Session, began: float, found: Found) -> None:
         """Answer; called on the event loop, or by the engine's writer, for many at a time."""
