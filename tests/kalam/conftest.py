@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -44,6 +44,24 @@ class Client:
         return caught.value
 
 
+class OwnKalam(Client):
+    """A KalamDB with processors that run, for laws: all cases of one share it."""
+
+    def __init__(self) -> None:
+        self.engine = Engine.open()
+        self.engine.start()
+        kalam = Kalam(self.engine, CONFIG)
+        super().__init__(kalam, kalam.session("root"))
+        self.run("CREATE NAMESPACE app")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kalam.close()
+        self.engine.close()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock(START_MS)
@@ -78,3 +96,14 @@ def user(root: Client) -> Callable[..., Client]:
         return Client(root.kalam, root.kalam.session(name))
 
     return make
+
+
+@pytest.fixture
+def items(root: Client) -> Client:
+    """Somebody with a table ``shop.items``."""
+    root.run(
+        "CREATE NAMESPACE shop; "
+        "CREATE TABLE shop.items (id INT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), tags JSON, "
+        "at TIMESTAMP DEFAULT NOW()) WITH (TYPE='SHARED', ACCESS_LEVEL='PUBLIC')"
+    )
+    return root

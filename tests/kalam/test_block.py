@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalam_jupyter.engine import Engine
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.kalam import Kalam, KalamConfig, KalamError
+from kalam_jupyter.kalam import KalamError
 from kalam_jupyter.kalam.block import ExplicitTransaction, UndoneError
 from kalam_jupyter.kalam.context import Context
+from tests.kalam.conftest import OwnKalam
 
 INSERTS = st.sampled_from(
     [
@@ -34,18 +34,8 @@ INSERTS = st.sampled_from(
 )
 
 
-class Tables:
+class Tables(OwnKalam):
     """The same rows for every case."""
-
-    def __init__(self) -> None:
-        self.engine = Engine.open()
-        self.engine.start()
-        self.kalam = Kalam(self.engine, KalamConfig(bcrypt_cost=4))
-        self.session = self.kalam.session("root")
-        self.run("CREATE NAMESPACE app")
-
-    def run(self, sql: str) -> None:
-        self.kalam.execute(self.session, sql)
 
     def outcome(self, texts: Iterable[str], way: Callable[..., object]) -> object:
         for table in ("t", "other"):
@@ -53,10 +43,7 @@ class Tables:
             self.run(f"CREATE SHARED TABLE app.{table} (id BIGINT PRIMARY KEY, name TEXT NOT NULL, v INT)")
         self.run("INSERT INTO app.t VALUES (10, 'ten', 10)")
         said = way(self, f"BEGIN; {'; '.join(texts)}; COMMIT")
-        rows = [
-            self.kalam.execute(self.session, f"SELECT id, name, v FROM app.{t} ORDER BY id")[0].rows()
-            for t in ("t", "other")
-        ]
+        rows = [self.rows(f"SELECT id, name, v FROM app.{t} ORDER BY id") for t in ("t", "other")]
         return said, rows
 
     def together(self, sql: str) -> object:
@@ -85,10 +72,8 @@ class Tables:
 
 @pytest.fixture(scope="module")
 def tables() -> Iterable[Tables]:
-    found = Tables()
-    yield found
-    found.kalam.close()
-    found.engine.close()
+    with Tables() as found:
+        yield found
 
 
 @given(st.lists(INSERTS, min_size=1, max_size=8))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalam_jupyter.engine import Engine
-from kalam_jupyter.kalam import Kalam, KalamConfig, selection
+from kalam_jupyter.kalam import selection
 from kalam_jupyter.kalam.context import Change, Context
+from tests.kalam.conftest import OwnKalam
 
 STATEMENTS = st.sampled_from(
     [
@@ -38,36 +38,22 @@ WRITES = st.sampled_from(
 )
 
 
-class Tables:
+class Tables(OwnKalam):
     """Two tables with the same rows, again and again."""
-
-    def __init__(self) -> None:
-        self.engine = Engine.open()
-        self.engine.start()
-        self.kalam = Kalam(self.engine, KalamConfig(bcrypt_cost=4))
-        self.session = self.kalam.session("root")
-        self.run("CREATE NAMESPACE app")
-
-    def run(self, sql: str) -> None:
-        self.kalam.execute(self.session, sql)
 
     def start(self, table: str) -> None:
         self.run(f"DROP TABLE IF EXISTS app.{table}")
         self.run(f"CREATE SHARED TABLE app.{table} (id BIGINT PRIMARY KEY, name TEXT, v INT)")
         self.run(f"INSERT INTO app.{table} VALUES (1,'a',1), (2,'b',2), (3,'abc',3), (4,'d',4), (5,'b',NULL)")
 
-    def rows(self, table: str) -> object:
-        return self.kalam.execute(self.session, f"SELECT * EXCEPT (_seq) FROM app.{table} ORDER BY id")[
-            0
-        ].rows()
+    def content(self, table: str) -> object:
+        return self.rows(f"SELECT * EXCEPT (_seq) FROM app.{table} ORDER BY id")
 
 
 @pytest.fixture(scope="module")
 def tables() -> Iterator[Tables]:
-    found = Tables()
-    yield found
-    found.kalam.close()
-    found.engine.close()
+    with Tables() as found:
+        yield found
 
 
 @given(STATEMENTS, st.lists(WRITES, max_size=3, unique=True))
@@ -85,6 +71,6 @@ def test_writes_of_others_in_between_count(tables: Tables, statement: str, write
         early = ctx.run(change.apply)
     for write in writes:
         tables.run(write.format(t="late"))
-    late = tables.kalam.execute(tables.session, statement.format(t="late"))[0].row_count
+    late = tables.one(statement.format(t="late")).row_count
     assert early == late
-    assert tables.rows("early") == tables.rows("late")
+    assert tables.content("early") == tables.content("late")
