@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,7 +86,9 @@ class Found:
     rows : list of tuple
         Matching rows in `_seq` order.
     gone : list of LiveChange
-        Deletes of rows that vanished, or left the filter, after the `_seq` asked for.
+        Deletes of rows that vanished, or left the filter, after the `_seq` asked for. A client resumes
+        from the greatest it has seen, wherever the connection breaks. So what comes must ascend, and those
+        that are older than a row have a `_seq` below that of all rows.
     newest : int
         The greatest `_seq` there is.
     """
@@ -128,8 +129,8 @@ class Opening:
         See `Found`.
     rows : sequence of tuple
         Initial rows, in the order in which they are sent.
-    pending : list of LiveChange
-        Changes that a resumed query missed.
+    missed, pending : list of LiveChange
+        Deletes that a resumed query missed, to be told before and after the rows.
     first : int
         Rows of the first batch.
     """
@@ -138,11 +139,15 @@ class Opening:
         self._shape, self._options = shape, options
         self.position, self.newest = found.position, found.newest
         self.rows: Sequence[Row] = ()
+        self.missed: Sequence[LiveChange] = ()
         self.pending: Sequence[LiveChange] = ()
         if not options.initial:
             pass
         elif options.from_seq is not None:
-            self.rows, self.pending = _since(shape, found)
+            self.rows = found.rows
+            first = (shape.seq(found.rows[0]) or 0) if found.rows else 0
+            self.missed = [change for change in found.gone if (change.seq or 0) < first]
+            self.pending = found.gone[len(self.missed) :]
         else:
             rows = found.rows
             if options.last_rows is not None:
@@ -166,32 +171,19 @@ class Opening:
 
     @cached_property
     def messages(self) -> tuple[LiveMessage, ...]:
-        """The `subscription_ack`, and the first `initial_data_batch` if the client asked for one."""
+        """The `subscription_ack`, and the first `initial_data_batch` if the client asked for one.
+
+        Between them stand deletes that a resumed query missed, see `Found.gone`.
+        """
         body = {
             "total_rows": 0,
             "batch_control": self.control(0, self.first, 0),
             "schema": [c.json(i) for i, c in enumerate(self._shape.columns)],
         }
         ack = LiveMessage("subscription_ack", body)
-        return (ack, self.batch(0, self.first, 0)) if self._options.initial else (ack,)
-
-
-def _since(shape: LiveShape, found: Found) -> tuple[Sequence[Row], Sequence[LiveChange]]:
-    """Split what a resumed query missed into initial rows and the changes behind them.
-
-    Both in the order of `_seq`, over all: a client resumes from the greatest it has seen, wherever
-    the connection broke. So rows younger than the first delete come as changes, like it.
-    """
-    if not found.gone:
-        return found.rows, ()
-    first = bisect_right(found.rows, found.gone[0].seq or 0, key=lambda row: shape.seq(row) or 0)
-    return found.rows[:first], in_order(shape, found.rows[first:], found.gone)
-
-
-def in_order(shape: LiveShape, rows: Sequence[Row], gone: Sequence[LiveChange]) -> list[LiveChange]:
-    """Return rows seen again, and deletes, as changes in the order of `_seq`."""
-    changes = [*(shape.caught_up(row) for row in rows), *gone]
-    return sorted(changes, key=lambda change: change.seq or 0)
+        if not self._options.initial:
+            return (ack,)
+        return (ack, *(change.told for change in self.missed), self.batch(0, self.first, 0))
 
 
 def _shaped(shape: LiveShape, select: LiveSelect, rows: Sequence[Row]) -> Sequence[Row]:

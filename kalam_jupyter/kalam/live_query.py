@@ -24,7 +24,7 @@ from kalam_jupyter.engine.types import to_arrow
 from kalam_jupyter.kalam.errors import KalamError
 from kalam_jupyter.kalam.live_channel import Channel
 from kalam_jupyter.kalam.live_message import LiveChange, LiveMessage
-from kalam_jupyter.kalam.live_opening import LiveOptions, Opening, in_order
+from kalam_jupyter.kalam.live_opening import LiveOptions, Opening
 from kalam_jupyter.kalam.live_shape import LiveShape
 from kalam_jupyter.kalam.live_sql import LiveSelect
 
@@ -115,7 +115,7 @@ class LiveQuery:
             raise
         #: Until all of its rows were fetched.
         self._opening: Opening | None = opening
-        self._pending: Sequence[LiveChange] = opening.pending
+        self._pending: Sequence[LiveChange] = (*opening.missed, *opening.pending)
         self._position, self._seen_seq = opening.position, opening.newest
         self._sent = self._batch_number = 0
 
@@ -171,14 +171,11 @@ class LiveQuery:
         return self._opening is not None and self._sent < len(self._opening.rows)
 
     def start(self) -> Sequence[LiveMessage]:
-        """Return the `subscription_ack`, and the first `initial_data_batch` if the client asked for one.
-
-        Shared with all that begin alike.
-        """
+        """Return the first messages, see `Opening.messages`. Shared with all that begin alike."""
         with self._lock:
             opening = self._opening
             assert opening is not None and not self._batch_number, "a live query starts once"
-            self._sent = opening.first
+            self._sent, self._pending = opening.first, opening.pending
             if not self.loading:
                 self._opening = None
             return opening.messages
@@ -309,7 +306,8 @@ class LiveQuery:
         self._subscription, found = self._shape.begin(self._seen_seq, read=True)
         self._position, self._seen_seq = found.position, found.newest
         self.restarted = True
-        return in_order(self._shape, found.rows, found.gone)
+        rows = [self._shape.caught_up(row) for row in found.rows]
+        return sorted([*found.gone, *rows], key=lambda change: change.seq or 0)
 
     @property
     def lag(self) -> int:

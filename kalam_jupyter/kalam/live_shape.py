@@ -220,11 +220,21 @@ class TableShape:
         for row, ok in zip(candidates, matches, strict=True):
             if ok and not row[deleted]:
                 rows.append(row)
-            elif after is not None and not self._stream:
+            elif after is not None and not self._stream and self._may_have_matched(row):
                 gone.append(row)
         rows.sort(key=lambda r: r[seq])
         gone.sort(key=lambda r: r[seq])
+        if after is not None and gone and rows:
+            # Above what the client has seen and below all rows, if there is such a number: see `Found.gone`.
+            early = after if rows[0][seq] == after + 1 else after + 1
+            last = rows[-1][seq]
+            gone = [(*r[:seq], early, True) if r[seq] < last else r for r in gone]
         return Found(0, rows, [self._gone(row, row) for row in gone], self._newest(snapshot))
+
+    def _may_have_matched(self, row: Row) -> bool:
+        """Whether a row may have been within the filter: not if that asks for another primary key."""
+        key = self._table.key_index
+        return self.needs is None or self.needs[0] != key or row[key] == self.needs[1]
 
     def _newest(self, snapshot: Snapshot) -> int:
         if snapshot.num_rows <= FEW_ROWS:

@@ -87,14 +87,14 @@ class Replica:
 
 
 def frames(live: LiveQuery) -> Iterator[dict[str, Any]]:
-    """All initial rows, and what a resumed query says about rows that are gone: it comes right behind
-    them."""
-    message: LiveMessage | None = live.start()[1]
+    """All initial rows, and around them what a resumed query says about rows that are gone."""
+    _, *gone, first = live.start()
+    yield from (message.to("s") for message in gone)
+    message: LiveMessage | None = first
     while message is not None:
         yield message.to("s")
         message = live.next_batch() if message.body["batch_control"]["has_more"] else None
-    for change in live.poll():
-        yield change.message("s")
+    yield from (change.message("s") for change in live.poll())
 
 
 def poll_together(*queries: LiveQuery) -> list[list[LiveChange]]:
@@ -173,13 +173,18 @@ def test_a_resumed_query_may_break_after_any_frame(todo: Client, received: int) 
         "INSERT INTO app.todo VALUES (5, 'e', false)",
     ):
         todo.run(statement)
-    sent = []
+    sent, updated = [], []
     for count in (received, None):
+        before = seq
         for message in islice(frames(todo.kalam.subscribe(todo.session, sql, {"from": seq})), count):
             sent += [int(r["_seq"]) for r in message.get("rows", message.get("old_values"))]
+            updated += [r["id"] for r in message.get("rows", ())]
             apply(message)
+            assert message["type"] == "initial_data_batch" or message["change_type"] == "delete"
+            assert all(int(r["_seq"]) > before for r in message.get("rows", ()))
     assert {i: row["title"] for i, row in rows.items()} == {"2": "bb", "4": "d", "5": "e"}
-    assert sent == sorted(set(sent)), "nothing twice, and in the order of _seq"
+    assert sent == sorted(sent), "in the order of _seq"
+    assert updated == ["4", "2", "5"], "no row twice"
 
 
 @pytest.fixture
