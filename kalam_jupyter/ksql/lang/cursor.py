@@ -161,7 +161,7 @@ class Cursor:
         if not self.at_name(role):
             if self.token.key in RESERVED:
                 self.reserved()
-            self.no_viable()
+            self.no_viable(wanted=_WANTED.get(role, f"the name of a {role}"))
         token = self.advance()
         if token.kind == "variable":
             self.use_variable(token, as_name=True)
@@ -202,15 +202,19 @@ class Cursor:
             column=token.column,
         )
 
-    def no_viable(self, candidates: Sequence[str] = (), before: str = "") -> NoReturn:
+    def no_viable(self, candidates: Sequence[str] = (), before: str = "", wanted: str = "") -> NoReturn:
         """Raise a syntax error where no alternative fits.
 
-        A candidate that is spelt like the token, or like the word `before` it, is suggested.
+        A candidate that is spelt like the token, or like the word `before` it, is suggested. Where the
+        statement ends too early, it is told what is `wanted`.
         """
         close = suggestion(self.token.text, candidates)
         if close is None and before.upper() not in candidates:
             close = suggestion(before, candidates)
-        self.fail(f"Did you mean '{close}'?" if close else "", candidates)
+        if close is not None:
+            self.fail(f"Did you mean '{close}'?", candidates)
+        ended = wanted and self.token.key in (";", "<EOF>")
+        self.fail(f"The statement ends where {wanted} is expected" if ended else "", candidates)
 
     def reserved(self) -> NoReturn:
         """Raise a syntax error about a reserved word in a place where it means nothing."""
@@ -237,7 +241,7 @@ class Cursor:
         if token.key in RESERVED:
             self.reserved()
         if len(keys) > 3:
-            self.no_viable(keys)
+            self.no_viable(keys, wanted="a number" if "<integer>" in keys else f"one of {', '.join(keys)}")
         if self._removable(*keys):
             self.fail(f"extraneous input '{token.text}' expecting {listed}", keys)
         self.fail(f"Expecting {{{', '.join(expected)}}}", keys)
@@ -285,6 +289,14 @@ class Cursor:
             f"Variable '{token.value}' is not defined. Set it with: DEFINE {token.value} = '..';", token
         )
 
+
+#: What stands where something is named, unless it is "the name of a ..".
+_WANTED: dict[Role, str] = {
+    "source": "the name of a stream or table",
+    "query": "the id of a query",
+    "type": "a type",
+    "name": "a name",
+}
 
 _DISPLAY = {
     "<integer>": "INTEGER_VALUE",

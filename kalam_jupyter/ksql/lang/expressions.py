@@ -208,7 +208,7 @@ class ExpressionParser(TypeParser):
         if not self.at_name("column"):
             if self.token.key in RESERVED:
                 self.reserved()
-            self.no_viable()
+            self.no_viable(wanted="an expression")
         token = self.advance()
         if self.token.kind == "string":
             return self._typed_literal(token)

@@ -49,7 +49,7 @@ def substitute(text: str, variables: Mapping[str, str], start: Location | None =
     done = len(padding)
     for token in tokens:
         if token.kind in ("string", "quoted"):
-            replacement = _REFERENCE.sub(lambda m, q=token.text[0]: _inside(m, q, values), token.text)  # type: ignore[misc]
+            replacement = _REFERENCE.sub(functools.partial(_inside, quote=token.text[0], values=values), token.text)
         elif token.kind == "variable" and token.value.upper() in values:
             replacement = values[token.value.upper()].strip()
             _check(token, replacement, as_name=is_name[token.start])
