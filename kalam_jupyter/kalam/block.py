@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ class ExplicitTransaction:
             self._run(ctx, replace(steps[0], statement=whole))
         except KalamError:
             raise SinglyError from None
-        return [(step, self._inserted(len(_rows(step)))) for step in steps]
+        said = cache(self._inserted)
+        return [(step, said(len(_rows(step)))) for step in steps]
 
     def _inserted(self, rows: int) -> Result:
         result = inserted(rows)

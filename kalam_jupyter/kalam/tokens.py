@@ -108,6 +108,9 @@ class UnterminatedQuoteError(ValueError):
 
 _SPLIT = re.compile(r"""'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`|--[^\n]*|/\*|;|['"`]""")
 
+#: A statement without comments and quoted names.
+_PART = re.compile(r"(?:[^;']++|'[^']*+')++")
+
 
 def split_statements(sql: str) -> list[str]:
     """Split a request on ``;`` outside quotes and comments; empty statements are dropped.
@@ -122,6 +125,8 @@ def split_statements(sql: str) -> list[str]:
     body = stripped.rstrip("; \t\r\n")
     if ";" not in body and "--" not in body and "/*" not in body:
         return [body] if body else []
+    if not any(mark in body for mark in ('"', "`", "--", "/*")) and body.count("'") % 2 == 0:
+        return [part for found in _PART.findall(body) if (part := found.strip())]
     parts: list[str] = []
     start = i = 0
     blank = True  # only comments and space so far

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kalam_jupyter.kalam.tokens import split_statements
 from tests.kalam.conftest import Client
 
 
@@ -50,3 +53,13 @@ def test_refused_in_transactions(items: Client, sql: str, text: str) -> None:
     items.run("CREATE STREAM TABLE app.ev (id INT) WITH (TTL_SECONDS = 5)")
     assert text in items.error(sql).message
     assert items.rows("SELECT id FROM shop.items") == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", " ", ";", "'x'", "''", "';'", "it''s", "'it''s;'", "\n", "-", "/"]), max_size=12
+    )
+)
+def test_a_batch_without_comments_and_quoted_names_is_split_like_any_other(pieces: list[str]) -> None:
+    sql = "".join(pieces).replace("--", "- -")
+    assert split_statements(sql) == split_statements(f'"x"; {sql}')[1:]

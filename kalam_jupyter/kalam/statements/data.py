@@ -69,7 +69,7 @@ def _filled(rows: list[list[Any]], strings: Sequence[str]) -> tuple[tuple[Any, .
     """
     if not _SCALARS.issuperset(map(type, chain.from_iterable(rows))):
         return None
-    if len(set(map(len, rows))) == 1:
+    if len(rows) > 1 and len(set(map(len, rows))) == 1:
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         texts = [i for i, column in enumerate(columns) if str in map(type, column)]
         if len(strings) == len(texts) * len(rows):
