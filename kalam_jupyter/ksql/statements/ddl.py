@@ -15,7 +15,7 @@ from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.lang.format import quote
 from kalam_jupyter.ksql.lang.parser import parse_statement
 from kalam_jupyter.ksql.metastore import Source
-from kalam_jupyter.ksql.statements.definitions import Definition, create_definition
+from kalam_jupyter.ksql.statements.definitions import Definition, check_column_name, create_definition
 from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 from kalam_jupyter.ksql.statements.schemas import Taken, taken, with_inferred_columns, with_schemas
@@ -306,6 +306,7 @@ def alter_source(run: Run, s: ast.AlterSource, text: str) -> Entity:
         raise KsqlError("ALTER command is not supported for CREATE ... AS statements.")
     columns = list(source.schema.columns)
     for name, type_ in s.columns:
+        check_column_name(name)
         if name in {c.name for c in columns}:
             raise KsqlError(
                 f"Cannot add column `{name}` to schema. A column with the same name already exists."

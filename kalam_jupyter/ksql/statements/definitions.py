@@ -88,10 +88,7 @@ def _columns(
     table = statement.kind == "TABLE"
     seen: set[str] = set()
     for e in statement.elements:
-        if e.name in RESERVED_NAMES:
-            raise StatementError(
-                f"'{e.name}' is a reserved column name. You cannot use it as a name for a column."
-            )
+        check_column_name(e.name)
         if e.name in seen:
             raise StatementError(f"Duplicate column names: {e.name}")
         seen.add(e.name)
@@ -108,6 +105,12 @@ def _columns(
     if table and statement.elements and not keys:
         raise StatementError("Tables require a PRIMARY KEY. Please define the PRIMARY KEY.")
     return keys + values, tuple(headers)
+
+
+def check_column_name(name: str) -> None:
+    """Refuse a name that pseudo columns have."""
+    if name in RESERVED_NAMES:
+        raise StatementError(f"'{name}' is a reserved column name. You cannot use it as a name for a column.")
 
 
 def _wrong_key(e: ast.TableElement, table: bool) -> StatementError:
