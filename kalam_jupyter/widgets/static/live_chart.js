@@ -399,7 +399,7 @@ class ChartView extends LiveView {
     button.className = "klt-series";
     button.dataset.series = series.name;
     button.setAttribute("aria-pressed", String(!off.has(series.name)));
-    button.title = "Show or hide";
+    button.title = `${series.name}: show or hide`;
     button.style.setProperty("--klt-swatch", this.colour(series));
     return button;
   }
