@@ -8,6 +8,7 @@ latest version of each row, and takes old tombstones out of the table.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -224,7 +225,8 @@ class Segments:
                 )
                 keys += [(k,) for k in batch.column(table.key_index).filter(old).to_pylist()]
             if keys:
-                self._kalam.engine.transact(lambda tx, k=keys, o=owner: tx.delete(table.relation, k, owner=o))  # type: ignore[misc]
+                delete = functools.partial(Transaction.delete, name=table.relation, keys=keys, owner=owner)
+                self._kalam.engine.transact(delete)
                 purged += len(keys)
         return purged
 

@@ -101,7 +101,8 @@ class Topics:
         stamp = catalogue.changes(TOPIC), table.incarnation, table.version
         cached = cache.get(key)
         if cached is not None and cached[0] == stamp:
-            return cached[1]  # type: ignore[no-any-return]
+            known: dict[str, list[_Source]] = cached[1]
+            return known
         encoder = RowEncoder.of(table.schema)
         as_key = value_converter(table.schema.columns[table.key_index].type) or str
         found: dict[str, list[_Source]] = {}

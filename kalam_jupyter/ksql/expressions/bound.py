@@ -26,6 +26,12 @@ class Bound:
     #: Whether the value is never NULL and evaluation of the node itself never fails.
     total = False
 
+    @property
+    def known_type(self) -> DataType:
+        """The type of what has one: everything but an untyped NULL."""
+        assert self.type is not None
+        return self.type
+
     def children(self) -> tuple[Bound, ...]:
         """Return the operands, in evaluation order."""
         return ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kalam_jupyter.engine.types import BIGINT, INTEGER
+from kalam_jupyter.engine.types import BIGINT, INTEGER, DataType
 from kalam_jupyter.ksql.expressions import bound as b
 
 Row = tuple[Any, ...]
@@ -31,7 +31,8 @@ class NullOperandError(ValueError):
 def _boolean(value: Any) -> bool:
     if value is None:
         raise NullOperandError("null where a BOOLEAN is needed")
-    return value  # type: ignore[no-any-return]
+    boolean: bool = value
+    return boolean
 
 
 def _array_item(array: list[Any] | None, index: int | None) -> Any:
@@ -127,21 +128,21 @@ def _call(g: _Generator, e: b.Call) -> str:
     return f"(None if {' | '.join(f'({t})' for t in tests)} else {call})" if tests else call
 
 
-_WRAP = {INTEGER: 1 << 31, BIGINT: 1 << 63}
+_WRAP: dict[DataType | None, int] = {INTEGER: 1 << 31, BIGINT: 1 << 63}
 
 
 def _arithmetic(g: _Generator, e: b.ArithmeticOp) -> str:
     left, right = g.code(e.left), g.code(e.right)
     if e.function is not None:
         return f"{g.bind(e.function)}({left}, {right})"
-    half = _WRAP.get(e.type) if e.type is not None else None  # type: ignore[call-overload]
+    half = _WRAP.get(e.type)
     if half is None:
         return f"({left} {e.operator} {right})"
     return f"((({left} {e.operator} {right}) + {half} & {2 * half - 1}) - {half})"
 
 
 def _negation(g: _Generator, e: b.Negation) -> str:
-    half = _WRAP.get(e.type) if e.type is not None else None  # type: ignore[call-overload]
+    half = _WRAP.get(e.type)
     code = f"-({g.code(e.operand)})"
     return f"({code})" if half is None else f"((({code}) + {half} & {2 * half - 1}) - {half})"
 
@@ -198,8 +199,9 @@ def _distinct(g: _Generator, e: b.Distinct) -> str:
 def _membership(g: _Generator, e: b.Membership) -> str:
     operand = g.code(e.operand)
     name = g.fresh("t")
-    if all(isinstance(i, b.Constant) for i in e.items):
-        values = [i.value for i in e.items if i.value is not None]  # type: ignore[attr-defined]
+    constants = [i for i in e.items if isinstance(i, b.Constant)]
+    if len(constants) == len(e.items):
+        values = [i.value for i in constants if i.value is not None]
         try:
             items = g.bind(frozenset(values), "k")
         except TypeError:

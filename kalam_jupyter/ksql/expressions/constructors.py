@@ -51,10 +51,11 @@ def _case(
             "clauses. "
             f"THEN type: {types[0]}. DEFAULT type: {other.type}"
         )
-    if not types and (other is None or other.type is None):
+    if other is not None and other.type is not None:
+        types.append(other.type)
+    if not types:
         raise StatementError("Invalid Case expression. All case branches have NULL type")
-    type_ = types[0] if types else other.type  # type: ignore[union-attr]
-    return b.Case(type=type_, branches=tuple(zip(conditions, results, strict=True)), default=other)
+    return b.Case(type=types[0], branches=tuple(zip(conditions, results, strict=True)), default=other)
 
 
 def array(binder: Binder, e: ast.ArrayConstructor) -> b.Bound:
@@ -113,5 +114,5 @@ def struct(binder: Binder, e: ast.StructConstructor) -> b.Bound:
                 "required type, "
                 "e.g. CAST(null AS VARCHAR)."
             )
-    fields = tuple((name, item.type) for name, item in zip(names, items, strict=True))
-    return b.StructOf(type=Struct(fields), items=tuple(items), contains=binder.rules.contain)  # type: ignore[arg-type]
+    fields = tuple((name, item.known_type) for name, item in zip(names, items, strict=True))
+    return b.StructOf(type=Struct(fields), items=tuple(items), contains=binder.rules.contain)

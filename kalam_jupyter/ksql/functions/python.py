@@ -169,7 +169,8 @@ def _timestamp(value: Any) -> int:
     if isinstance(value, int):
         return value
     plain = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-    return (plain - _EPOCH) // _MS  # type: ignore[no-any-return]
+    milliseconds: int = (plain - _EPOCH) // _MS
+    return milliseconds
 
 
 _SCALARS: dict[str, Convert] = {

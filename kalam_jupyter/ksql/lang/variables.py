@@ -6,6 +6,7 @@ stands, and its value must be just that. So a value can never smuggle in more SQ
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -49,7 +50,9 @@ def substitute(text: str, variables: Mapping[str, str], start: Location | None =
     done = len(padding)
     for token in tokens:
         if token.kind in ("string", "quoted"):
-            replacement = _REFERENCE.sub(functools.partial(_inside, quote=token.text[0], values=values), token.text)
+            replacement = _REFERENCE.sub(
+                functools.partial(_inside, quote=token.text[0], values=values), token.text
+            )
         elif token.kind == "variable" and token.value.upper() in values:
             replacement = values[token.value.upper()].strip()
             _check(token, replacement, as_name=is_name[token.start])

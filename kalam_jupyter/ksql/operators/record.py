@@ -5,8 +5,8 @@ Vocabulary
 flat row
     One tuple that expressions read: the value columns, then the key columns, then ROWTIME, ROWPARTITION and
     ROWOFFSET, then WINDOWSTART and WINDOWEND if the key is windowed. After a join it is the left flat row,
-    the right flat row and a ROWTIME of the result; after an aggregation the aggregates, the key and the window
-    bounds.
+    the right flat row and a ROWTIME of the result; after an aggregation the aggregates, the key and the
+    window bounds.
 record
     A key, a flat row (None: a null value, for a table a tombstone) and where it came from.
 change

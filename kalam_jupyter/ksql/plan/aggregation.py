@@ -231,7 +231,7 @@ class AggregationPlanner:
         for name, e in zip(names, bound, strict=True):
             if e.type is None:
                 raise StatementError(f"GROUP BY cannot use the untyped NULL {name}.")
-        columns = tuple(Column(n, e.type, key=True) for n, e in zip(names, bound, strict=True))  # type: ignore[arg-type]
+        columns = tuple(Column(n, e.known_type, key=True) for n, e in zip(names, bound, strict=True))
         grouped = steps.GroupByStep(
             layout=step.layout,
             key=columns,

@@ -43,7 +43,7 @@ def fitted(plan: QueryPlan, sink: Source) -> QueryPlan:
         if e is None:
             raise _incompatible(plan, sink)
         select.append((column.name, e))
-    values = tuple(Column(name, e.type) for name, e in select)  # type: ignore[arg-type]
+    values = tuple(Column(name, e.known_type) for name, e in select)
     root = replace(plan.root, select=tuple(select), layout=Layout(named(values)))
     return replace(plan, root=root, schema=Schema((*plan.schema.key, *values)))
 

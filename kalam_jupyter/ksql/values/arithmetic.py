@@ -83,7 +83,7 @@ def negation_function(type_: t.DataType) -> Callable[[Any], Any]:
     if isinstance(type_, t.Decimal):
         return _negated
     try:
-        return _NEGATE[type_]  # type: ignore[index]
+        return _NEGATE[type_]
     except KeyError:
         raise KsqlError(f"Negation on {base_name(type_)} is not supported.") from None
 
@@ -93,7 +93,7 @@ def _negated(value: Decimal) -> Decimal:
     return value.copy_negate() if value else value
 
 
-_NEGATE: dict[t.Primitive, Callable[[Any], Any]] = {
+_NEGATE: dict[t.DataType, Callable[[Any], Any]] = {
     t.INTEGER: lambda value: n.wrap_int(-value),
     t.BIGINT: lambda value: n.wrap_long(-value),
     t.DOUBLE: lambda value: -value,

@@ -238,12 +238,12 @@ def decimal_digits(value: Decimal) -> tuple[int, int]:
 
 
 #: How the integer types count as DECIMAL.
-_INTEGER_DECIMALS = {t.INTEGER: t.Decimal(10, 0), t.BIGINT: t.Decimal(19, 0)}
+_INTEGER_DECIMALS: dict[t.DataType, t.Decimal] = {t.INTEGER: t.Decimal(10, 0), t.BIGINT: t.Decimal(19, 0)}
 
 
 def as_decimal_type(type_: t.DataType) -> t.Decimal:
     """Return the DECIMAL type that INTEGER, BIGINT or a DECIMAL counts as."""
-    return type_ if isinstance(type_, t.Decimal) else _INTEGER_DECIMALS[type_]  # type: ignore[index]
+    return type_ if isinstance(type_, t.Decimal) else _INTEGER_DECIMALS[type_]
 
 
 #: Numeric types from narrow to wide.
