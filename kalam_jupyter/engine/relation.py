@@ -20,7 +20,7 @@ from kalam_jupyter.engine.batch import Int64s, Row
 from kalam_jupyter.engine.errors import EngineError, NotFoundError
 from kalam_jupyter.engine.history import History, Subscription
 from kalam_jupyter.engine.rowset import Live, RowSet, batch_to_rows
-from kalam_jupyter.engine.types import Schema
+from kalam_jupyter.engine.types import Schema, shared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +167,7 @@ class Relation:
     ) -> None:
         self.name = name
         self.uid = secrets.token_hex(8)
-        self.schema = schema
+        self.schema = shared(schema)
         self.owned = owned
         self._lock = lock
         self._position = position
@@ -266,7 +266,7 @@ class Relation:
     def replace_rows(self, schema: Schema, row_sets: dict[str, RowSet]) -> tuple[Schema, dict[str, RowSet]]:
         """Put other rows of another schema in place; return those that were there."""
         before = self.schema, self._row_sets
-        self.schema, self._row_sets = schema, row_sets
+        self.schema, self._row_sets = shared(schema), row_sets
         self._snapshots.clear()
         return before
 

@@ -263,4 +263,5 @@ _QUICK: dict[type[nodes.Statement], Callable[[Context, Any], bool]] = {
     nodes.SetDefault: _small,
     nodes.SetNullable: _small,
     nodes.SetAccessLevel: _small,
+    nodes.DropUser: _always,
 }

@@ -10,6 +10,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam import access
 from kalam_jupyter.kalam.auth import ROOT, Auth
 from kalam_jupyter.kalam.catalog import USER
+from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.names import user_problem
 from kalam_jupyter.kalam.passwords import password_problem
@@ -79,7 +80,7 @@ def alter_user(kalam: Kalam, ctx: Context, st: nodes.AlterUser) -> Result:
     return Result.say(f"User '{st.user}' updated")
 
 
-def drop_user(kalam: Kalam, ctx: Context, st: nodes.DropUser) -> Result:
+def drop_user(kalam: Kalam, ctx: Context, st: nodes.DropUser) -> Change[str]:
     """DROP USER: a soft delete."""
 
     def apply(tx: Transaction) -> str:
@@ -95,7 +96,7 @@ def drop_user(kalam: Kalam, ctx: Context, st: nodes.DropUser) -> Result:
         tx.put(USER, st.user, {**found, "deleted_at": tx.now_ms, "updated_at": tx.now_ms})
         return f"User '{st.user}' dropped (soft delete)"
 
-    return Result.say(ctx.run(apply))
+    return Change.said(apply)
 
 
 HANDLERS: dict[type[nodes.Statement], Any] = {

@@ -52,6 +52,11 @@ STATEMENTS = [
     ("SELEC 1", False),
     ("", False),
     ("ALTER TABLE app.t SET ACCESS LEVEL public", False),
+    ("CREATE USER 'ann' WITH PASSWORD 'AnnPass123!' ROLE user", True),
+    ("DROP USER 'ann'", False),
+    ("DROP USER 'ann'", False),
+    ("DROP USER IF EXISTS 'ann'", False),
+    ("DROP USER 'root'", False),
 ]
 #: What differs from run to run.
 _OWN = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
