@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from kalam_jupyter.engine import Engine
-from kalam_jupyter.kalam import Kalam, KalamError, Stop, rewrite
+from kalam_jupyter.kalam import Kalam, KalamError, Stop, rewrite, stopping
 
 from .conftest import CONFIG, Client
 
@@ -44,6 +44,30 @@ def test_nothing_more_is_started_for_a_client_that_is_gone(root: Client) -> None
     with pytest.raises(KalamError, match="the client is gone"):
         root.run("CREATE NAMESPACE other", stop=stop)
     assert root.rows("SELECT name FROM system.namespaces WHERE name = 'other'") == []
+
+
+@pytest.fixture
+def numbers(root: Client) -> Client:
+    root.run("CREATE SHARED TABLE app.n (id INT PRIMARY KEY)")
+    root.run(f"INSERT INTO app.n VALUES {', '.join(f'({i})' for i in range(1200))}")
+    return root
+
+
+def test_queries_that_are_slow_to_end_are_in_nobodys_way(numbers: Client) -> None:
+    slow = "SELECT count(*) FROM app.n a JOIN app.n b ON a.id < b.id JOIN app.n c ON b.id < c.id"
+    for _ in range(3):
+        with pytest.raises(KalamError, match="Query timeout"):
+            numbers.run(slow, stop=Stop(0.05))
+    pairs = "SELECT count(*) AS n FROM app.n a JOIN app.n b ON a.id = b.id"
+    assert numbers.rows(pairs, stop=Stop(30)) == [(1200,)]
+    assert stopping._left  # those above are at it still
+
+
+def test_only_so_many_are_left_behind(numbers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "MOST_LEFT", 0)
+    with pytest.raises(KalamError, match="Resources exhausted: 0 ended queries still run"):
+        numbers.run("SELECT count(*) FROM app.n a, app.n b", stop=Stop(30))
+    assert numbers.rows("SELECT count(*) AS n FROM app.n a JOIN (SELECT 1 AS id) b ON a.id = b.id") == [(1,)]
 
 
 def test_results_are_the_same_whichever_way_a_query_runs(root: Client) -> None:
