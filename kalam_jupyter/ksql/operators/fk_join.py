@@ -49,7 +49,10 @@ class ForeignKeyJoin:
         key = store_key(r.key)
         before = self._left.pop(key, None)
         if before is not None and before[2] is not None:
-            self._subscribers[before[2]].pop(key, None)
+            subscribers = self._subscribers[before[2]]
+            subscribers.pop(key, None)
+            if not subscribers:
+                del self._subscribers[before[2]]
         old = None if before is None else self._joined(before)
         subscribed = before is not None and (before[2] is not None or self._shape.kind == "LEFT")
         if r.row is None:

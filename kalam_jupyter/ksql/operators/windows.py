@@ -222,6 +222,7 @@ class SessionAggregate:
         self._stream_time = NEVER
         self._closed = NEVER
         self._newest_end = NEVER
+        self._expired = NEVER
         # key -> sessions [start, end, state, key], by start
         self._sessions: dict[Any, list[list[Any]]] = {}
 
@@ -234,14 +235,29 @@ class SessionAggregate:
             self._fold(r, out)
             if self._emit_final:
                 self._close(r, out)
+        self._expire()
         return out
+
+    def _expire(self) -> None:
+        """Forget sessions that no record can join, now and then: it costs a look at all there are."""
+        oldest = self._newest_end - (self._gap + self._grace)
+        if oldest < self._expired + self._gap + self._grace // 8:
+            return
+        self._expired = oldest
+        for key, sessions in list(self._sessions.items()):
+            if any(s[1] < oldest for s in sessions):
+                left = [s for s in sessions if s[1] >= oldest]
+                if left:
+                    self._sessions[key] = left
+                else:
+                    del self._sessions[key]
 
     def _fold(self, r: Record, out: list[Record]) -> None:
         assert r.key is not None and r.row is not None
         ts, gap = r.ts, self._gap
         key = store_key(r.key)
-        expired = self._newest_end - (gap + self._grace)
-        stored = [s for s in self._sessions.get(key, ()) if s[1] >= expired]
+        oldest = self._newest_end - (gap + self._grace)
+        stored = [s for s in self._sessions.get(key, ()) if s[1] >= oldest]
         merged = [s for s in stored if s[0] - gap <= ts <= s[1] + gap]
         start = min([ts, *(s[0] for s in merged)])
         end = max([ts, *(s[1] for s in merged)])

@@ -122,7 +122,7 @@ def parse_timestamp(text: str) -> int:
     """Parse a partial ISO timestamp to milliseconds since the epoch, UTC unless it says a zone.
 
     ``yyyy[-MM[-dd['T'HH[:mm[:ss[.SSS]]]]]][zone]``: missing parts are minimal, ``T24`` is the end of the day,
-    the zone is ``Z`` or ``±hh[:mm]``. Source: language contract section 6, last row of the table.
+    a day up to 31 that its month lacks is that month's last, the zone is ``Z`` or ``±hh[:mm]``. Source: language contract section 6, last row of the table.
     """
     stripped = text.strip()
     match = _TIMESTAMP.match(stripped)
@@ -130,8 +130,10 @@ def parse_timestamp(text: str) -> int:
         raise EvaluationError(
             f"Failed to parse timestamp '{text}': yyyy[-MM[-dd['T'HH[:mm[:ss[.SSS]]]]]][zone] is expected"
         )
-    year, month, day = match["year"], match["month"], match["day"]
-    days = checked_epoch_day(int(year), int(month or 1), int(day or 1))
+    year, month, day = (int(match[part] or 1) for part in ("year", "month", "day"))
+    if 1 <= month <= 12 and day <= 31:
+        day = min(day, month_days(year, month))
+    days = checked_epoch_day(year, month, day)
     local = days * DAY_MS + _partial_time(match["time"] or "", text)
     return checked_instant(local - _offset_ms(match["zone"]))
 

@@ -92,6 +92,14 @@ def test_an_expired_session_is_not_joined_again() -> None:
     assert shown(out)[2:] == [(1, 10_010, (10_010, 10_010))]
 
 
+def test_sessions_that_no_record_can_join_are_forgotten() -> None:
+    sessions = SessionAggregate(Aggregator([SUM]), 5, 10)
+    for ts in range(0, 10_000, 10):
+        sessions.process([counted(ts, key=ts)])
+    *_, stored = sessions.checkpoint()
+    assert len(stored) < 10
+
+
 def joined(records: list[Record]) -> list[Any]:
     return [(r.row[0], r.row[1], r.ts) for r in records if r.row is not None]
 

@@ -36,6 +36,7 @@ CASTS: list[tuple[Any, t.DataType, t.DataType, Any]] = [
     ("2022-04-28T21:44:47.943Z", t.STRING, t.TIMESTAMP, 1651182287943),
     ("2022-04-28T21:44:47.943+0100", t.STRING, t.TIMESTAMP, 1651182287943 - 3_600_000),
     ("1970-01-01T24", t.STRING, t.TIMESTAMP, 86_400_000),
+    ("2021-02-31", t.STRING, t.TIMESTAMP, 1_614_470_400_000),
     ("IQ==", t.STRING, t.BYTES, b"!"),
     (b"!", t.BYTES, t.STRING, "IQ=="),
     (-2000, t.TIMESTAMP, t.TIME, 86398000),
