@@ -122,7 +122,8 @@ def parse_timestamp(text: str) -> int:
     """Parse a partial ISO timestamp to milliseconds since the epoch, UTC unless it says a zone.
 
     ``yyyy[-MM[-dd['T'HH[:mm[:ss[.SSS]]]]]][zone]``: missing parts are minimal, ``T24`` is the end of the day,
-    a day up to 31 that its month lacks is that month's last, the zone is ``Z`` or ``±hh[:mm]``. Source: language contract section 6, last row of the table.
+    a day up to 31 that its month lacks is that month's last, the zone is ``Z`` or ``±hh[:mm]``. Source:
+    language contract section 6, last row of the table.
     """
     stripped = text.strip()
     match = _TIMESTAMP.match(stripped)
