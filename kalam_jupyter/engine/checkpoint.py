@@ -26,11 +26,11 @@ import orjson
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s, StoredBatch
+from kalam_jupyter.engine.chunk import Live
 from kalam_jupyter.engine.encoding import schema_from_json, schema_to_json
 from kalam_jupyter.engine.errors import LogCorruptError
 from kalam_jupyter.engine.processor import Runner
 from kalam_jupyter.engine.relation import Relation
-from kalam_jupyter.engine.rowset import Live
 from kalam_jupyter.engine.stored import Descriptors, batch_from_arrow, batch_to_arrow, from_ipc, to_ipc
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.types import Schema

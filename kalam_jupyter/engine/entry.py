@@ -14,11 +14,11 @@ import orjson
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import SMALL_BATCH, Batch
+from kalam_jupyter.engine.chunk import CHUNK_ROWS
 from kalam_jupyter.engine.compaction import MAX_BATCH, Compaction, rebuilt
 from kalam_jupyter.engine.encoding import rows_from_json, rows_to_json, schema_from_json, schema_to_json
 from kalam_jupyter.engine.errors import LogCorruptError
 from kalam_jupyter.engine.relation import Constant
-from kalam_jupyter.engine.rowset import CHUNK_ROWS
 from kalam_jupyter.engine.stored import (
     Descriptors,
     batch_from_arrow,

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s, Row
+from kalam_jupyter.engine.chunk import Live, batch_to_rows
 from kalam_jupyter.engine.errors import EngineError, NotFoundError
 from kalam_jupyter.engine.history import History, Subscription
-from kalam_jupyter.engine.rowset import Live, RowSet, batch_to_rows
+from kalam_jupyter.engine.rowset import RowSet
 from kalam_jupyter.engine.types import Schema, shared
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Batch, Row, StoredBatch
 from kalam_jupyter.engine.catalogue import json_copy
+from kalam_jupyter.engine.chunk import CHUNK_ROWS, batch_to_rows, conform
 from kalam_jupyter.engine.compaction import Compaction
 from kalam_jupyter.engine.encoding import row_checker
 from kalam_jupyter.engine.entry import EntryWriter
-from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError, RowError
+from kalam_jupyter.engine.errors import AlreadyExistsError, EngineError, NotFoundError
 from kalam_jupyter.engine.processor import JOURNAL_IN_MEMORY, Processor, ProcessorStart, Runner, Step
 from kalam_jupyter.engine.relation import Change, ChangeSet, Constant, Relation
-from kalam_jupyter.engine.rowset import CHUNK_ROWS, RowSet, batch_to_rows
+from kalam_jupyter.engine.rowset import RowSet
 from kalam_jupyter.engine.stored import check_payload
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.types import Array, Map, Schema, Struct, storage_type, to_arrow
@@ -211,7 +212,7 @@ class Transaction:
         self._check_open()
         relation = self._relation(name)
         if isinstance(rows, pa.RecordBatch | pa.Table):
-            table = _conform(rows, relation.schema)
+            table = conform(rows, relation.schema)
             if table.num_rows >= SMALL_INSERT:
                 return self._insert_batches(relation, table, owner)
             rows = [r for b in table.to_batches() for r in batch_to_rows(relation.schema, b)]
@@ -513,21 +514,3 @@ def _project(batch: pa.RecordBatch, schema: Schema, sources: Sequence[int | Cons
             array = batch.column(source)
             arrays.append(array if array.type == column.type.arrow else array.cast(column.type.arrow))
     return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
-
-
-def _conform(rows: pa.RecordBatch | pa.Table, schema: Schema) -> pa.Table:
-    """Return Arrow data with the columns, order and types of `schema`."""
-    table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-    missing = [name for name in schema.names if name not in table.column_names]
-    unknown = [name for name in table.column_names if name not in schema.index]
-    if missing or unknown:
-        raise EngineError(f"the data's columns do not match: missing {missing}, unknown {unknown}")
-    for column in schema.columns:
-        if not column.nullable and table.column(column.name).null_count:
-            raise RowError(f"column '{column.name}' may not be null")
-    arrays = [
-        column if column.type == c.type.arrow else column.cast(c.type.arrow)
-        for c in schema.columns
-        for column in (table.column(c.name),)
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema.arrow)

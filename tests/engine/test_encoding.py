@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kalam_jupyter.engine.chunk import batch_to_rows, rows_to_batch
 from kalam_jupyter.engine.encoding import (
     row_checker,
     rows_from_json,
@@ -20,7 +21,6 @@ from kalam_jupyter.engine.encoding import (
     schema_to_json,
 )
 from kalam_jupyter.engine.errors import LogCorruptError, RowError
-from kalam_jupyter.engine.rowset import batch_to_rows, rows_to_batch
 from kalam_jupyter.engine.types import (
     BIGINT,
     BOOLEAN,
