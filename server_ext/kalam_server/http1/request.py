@@ -45,7 +45,7 @@ class Request:
     version : str
         ``1.0`` or ``1.1``.
     headers : list of (name, value)
-        In order, names in lower case.
+        In order, names in lower case. The length of a `body` is its own: a `Repeated` head has another.
     keep_alive : bool
     take : callable or None
         Answers requests with this head, if an express does.
@@ -75,6 +75,8 @@ class Request:
         headers = httputil.HTTPHeaders()
         for name, value in self.headers:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        if self.body is not None:
+            headers["Content-Length"] = str(len(self.body))
         return headers
 
 
@@ -123,5 +125,6 @@ class Repeated:
         if not length.isdigit() or int(length) != len(body) or len(body) > MAX_COLLECTED:
             return None
         known = self.request
-        headers = [(n, length if n == b"content-length" else v) for n, v in known.headers]
-        return Request(known.method, known.target, known.version, headers, known.keep_alive, known.take, body)
+        return Request(
+            known.method, known.target, known.version, known.headers, known.keep_alive, known.take, body
+        )
