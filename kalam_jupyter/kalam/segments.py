@@ -2,7 +2,7 @@
 
 The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the versions
 newer than the last flushed `_seq` into a new segment. Compaction merges an owner's segments into one with the
-latest version of each row, and takes old tombstones out of the table.
+latest version of each row, none of the deleted ones, and takes old tombstones out of the table.
 """
 
 from __future__ import annotations
@@ -177,12 +177,13 @@ class Segments:
             manifest = storages.manifest(table, owner)
             segments = manifest["segments"]
             before += len(segments)
-            if len(segments) > 1:
-                merged = self._merged(table, segments)
-                segment = self._write(table, owner, merged, manifest["next"])
-                self._save(table, owner, [segment], manifest["next"] + 1, manifest["last_seq"])
+            merged = self._merged(table, segments) if segments else None
+            if merged is not None and [merged.num_rows] != [segment["rows"] for segment in segments]:
+                number = manifest["next"]
+                segments = [self._write(table, owner, merged, number)] if merged.num_rows else []
+                self._save(table, owner, segments, number + 1, manifest["last_seq"])
             self._sweep(table, owner)
-            after += min(len(segments), 1)
+            after += len(segments)
         purged = self._purge(table)
         return f"Compaction completed: {before} segment(s) into {after}, {purged} tombstone(s) removed"
 

@@ -113,7 +113,8 @@ _PART = re.compile(r"(?:[^;']++|'[^']*+')++")
 
 
 def split_statements(sql: str) -> list[str]:
-    """Split a request on ``;`` outside quotes and comments; empty statements are dropped.
+    """Split a request on ``;`` outside quotes, comments, and what EXECUTE AS USER wraps; empty statements are
+    dropped.
 
     A request without an inner ``;`` and without comments is one statement as it stands.
 
@@ -126,7 +127,7 @@ def split_statements(sql: str) -> list[str]:
     if ";" not in body and "--" not in body and "/*" not in body:
         return [body] if body else []
     if not any(mark in body for mark in ('"', "`", "--", "/*")) and body.count("'") % 2 == 0:
-        return [part for found in _PART.findall(body) if (part := found.strip())]
+        return _rejoined([part for found in _PART.findall(body) if (part := found.strip())])
     parts: list[str] = []
     start = i = 0
     blank = True  # only comments and space so far
@@ -149,4 +150,24 @@ def split_statements(sql: str) -> list[str]:
         i = m.end()
     if not blank or stripped[i:].strip():
         parts.append(stripped[start:].strip())
-    return [p for p in parts if p]
+    return _rejoined([p for p in parts if p])
+
+
+def _rejoined(parts: list[str]) -> list[str]:
+    """Put together what was cut inside the parentheses of EXECUTE AS USER."""
+    if not any(part[:7].upper() == "EXECUTE" for part in parts):
+        return parts
+    found: list[str] = []
+    wrapping = False
+    for part in parts:
+        found.append(f"{found.pop()}; {part}" if wrapping else part)
+        wrapping = found[-1][:7].upper() == "EXECUTE" and _unclosed(found[-1])
+    return found
+
+
+def _unclosed(sql: str) -> bool:
+    try:
+        marks = [token.text for token in tokenize(sql) if token.kind == OP]
+    except SqlSyntaxError:  # its parser says so
+        return False
+    return marks.count("(") > marks.count(")")

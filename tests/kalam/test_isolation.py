@@ -161,6 +161,8 @@ def test_no_password_reaches_the_audit_log(root: Client) -> None:
         ("EXECUTE AS USER 'a' (SELECT 1", "missing closing ')'"),
         ("EXECUTE AS USER 'a' ()", "requires a non-empty inner SQL statement"),
         ("EXECUTE AS USER 'a' (SELECT 1) SELECT 2", "must contain exactly one wrapped SQL statement"),
+        ("EXECUTE AS USER 'a' (SELECT 1; SELECT ';')", "can only wrap a single SQL statement"),
+        ("USE app; EXECUTE AS USER 'a' (SELECT 1; SELECT 2", "missing closing ')'"),
     ],
 )
 def test_malformed_impersonation(root: Client, sql: str, text: str) -> None:

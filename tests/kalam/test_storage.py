@@ -71,6 +71,21 @@ def test_flush_writes_parquet_segments_and_compaction_merges_them(root: Client, 
     assert root.rows("SHOW STATS FOR TABLE app.s")[0][:5] == ("s", "app", 1, 2, 1)
 
 
+def test_compaction_takes_deleted_rows_off_the_disk(root: Client, store: Path) -> None:
+    root.run("INSERT INTO app.s VALUES (1, 'secret'), (2, 'b'); DELETE FROM app.s WHERE id = 1")
+    directory = store / "app/s"
+    for left in ([2], []):
+        root.run("STORAGE FLUSH TABLE app.s")
+        finish_jobs(root)
+        for _ in range(2):  # the second has nothing to do
+            root.run("STORAGE COMPACT TABLE app.s")
+            finish_jobs(root)
+            segments = list(directory.iterdir())
+            assert [i for path in segments for i in pq.read_table(path).column("id").to_pylist()] == left
+            assert not any(b"secret" in path.read_bytes() for path in segments)
+        root.run("DELETE FROM app.s WHERE id = 2")
+
+
 def test_compaction_takes_old_tombstones_out(root: Client, store: Path, clock: Clock) -> None:
     root.run("CREATE SHARED TABLE app.k (id INT PRIMARY KEY) WITH (DELETED_RETENTION_HOURS = 2)")
     root.run("INSERT INTO app.k VALUES (1), (2); DELETE FROM app.k WHERE id = 1")
