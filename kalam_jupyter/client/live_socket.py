@@ -155,6 +155,9 @@ class LiveSocketStream(BufferedStream):
             await asyncio.wait({reader, closing}, return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
                 reader.result()
+        except (LookupError, TypeError, ValueError) as error:  # a message of another form
+            text = f"{self._wire.url} sent no message of a live query: {error!r}"
+            raise ClientError(text, code="PROTOCOL") from error
         finally:
             for task in (reader, pinger, closing):
                 task.cancel()

@@ -31,10 +31,16 @@ _POSITION = re.compile(r"^(?:line (\d+):(\d+)|Line: (\d+), Col: (\d+))")
 
 @dataclass
 class Answer:
-    """A complete response."""
+    """A complete response.
+
+    Attributes
+    ----------
+    headers : http.client.HTTPMessage
+        Their names in any case: proxies change it.
+    """
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Any:
@@ -140,7 +146,7 @@ class Wire:
         opened = self.open(method, path, body, accept=accept, content_type=content_type)
         response, connection = opened.response, opened.connection
         try:
-            answer = Answer(response.status, dict(response.headers.items()), response.read())
+            answer = Answer(response.status, response.headers, response.read())
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self.unreachable(error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -133,7 +132,7 @@ class Topology(ShownWidget):
         return page.replace(f"max-width:{_PICTURE_WIDTH}px", f"max-width:{min(width, _PICTURE_WIDTH)}px")
 
     def _text(self) -> str:
-        lines = [html.unescape(self.title)]
+        lines = [self.title]
         for node in self.data["nodes"]:
             into = [b for a, b in self.data["edges"] if a == node["id"]]
             lines.append(f"  {topology_svg.spoken(node)}{' → ' + ', '.join(into) if into else ''}")

@@ -34,15 +34,20 @@ export class Follower {
 
   private turnTo(notebook: NotebookPanel | null): void {
     this.leave();
-    notebook?.sessionContext.kernelChanged.connect(this.leave, this);
+    notebook?.sessionContext.kernelChanged.connect(this.kernelChanged, this);
     notebook?.sessionContext.statusChanged.connect(this.statusChanged, this);
     void notebook?.sessionContext.ready.then(() => this.look());
   }
 
-  private statusChanged(context: ISessionContext, status: Kernel.Status): void {
-    const current = context === this.notebooks.currentWidget?.sessionContext;
-    if (current && (status === 'restarting' || status === 'autorestarting')) {
+  private kernelChanged(context: ISessionContext): void {
+    if (context === this.notebooks.currentWidget?.sessionContext) {
       this.leave();
+    }
+  }
+
+  private statusChanged(context: ISessionContext, status: Kernel.Status): void {
+    if (status === 'restarting' || status === 'autorestarting') {
+      this.kernelChanged(context);
     }
   }
 
