@@ -40,6 +40,13 @@ def epoch_day(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
+def julian_epoch_day(year: int, month: int, day: int) -> int:
+    """Return the days since 1970-01-01 (Gregorian) of a valid date of the Julian calendar."""
+    y = year - (month <= 2)
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return y * 365 + y // 4 + of_year - 719_470
+
+
 def civil(days: int) -> tuple[int, int, int]:
     """Return (year, month, day) of the days since 1970-01-01."""
     z = days + 719_468

@@ -13,6 +13,7 @@ from kalam_jupyter.ksql.values.java_pattern import DAYS, MONTHS
 _LETTERS = frozenset("GyYMLwWDdFEuaHkKhmsSzZX")
 _NUMERIC = frozenset("yYwWDdFuHkKhmsS")
 _TOKEN = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|(.)", re.DOTALL)
+_GREGORIAN_FROM = calendar.epoch_day(1582, 10, 15)
 _ZONE = r"[+-]\d{1,2}:?\d{2}|[A-Za-z][A-Za-z0-9_/]*(?:[+-]\d{1,2}(?::?\d{2})?)?"
 
 
@@ -76,7 +77,7 @@ def parse_date(text: str, pattern: str) -> int:
     """Read a date; return days since 1970-01-01.
 
     Fields beyond their range carry over, missing ones are those of 1970-01-01; two digits for ``yy`` are of
-    this century.
+    this century. Dates before 15 October 1582 are of the Julian calendar, as in Java.
 
     Raises
     ------
@@ -113,9 +114,20 @@ def _days(found: dict[str, int]) -> int:
     if found.get("G"):
         year = 1 - year
     if "D" in found and "M" not in found:
-        return calendar.epoch_day(year, 1, 1) + found["D"] - 1
-    years, month = divmod(found.get("M", 1) - 1, 12)
-    return calendar.epoch_day(year + years, month + 1, 1) + found.get("d", 1) - 1
+        return _epoch_day(year, 0, found["D"])
+    return _epoch_day(year, found.get("M", 1) - 1, found.get("d", 1))
+
+
+def _epoch_day(year: int, month: int, day: int) -> int:
+    """Return the days since the epoch; months count from 0, and fields may be beyond their range.
+
+    The calendar is Java's GregorianCalendar: the Julian one before 15 October 1582.
+    """
+    years, month = divmod(month, 12)
+    gregorian = calendar.epoch_day(year + years, month + 1, 1) + day - 1
+    if gregorian >= _GREGORIAN_FROM:
+        return gregorian
+    return calendar.julian_epoch_day(year + years, month + 1, 1) + day - 1
 
 
 def _time(found: dict[str, int]) -> int:

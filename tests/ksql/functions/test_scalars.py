@@ -9,6 +9,7 @@ import pytest
 
 from kalam_jupyter.ksql.functions import EvaluationContext, regexes
 from kalam_jupyter.ksql.values import java_format, java_parse, simple_date, zones
+from kalam_jupyter.ksql.values.calendar import date_text
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from tests.ksql.functions.evaluate import REGISTRY, evaluate, show
 
@@ -217,6 +218,11 @@ def test_a_skipped_local_time_moves_on_and_a_repeated_one_is_the_first() -> None
 def test_simple_dates_are_lenient() -> None:
     assert simple_date.parse_date("32/13/2021", "d/M/yyyy") == simple_date.parse_date("1/2/2022", "d/M/yyyy")
     assert simple_date.parse_date("JAN-2022 and more", "MMM-yyyy") == 18993
+
+
+def test_simple_dates_before_the_reform_are_julian() -> None:
+    days = [simple_date.parse_date(text, "yyyy-MM-dd") for text in ("1582-10-04", "1582-10-15", "1500-02-29")]
+    assert [date_text(day) for day in days] == ["1582-10-14", "1582-10-15", "1500-03-10"]
 
 
 def test_degrees_and_radians_undo_each_other() -> None:
