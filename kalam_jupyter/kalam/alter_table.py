@@ -11,12 +11,13 @@ from kalam_jupyter.engine import Constant, Transaction
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import access, names
 from kalam_jupyter.kalam.catalog import TABLE, TABLE_HISTORY, ColumnDef, TableDef
+from kalam_jupyter.kalam.coercion import coercer
 from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.ddl import target
 from kalam_jupyter.kalam.dml import default
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.statements import nodes
-from kalam_jupyter.kalam.types import coercer, sql_type
+from kalam_jupyter.kalam.types import sql_type
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.context import Context

@@ -17,6 +17,7 @@ import orjson
 
 from kalam_jupyter.engine.types import BIGINT
 from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.coercion import Coercer, coercer
 from kalam_jupyter.kalam.errors import SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import (
     ColumnRef,
@@ -33,7 +34,6 @@ from kalam_jupyter.kalam.serialize import RowEncoder
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import QUOTED, WORD
 from kalam_jupyter.kalam.typed_constants import condition
-from kalam_jupyter.kalam.types import Coercer, coercer
 from kalam_jupyter.kalam.visible import VisibleRows, sort_positions, sortable
 
 if TYPE_CHECKING:

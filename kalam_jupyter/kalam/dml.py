@@ -16,13 +16,13 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import DataType, Schema, Timestamp, to_arrow
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.catalog import ColumnDef, TableDef
+from kalam_jupyter.kalam.coercion import EPOCH, Coercer, coercer, column_coercer
 from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.predicate import Compiled, Compiler, UnsupportedError, parameter
 from kalam_jupyter.kalam.result import Result, python_rows
 from kalam_jupyter.kalam.selection import Selection
 from kalam_jupyter.kalam.statements import nodes
-from kalam_jupyter.kalam.types import EPOCH, Coercer, coercer, column_coercer
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.context import Context

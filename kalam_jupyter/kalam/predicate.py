@@ -17,8 +17,8 @@ from typing import Any
 from kalam_jupyter.engine.types import STRING, Column, DataType, Logical, Primitive, Schema, Timestamp
 from kalam_jupyter.engine.types import Decimal as DecimalType
 from kalam_jupyter.kalam import expressions as ex
+from kalam_jupyter.kalam.coercion import coercer
 from kalam_jupyter.kalam.errors import StatementError
-from kalam_jupyter.kalam.types import coercer
 
 Row = Sequence[Any]
 Function = Callable[[Row], Any]

@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 from kalam_jupyter.engine.types import from_arrow
 from kalam_jupyter.kalam import expressions as ex
 from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.coercion import coercer
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.predicate import Compiler, UnsupportedError, key_column, parameter
 from kalam_jupyter.kalam.result import python_rows
 from kalam_jupyter.kalam.typed_constants import condition
-from kalam_jupyter.kalam.types import coercer
 
 if TYPE_CHECKING:
     from kalam_jupyter.engine.relation import Relation, Snapshot

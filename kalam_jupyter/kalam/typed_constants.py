@@ -24,9 +24,9 @@ from kalam_jupyter.engine.types import (
     Timestamp,
 )
 from kalam_jupyter.kalam import expressions as ex
+from kalam_jupyter.kalam.coercion import coercer
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.predicate import Params, parameter
-from kalam_jupyter.kalam.types import coercer
 
 _WHOLE = frozenset({"SMALLINT", "INTEGER", "BIGINT"})
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})

@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 
 from kalam_jupyter.engine.types import Array
 from kalam_jupyter.kalam.catalog import TableDef
+from kalam_jupyter.kalam.coercion import embedding_values
 from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.serialize import value_converter
-from kalam_jupyter.kalam.types import embedding_values
 
 if TYPE_CHECKING:
     from datafusion import ScalarUDF
