@@ -164,7 +164,7 @@ class Backups:
 
     def _row_sets(self) -> Iterator[tuple[TableDef, str]]:
         for table in self._kalam.tables():
-            for owner in self._kalam.relation(table).owners() if table.owned else [""]:
+            for owner in self._kalam.owners(table):
                 yield table, owner
 
     def _copy_out(self, table: TableDef, owner: str, snapshot: Snapshot, target: Path) -> list[str]:

@@ -263,6 +263,10 @@ class Kalam:
 
     # ---- rows
 
+    def owners(self, table: TableDef) -> list[str]:
+        """Return whose row sets a table has: the owner of those of a shared table is the empty string."""
+        return self.relation(table).owners() if table.owned else [""]
+
     def owner(self, session: Session, table: TableDef) -> str:
         """Return whose rows of a table a session means."""
         return session.user_id if table.owned else ""
@@ -329,7 +333,7 @@ class Kalam:
         newest = 0
         for table in self.tables():
             relation = self.relation(table)
-            for owner in relation.owners() if table.owned else [""]:
+            for owner in self.owners(table):
                 for batch in relation.snapshot(owner).batches():
                     newest = max(newest, pc.max(batch.column(table.seq_index)).as_py() or 0)
         return newest

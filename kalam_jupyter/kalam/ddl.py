@@ -211,8 +211,7 @@ def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> str:
         Id of the job that removes its segments and files from the storage.
     """
     storages = kalam.storages
-    owners = kalam.relation(table).owners() if table.owned else [""]
-    owners = list(dict.fromkeys([*owners, *storages.owners(table)]))
+    owners = list(dict.fromkeys([*kalam.owners(table), *storages.owners(table)]))
     directories = [storages.table_path(table, owner) for owner in owners] if table.type != "stream" else []
     stored = storages.may_hold(table)
     tx.drop_relation(table.relation)

@@ -1,8 +1,8 @@
 """Flush and compact: rows as Parquet segments in the table's storage.
 
 The engine keeps every row itself; segments are the table's rows for other tools. A flush writes the versions
-newer than the last flushed `_seq` into a new segment. Compaction merges an owner's segments into one with the
-latest version of each row, none of the deleted ones, and takes old tombstones out of the table.
+newer than the last flushed `_seq` into a new segment. Compaction puts one segment with an owner's present
+rows in place of those there are, and takes old tombstones out of the table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import MANIFEST, TableDef
 from kalam_jupyter.kalam.jobs import Job
-from kalam_jupyter.kalam.storage import check_inside, is_inside, manifest_key, stored_files, whole_file
+from kalam_jupyter.kalam.storage import is_inside, manifest_key, stored_files, whole_file
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam.database import Kalam
@@ -45,7 +45,7 @@ class Segments:
     def has_pending(self, table: TableDef) -> bool:
         """Whether a table has rows that are newer than its segments."""
         relation = self._kalam.relation(table)
-        for owner in relation.owners() if table.owned else [""]:
+        for owner in self._kalam.owners(table):
             last = self._kalam.storages.manifest(table, owner)["last_seq"]
             if any(_newer(b, table, last).num_rows for b in relation.snapshot(owner).batches()):
                 return True
@@ -120,7 +120,7 @@ class Segments:
 
     def _flush(self, job: Job, table: TableDef) -> str:
         relation = self._kalam.relation(table)
-        owners = relation.owners() if table.owned else [""]
+        owners = self._kalam.owners(table)
         rows = written = 0
         for n, owner in enumerate(owners):
             job.progress(f"Flushing {n} of {len(owners)} scopes")
@@ -175,17 +175,26 @@ class Segments:
         for owner in storages.owners(table):
             job.progress(f"Compacting {table.qualified}")
             manifest = storages.manifest(table, owner)
-            segments = manifest["segments"]
-            before += len(segments)
-            merged = self._merged(table, segments) if segments else None
-            if merged is not None and [merged.num_rows] != [segment["rows"] for segment in segments]:
-                number = manifest["next"]
-                segments = [self._write(table, owner, merged, number)] if merged.num_rows else []
-                self._save(table, owner, segments, number + 1, manifest["last_seq"])
+            before += len(manifest["segments"])
+            after += len(self._compacted(table, owner, manifest))
             self._sweep(table, owner)
-            after += len(segments)
         purged = self._purge(table)
         return f"Compaction completed: {before} segment(s) into {after}, {purged} tombstone(s) removed"
+
+    def _compacted(self, table: TableDef, owner: str, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+        """Write an owner's present rows as one segment, unless that is what there is; return the segments."""
+        rows = self._kalam.relation(table).snapshot(owner).table()
+        present = rows.filter(pc.invert(rows.column("_deleted")))
+        newest = max(manifest["last_seq"], pc.max(rows.column("_seq")).as_py() or 0)
+        wanted = [(present.num_rows, table.version)] if present.num_rows else []
+        segments: list[dict[str, Any]] = manifest["segments"]
+        there = [(segment["rows"], segment["schema_version"]) for segment in segments]
+        if newest == manifest["last_seq"] and there == wanted:
+            return segments
+        number = manifest["next"]
+        segments = [self._write(table, owner, present, number)] if wanted else []
+        self._save(table, owner, segments, number + 1, newest)
+        return segments
 
     def _sweep(self, table: TableDef, owner: str) -> None:
         """Remove what the manifest does not name: merged segments, and what a crash left."""
@@ -196,29 +205,13 @@ class Segments:
             if info.base_name.startswith("batch-") and info.path not in named:
                 files.delete_file(info.path)
 
-    def _merged(self, table: TableDef, segments: list[dict[str, Any]]) -> pa.Table:
-        """The latest version of each row, without tombstones, in the table's present columns."""
-        files = self._kalam.storages.of_table(table)
-        parts = []
-        for segment in segments:
-            check_inside(files, segment["path"])
-            with files.open_input_file(segment["path"]) as source:
-                parts.append(_conformed(pq.read_table(source), table))
-        data = pa.concat_tables(parts).sort_by([("_seq", "ascending")])
-        key = table.schema.names[table.key_index]
-        newest = data.group_by(key).aggregate([("_seq", "max")])
-        kept = data.filter(
-            pc.is_in(data.column("_seq"), value_set=newest.column("_seq_max").combine_chunks())
-        )
-        return kept.filter(pc.invert(kept.column("_deleted")))
-
     def _purge(self, table: TableDef) -> int:
         """Take tombstones out of the table that nobody resumes from any more."""
         relation = self._kalam.relation(table)
         hours = table.options.get("deleted_retention_hours", TOMBSTONE_HOURS)
         oldest = self._kalam.seq_at(self._kalam.engine.clock.now_ms() - hours * 3_600_000)
         purged = 0
-        for owner in relation.owners() if table.owned else [""]:
+        for owner in self._kalam.owners(table):
             keys: list[tuple[Any]] = []
             for batch in relation.snapshot(owner).batches():
                 old = pc.and_(
@@ -239,19 +232,6 @@ def flush_key(table: TableDef) -> str:
 
 def _newer(batch: pa.RecordBatch, table: TableDef, last: int) -> pa.RecordBatch:
     return batch.filter(pc.greater(batch.column(table.seq_index), last))
-
-
-def _conformed(data: pa.Table, table: TableDef) -> pa.Table:
-    """Bring a segment of an older version to the table's present columns."""
-    columns = []
-    for field in table.schema.arrow:
-        if field.name in data.column_names:
-            columns.append(data.column(field.name).cast(field.type))
-        else:
-            columns.append(pa.nulls(data.num_rows, field.type))
-    return pa.Table.from_arrays(
-        columns, schema=pa.schema([f.with_nullable(True) for f in table.schema.arrow])
-    )
 
 
 def delete_tree(files: fs.FileSystem, directory: str, born: int) -> None:

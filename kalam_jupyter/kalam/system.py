@@ -318,7 +318,7 @@ class SystemTables:
     def table_stats(self, ctx: Context, table: TableDef) -> Result:
         """Answer SHOW STATS: of all owners' rows to admins, of one's own to others."""
         relation = self._kalam.relation(table)
-        owners: Sequence[str] = relation.owners() if table.owned else [""]
+        owners = self._kalam.owners(table)
         live, segments = self._kalam.live.all(), self._kalam.storages.segments(table)
         if table.owned and not ctx.session.is_admin:
             user = ctx.session.user_id

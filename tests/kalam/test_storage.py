@@ -86,6 +86,20 @@ def test_compaction_takes_deleted_rows_off_the_disk(root: Client, store: Path) -
         root.run("DELETE FROM app.s WHERE id = 2")
 
 
+def test_compacted_segments_have_the_columns_of_today(root: Client, store: Path) -> None:
+    root.run("INSERT INTO app.s VALUES (1, 'a'), (2, 'b')")
+    root.run("STORAGE FLUSH TABLE app.s")
+    finish_jobs(root)
+    root.run("ALTER TABLE app.s RENAME COLUMN v TO w; ALTER TABLE app.s ADD COLUMN n INT DEFAULT 7")
+    root.run("STORAGE COMPACT TABLE app.s")
+    assert "Compaction completed: 1 segment(s) into 1" in finish_jobs(root)[-1][2]
+    (segment,) = (store / "app/s").iterdir()
+    assert pq.read_table(segment).select(["id", "w", "n"]).to_pylist() == [
+        {"id": 1, "w": "a", "n": 7},
+        {"id": 2, "w": "b", "n": 7},
+    ]
+
+
 def test_compaction_takes_old_tombstones_out(root: Client, store: Path, clock: Clock) -> None:
     root.run("CREATE SHARED TABLE app.k (id INT PRIMARY KEY) WITH (DELETED_RETENTION_HOURS = 2)")
     root.run("INSERT INTO app.k VALUES (1), (2); DELETE FROM app.k WHERE id = 1")
