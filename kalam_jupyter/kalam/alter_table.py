@@ -90,8 +90,8 @@ def add_column(kalam: Kalam, ctx: Context, st: nodes.AddColumn) -> Change[str]:
             raise StatementError("invalid_operation", "A PRIMARY KEY column cannot be added to a table")
         value = coercer(column.type, column.name)(default(kalam, ctx, column))
         relation = kalam.relation(table)
-        owners = relation.owners() if table.owned else [""]
-        if value is None and not column.nullable and any(relation.count(o) for o in owners):
+        held = any(relation.count(owner) for owner in kalam.owners(table))
+        if value is None and not column.nullable and held:
             raise StatementError(
                 "invalid_operation",
                 f"Cannot add NOT NULL column '{column.name}' without DEFAULT: table '{table.qualified}' "
@@ -138,7 +138,7 @@ def _checked_nulls(kalam: Kalam, table: TableDef, column: ColumnDef, nullable: b
     if nullable or not column.nullable:
         return
     relation, index = kalam.relation(table), table.by_name[column.name]
-    for owner in relation.owners() if table.owned else [""]:
+    for owner in kalam.owners(table):
         if any(b.column(index).null_count for b in relation.snapshot(owner).batches()):
             raise StatementError(
                 "constraint", f"NOT NULL constraint violation: column '{column.name}' contains NULL values"

@@ -6,7 +6,7 @@ has it. A table is a list of columns and a function that gives its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
