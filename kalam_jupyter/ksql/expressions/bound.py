@@ -212,7 +212,7 @@ class Membership(Bound):
 
 @dataclass(frozen=True)
 class Case(Bound):
-    """Searched CASE; lazy."""
+    """Searched CASE; lazy. A NULL condition is a failure."""
 
     branches: tuple[tuple[Bound, Bound], ...]
     default: Bound | None
