@@ -7,12 +7,14 @@ import threading
 import uuid
 import weakref
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kalam_jupyter.kalam.errors import KalamError, StatementError, TakesLongError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_channel import Channel
 from kalam_jupyter.kalam.live_opening import Kept, LiveOptions
+from kalam_jupyter.kalam.live_past import Past, Wake
 from kalam_jupyter.kalam.live_query import LiveQuery
 from kalam_jupyter.kalam.live_shape import LiveShape, TableShape
 from kalam_jupyter.kalam.live_source import SourceShape
@@ -22,6 +24,7 @@ from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kalam_jupyter.engine.history import Subscription
     from kalam_jupyter.kalam.auth import Session
     from kalam_jupyter.kalam.catalog import TableDef
     from kalam_jupyter.kalam.database import Kalam
@@ -47,6 +50,8 @@ class LiveQueries:
         self._lock = threading.Lock()
         self._connections: dict[tuple[str, str], dict[str, LiveQuery]] = {}
         self._per_user: Counter[str] = Counter()
+        self._pasts: dict[tuple[Any, int], Past] = {}
+        self._swept_at = self.now_ms()
         self._channels: weakref.WeakValueDictionary[Any, Channel] = weakref.WeakValueDictionary()
         self._selects: OrderedDict[str, tuple[str, LiveSelect]] = OrderedDict()
         self._shapes: OrderedDict[Any, LiveShape] = OrderedDict()
@@ -177,6 +182,27 @@ class LiveQueries:
             if found is None:
                 found = self._channels[shape.channel] = Channel(shape.subscribe)
             return found
+
+    def past(
+        self, place: tuple[Any, int], subscribe: Callable[[Wake], Subscription[Any]], key: int, seq: int
+    ) -> Past:
+        """Return what is known of former rows of a table: `place` is its channel and its version."""
+        found = self._pasts.get(place)
+        if found is None or found.closed:
+            self._sweep(self.now_ms())
+            found = Past(subscribe, lambda: place[0] in self._channels, self.now_ms, key, seq)
+            self._pasts[place] = found
+        return found
+
+    def _sweep(self, now: int) -> None:
+        """Now and then, forget the pasts that nobody asks for any more."""
+        if now - self._swept_at < Past.LINGER_MS:
+            return
+        self._swept_at = now
+        for place, past in list(self._pasts.items()):
+            if past.closed or not past.wanted():
+                del self._pasts[place]
+                past.close()
 
     def _check_limits(self, session: Session, subscription_id: str, connection_id: str | None) -> None:
         if connection_id is None:
@@ -320,6 +346,8 @@ class LiveQueries:
         """End all live queries."""
         for query in self.all():
             query.close()
+        for past in self._pasts.values():
+            past.close()
 
 
 def _unknown_column(select: LiveSelect, shape: LiveShape) -> StatementError:

@@ -17,6 +17,7 @@ from kalam_jupyter.kalam.errors import TakesLongError
 from kalam_jupyter.kalam.expressions import quote
 from kalam_jupyter.kalam.live_message import LiveChange
 from kalam_jupyter.kalam.live_opening import FEW_ROWS, Found
+from kalam_jupyter.kalam.live_past import Past
 from kalam_jupyter.kalam.live_sql import LiveSelect
 from kalam_jupyter.kalam.result import ResultColumn
 from kalam_jupyter.kalam.rowfilter import RowFilter
@@ -187,6 +188,8 @@ class TableShape:
             if at_once and found is None and (snapshot.num_rows > FEW_ROWS or not self.light):
                 raise TakesLongError
             cursor = self.subscribe(None)
+            if not self._stream:
+                self._past()  # from now on it is known what rows were
         finally:
             lock.release()
         try:
@@ -220,8 +223,10 @@ class TableShape:
         for row, ok in zip(candidates, matches, strict=True):
             if ok and not row[deleted]:
                 rows.append(row)
-            elif after is not None and not self._stream and self._may_have_matched(row):
+            elif after is not None and not self._stream:
                 gone.append(row)
+        if after is not None and gone:
+            gone = self._had(gone, after)
         rows.sort(key=lambda r: r[seq])
         gone.sort(key=lambda r: r[seq])
         if after is not None and gone and rows:
@@ -231,10 +236,19 @@ class TableShape:
             gone = [(*r[:seq], early, True) if r[seq] < last else r for r in gone]
         return Found(0, rows, [self._gone(row, row) for row in gone], self._newest(snapshot))
 
-    def _may_have_matched(self, row: Row) -> bool:
-        """Whether a row may have been within the filter: not if that asks for another primary key."""
+    def _had(self, rows: list[Row], after: int) -> list[Row]:
+        """Return the rows that a client may have had when `after` was the newest `_seq`."""
         key = self._table.key_index
-        return self.needs is None or self.needs[0] != key or row[key] == self.needs[1]
+        if self.needs is not None and self.needs[0] == key:
+            rows = [row for row in rows if row[key] == self.needs[1]]
+        then, known = self._past().versions(rows, after)
+        had = self._matching(then)
+        return [row for row, yes, sure in zip(rows, had, known, strict=True) if yes or not sure]
+
+    def _past(self) -> Past:
+        return self._kalam.live.past(
+            (self.channel, self._table.version), self.subscribe, self._table.key_index, self._seq
+        )
 
     def _newest(self, snapshot: Snapshot) -> int:
         if snapshot.num_rows <= FEW_ROWS:

@@ -187,6 +187,35 @@ def test_a_resumed_query_may_break_after_any_frame(todo: Client, received: int) 
     assert updated == ["4", "2", "5"], "no row twice"
 
 
+def test_a_resumed_query_is_not_told_of_rows_it_never_had(todo: Client, clock: Clock) -> None:
+    def resumed() -> list[tuple[str, str]]:
+        live = todo.kalam.subscribe(todo.session, sql, {"from": seq})
+        found = [
+            (message.get("change_type", "row"), row["id"])
+            for message in frames(live)
+            for row in message.get("rows", message.get("old_values"))
+        ]
+        live.close()
+        return found
+
+    sql = "SELECT * FROM app.todo WHERE title = 'mine'"
+    todo.run("INSERT INTO app.todo VALUES (1, 'mine', false), (2, 'other', false), (3, 'mine', false)")
+    live = todo.kalam.subscribe(todo.session, sql, {})
+    (first,) = live.start()[1:]
+    seq = first.body["batch_control"]["last_seq_id"]
+    live.close()
+    del live
+    todo.run("UPDATE app.todo SET done = true WHERE id = 2; INSERT INTO app.todo VALUES (4, 'other', false)")
+    todo.run("INSERT INTO app.todo VALUES (5, 'mine', false); DELETE FROM app.todo WHERE id = 5")
+    todo.run(
+        "UPDATE app.todo SET title = 'other' WHERE id = 1; INSERT INTO app.todo VALUES (6, 'mine', true)"
+    )
+    assert resumed() == [("delete", "1"), ("row", "6")]
+    clock.advance(120_000)
+    todo.run("DELETE FROM app.todo WHERE id = 4")  # it is too long ago that somebody followed the table
+    assert {id_ for kind, id_ in resumed() if kind == "delete"} == {"1", "2", "4", "5"}
+
+
 @pytest.fixture
 def todo(root: Client) -> Client:
     root.run("CREATE TABLE app.todo (id BIGINT PRIMARY KEY, title TEXT, done BOOLEAN) WITH (TYPE='USER')")
