@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from usearch.index import Index
 
 from kalam_jupyter.engine import Engine
 from kalam_jupyter.kalam import Kalam, vectors
+from kalam_jupyter.kalam.vectors import _best
 from tests.kalam.conftest import CONFIG, Client
 
 
@@ -194,3 +197,12 @@ def test_a_graph_that_was_not_finished_is_gone_on_with(
     again = vectors._Index(4, "l2", path)
     assert again.nearest(seqs, lambda: rows, rows[3], 1) == [4]
     assert added == [100, 150]
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 0.5, 1.0, -1.0, float("nan")]), max_size=30),
+    st.integers(min_value=0, max_value=35),
+)
+def test_the_best_are_the_first_of_all_in_order(scores: list[float], k: int) -> None:
+    values = np.array(scores, dtype=np.float32)
+    assert _best(values, k).tolist() == np.argsort(-values, kind="stable")[:k].tolist()
