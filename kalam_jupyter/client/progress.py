@@ -9,6 +9,7 @@ import contextvars
 import html
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -73,6 +74,8 @@ class Waiting:
         Called in a thread, a few times a second: what is known of how far it is; "" when nothing is.
     pause : callable, optional
         Waits so many seconds and returns whether the block has ended meanwhile; for tests.
+    clock : callable, optional
+        Tells seconds; for tests.
     """
 
     def __init__(
@@ -81,8 +84,10 @@ class Waiting:
         figures: Callable[[], str] = lambda: "",
         *,
         pause: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._what, self._figures = what, figures
+        self._clock, self._began = clock, clock()
         self._ended, self._lock, self._output = threading.Event(), threading.Lock(), Output()
         self._pause = pause or self._ended.wait
 
@@ -106,15 +111,14 @@ class Waiting:
             self._output.clear()
 
     def _run(self) -> None:
-        seconds = pause = PATIENCE_S
+        pause = PATIENCE_S
         while not self._pause(pause):
-            bundle = waiting_line(self._what, seconds, self._figures())
+            bundle = waiting_line(self._what, self._clock() - self._began, self._figures())
             with self._lock:
                 if self._ended.is_set():
                     return
                 (self._output.update if self._output.shown else self._output.show)(bundle)
             pause = EVERY_S
-            seconds += pause
 
 
 def waiting_line(what: str, seconds: float, figures: str) -> Bundle:

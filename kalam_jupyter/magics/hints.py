@@ -43,6 +43,7 @@ _ONCE_ONLY = re.compile(
     r"\b(ORDER\s+BY|DISTINCT|OFFSET|UNION|OVER\s*\(|FROM\s*\(|WITH\s+\w+\s+AS\s*\()", re.IGNORECASE
 )
 _ELSEWHERE = "%%kalam sorts, joins and counts what is there now: streams and tables stand there as ksql.name."
+_LIVE_ELSEWHERE = "%%ksql groups, joins and counts live: SELECT .. FROM stream GROUP BY .. EMIT CHANGES."
 _SENT: dict[Dialect, str] = {
     "ksql": "{0}.kalam.to_stream('{0}') makes it a stream.",
     "kalam": "{0}.kalam.to_table('app.{0}', key=..) makes it a table.",
@@ -75,6 +76,8 @@ def hint(
         return ""
     if dialect == "ksql" and (elsewhere := _elsewhere(said, code)):
         return elsewhere
+    if dialect == "kalam" and "subscription query does not support" in said:
+        return _LIVE_ELSEWHERE
     if dialect == "kalam" and "unsupported statement type" in said:
         return next(
             (UsageError.near(s.word, KALAM_KEYWORDS) for s in split_cell(code) if s.word.lower() in said), ""

@@ -231,7 +231,13 @@ def _into_table(result: Result, target: str, connection: Connection) -> Note:
         raise UsageError(f"There is nothing to write into {target}: the statement gives no rows")
     hidden = [c for c in ("_seq", "_deleted") if c in result.table.column_names]
     key = result.key[0] if len(result.key) == 1 else None
-    written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
+    try:
+        written = connection.table_frame(result.table.drop_columns(hidden), target, key=key)
+    except ClientError as error:
+        if key is None and error.message.startswith("there is no table"):
+            how = f"create it first, or: --into NAME, then NAME.kalam.to_table('{target}', key=..)"
+            raise UsageError(f"There is no table {target}, and rows without a key make none: {how}") from None
+        raise
     return Note(f"{target}: {written:,} rows")
 
 

@@ -27,6 +27,10 @@ ELSEWHERE = "%%kalam sorts, joins and counts"
         ("%kalam SELECT * FROM orders", "Did you mean ksql.orders?"),
         ("%kalam SELECT pric FROM ksql.orders", "Did you mean price?"),
         ("%kalam SELECT * FROM flights", "flights is a DataFrame: flights.kalam.to_table('app.flights'"),
+        (
+            "%kalam --live SELECT COUNT(*) FROM ksql.orders GROUP BY id",
+            "%%ksql groups, joins and counts live",
+        ),
         ("%kalam SELCT 1", "Did you mean SELECT?"),
     ],
 )
