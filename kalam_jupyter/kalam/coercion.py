@@ -95,6 +95,8 @@ def _integer(bits: int) -> Coercer:
         elif isinstance(v, dt.datetime):
             v = micros(v)
         if not isinstance(v, int):
+            if not low <= v <= high:  # first: 1E999999999 as an int would fill the memory
+                raise ValueError
             whole = int(v)
             if whole != v:
                 raise ValueError

@@ -83,3 +83,8 @@ def test_the_error_is_where_there_is_one_too_many() -> None:
 )
 def test_a_number_of_very_many_digits_is_refused(client: Client, sql: str) -> None:
     assert client.error(sql.format("9" * 10_000)).status == 400
+
+
+@pytest.mark.parametrize("number", ["1E999999999", "-1E999999999", "9E-999999999", "NaN", "Infinity"])
+def test_a_text_that_would_be_a_number_without_end_is_no_integer(client: Client, number: str) -> None:
+    assert "Unable to cast" in client.error(f"INSERT INTO app.t VALUES ('{number}', 'x')").message

@@ -130,10 +130,11 @@ def decimal_bound(precision: int, scale: int) -> Decimal:
 
 
 def overflow_message(value: Decimal, precision: int, scale: int) -> str:
-    """Return the text of a decimal that has too many integer digits."""
+    """Return the text of a decimal that has too many integer digits; 1E999999999 has more than fit in memory."""
+    shown = decimal_plain(value) if value.adjusted() < 1000 else str(value)
     return (
         f"Numeric field overflow: A field with precision {precision} and scale {scale} must round to an "
-        f"absolute value less than 10^{precision - scale}. Got {decimal_plain(value)}"
+        f"absolute value less than 10^{precision - scale}. Got {shown}"
     )
 
 

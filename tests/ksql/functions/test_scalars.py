@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ VALUES: list[tuple[str, Any]] = [
     ("ROUND(12345.67E0, -2)", 12300.0),
     ("TRUNC(-12345.67E0, -2)", -12300.0),
     ("SQRT(-1)", "NaN"),
+    ("CAST('1E999999999' AS DECIMAL(10, 2))", None),
+    ("CAST('1E-999999999' AS DECIMAL(10, 2))", Decimal("0.00")),
     ("LN(0)", "-Infinity"),
     ("LOG(1, 10)", "NaN"),
     ("POWER(0, -1)", "Infinity"),
