@@ -130,7 +130,7 @@ def decimal_bound(precision: int, scale: int) -> Decimal:
 
 
 def overflow_message(value: Decimal, precision: int, scale: int) -> str:
-    """Return the text of a decimal that has too many integer digits; 1E999999999 has more than fit in memory."""
+    """Return the text of a decimal that has too many integer digits: some have more than fit in memory."""
     shown = decimal_plain(value) if value.adjusted() < 1000 else str(value)
     return (
         f"Numeric field overflow: A field with precision {precision} and scale {scale} must round to an "
