@@ -316,15 +316,32 @@ def _end_of_block(steps: Sequence[Step], begin: int) -> int:
     return len(steps)
 
 
+#: Actions that do not have the name of their node.
+_ACTIONS: dict[type[nodes.Statement], str] = {
+    **dict.fromkeys(
+        (
+            *(nodes.AddColumn, nodes.DropColumn, nodes.ModifyColumn, nodes.RenameColumn),
+            *(nodes.SetNullable, nodes.SetDefault, nodes.SetAccessLevel, nodes.AlterIndex),
+        ),
+        "ALTER_TABLE",
+    ),
+    nodes.AddSource: "ALTER_TOPIC",
+    nodes.Backup: "BACKUP_DATABASE",
+    nodes.Restore: "RESTORE_DATABASE",
+}
+
+
 def _action(statement: nodes.Statement) -> str:
     """``CREATE_TABLE`` for CreateTable."""
+    if (action := _ACTIONS.get(type(statement))) is not None:
+        return action
     name = type(statement).__name__
     return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(name)).upper()
 
 
 def _subject(statement: nodes.Statement) -> str:
     """What a statement is about, for the audit log: never a password."""
-    for attribute in ("table", "view", "name", "user", "storage_id", "topic", "job_id", "path"):
+    for attribute in ("topic", "table", "view", "name", "user", "storage_id", "job_id", "path"):
         value = getattr(statement, attribute, None)
         if isinstance(value, tuple):
             return ".".join(p for p in value if p)

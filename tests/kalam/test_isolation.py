@@ -147,6 +147,19 @@ def test_impersonation_keeps_off_shared_tables(root: Client, user: Callable[...,
     )
 
 
+def test_the_audit_log_names_statements(root: Client) -> None:
+    root.run("CREATE SHARED TABLE app.a (id INT PRIMARY KEY); ALTER TABLE app.a ADD COLUMN v INT")
+    root.run("CREATE TOPIC app.ev; ALTER TOPIC app.ev ADD SOURCE app.a ON INSERT; DROP TABLE app.a")
+    found = root.rows("SELECT action, target FROM system.audit_log ORDER BY timestamp, audit_id")
+    assert found[-5:] == [
+        ("CREATE_TABLE", "app.a"),
+        ("ALTER_TABLE", "app.a"),
+        ("CREATE_TOPIC", "app.ev"),
+        ("ALTER_TOPIC", "app.ev"),
+        ("DROP_TABLE", "app.a"),
+    ]
+
+
 def test_no_password_reaches_the_audit_log(root: Client) -> None:
     root.run("CREATE USER a WITH PASSWORD 'hunter2' ROLE user; ALTER USER a SET PASSWORD 'hunter2'")
     root.run("EXECUTE AS USER a (CREATE USER b WITH PASSWORD 'hunter2' ROLE user)")
