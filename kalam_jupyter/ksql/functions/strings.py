@@ -180,6 +180,9 @@ def rpad(text: str, length: int, padding: str) -> str | None:
 )
 def replace(text: str, old: str, new: str) -> str:
     """The text with every occurrence of `old` replaced."""
+    growth = len(new) - len(old)
+    if growth * (len(text) + 1) > MAX_PADDING and growth * text.count(old) > MAX_PADDING:
+        raise EvaluationError(f"REPLACE adds at most {MAX_PADDING} characters")
     return text.replace(old, new)
 
 

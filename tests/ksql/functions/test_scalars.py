@@ -46,6 +46,8 @@ VALUES: list[tuple[str, Any]] = [
     ("LPAD('foo', -1, 'x')", None),
     ("RPAD('foo', 5, '')", None),
     ("REPLACE('ab', '', '-')", "-a-b-"),
+    ("REPLACE('', '', 'x')", "x"),
+    ("LEN(" + "REPLACE(" * 20 + "'x'" + ", 'x', 'xxxxxxxxxx')" * 20 + ")", None),
     ("SPLIT('', '')", [""]),
     ("SPLIT_TO_MAP('a:1//b:2/c', '/', ':')", {"a": "1", "b": "2"}),
     ("SPLIT_TO_MAP('a', '/', '/')", None),
