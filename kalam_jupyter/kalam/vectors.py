@@ -280,20 +280,21 @@ class VectorSearch:
         keys, seqs, stored = _columns(table, batches, column)
         metric, size = table.vectors.get(column), type_.size
 
-        def vectors() -> Floats:
-            return _matrix(stored, size)
-
         nearest = None
         if metric is not None:
-            nearest = self._index(table, owner, column, metric, size).nearest(seqs, vectors, wanted, k)
+            index = self._index(table, owner, column, metric, size)
+            nearest = index.nearest(seqs, lambda: _matrix(stored, size), wanted, k)
         if nearest is None:
-            picked = _best(_scores(metric or "cosine", vectors(), wanted), k)
+            chunks = [_scores(metric or "cosine", _matrix(c, size), wanted) for c in stored.chunks]
+            every = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.float32)
+            picked = _best(every, k)
+            scores = every[picked]
         else:
             hits = np.flatnonzero(np.isin(seqs, nearest))
             at = dict(zip(seqs[hits].tolist(), hits.tolist(), strict=True))
             picked = np.array([at[seq] for seq in nearest], dtype=np.int64)
-        found = _matrix(stored.take(pa.array(picked)), size)
-        scores = _scores(metric or "cosine", found, wanted)
+            rows = [stored[i].values.to_numpy(zero_copy_only=False) for i in picked.tolist()]
+            scores = _scores(metric or "cosine", np.reshape(rows, (-1, size)), wanted)
         convert = value_converter(table.schema.columns[table.key_index].type) or str
         ids = [str(convert(keys[i].as_py())) for i in picked.tolist()]
         return pa.record_batch([pa.array(ids, pa.string()), pa.array(scores, pa.float32())], schema=_RESULT)
@@ -352,9 +353,9 @@ def _columns(
     return data.column(key), data.column("_seq").to_numpy(), data.column(column)
 
 
-def _matrix(column: pa.ChunkedArray, size: int) -> Floats:
-    """Return vectors as rows."""
-    values = pc.list_flatten(column).to_numpy()
+def _matrix(column: pa.Array | pa.ChunkedArray, size: int) -> Floats:
+    """Return vectors as rows; those of one array without copying them."""
+    values = pc.list_flatten(column).to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.float32).reshape(-1, size)
 
 
