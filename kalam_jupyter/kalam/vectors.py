@@ -3,7 +3,7 @@
 An indexed column is searched through an HNSW graph (usearch), which follows the table: before a search
 the rows that came and went since the last one are added and removed, told apart by their `_seq`. Many rows
 are added by a thread of the graph's own, and the column is scanned until that is done: 100,000 rows of 128
-numbers are a minute's work for the graph, and 20 ms for a scan. Other columns are always scanned. Graphs are
+numbers are minutes of work for the graph, and 50 ms for a scan. Other columns are always scanned. Graphs are
 saved beside the engine's data, as caches: one that is old, or cannot be read, costs time and nothing else.
 """
 
