@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,13 @@ def table_function(binder: Binder, e: ast.FunctionCall) -> tuple[b.Bound, DataTy
     return bound, row
 
 
+#: An argument that is bound once, however often its type is asked for: calls in calls would take for ever.
+_Argument = b.Bound | Callable[[Sequence[DataType | None]], b.LambdaValue]
+
+
 def _resolve(binder: Binder, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, ...]]:
-    types = [_argument_type(binder, a) for a in e.args]
+    given = [_argument(binder, a) for a in e.args]
+    types = [_argument_type(a, g) for a, g in zip(e.args, given, strict=True)]
     try:
         call = binder.functions.get(e.name).resolve(types, binder.context)
     except StatementError:
@@ -61,26 +67,34 @@ def _resolve(binder: Binder, e: ast.FunctionCall) -> tuple[Call, tuple[b.Bound, 
     except KsqlError as error:
         raise StatementError(error.message, **e.position) from None
     arguments: list[b.Bound] = []
-    for a, function, type_, parameters in zip(
-        e.args, call.conversions, call.types, call.lambdas, strict=True
+    for bound, function, type_, parameters in zip(
+        given, call.conversions, call.types, call.lambdas, strict=True
     ):
-        if isinstance(a, ast.Lambda):
+        if not isinstance(bound, b.Bound):
             assert parameters is not None
-            arguments.append(_lambda(binder, a, parameters))
-            continue
-        bound = binder.bind(a)
-        if function is not convert.identity:
-            bound = _converted(bound, function, type_)
-        arguments.append(bound)
+            arguments.append(bound(parameters))
+        elif function is convert.identity:
+            arguments.append(bound)
+        else:
+            arguments.append(_converted(bound, function, type_))
     return call, tuple(arguments)
 
 
-def _argument_type(binder: Binder, e: ast.Expression) -> ArgumentType:
+def _argument(binder: Binder, e: ast.Expression) -> _Argument:
+    if not isinstance(e, ast.Lambda):
+        return binder.bind(e)
+    bind = functools.cache(lambda *types: _lambda(binder, e, types))
+    return lambda types: bind(*types)
+
+
+def _argument_type(e: ast.Expression, given: _Argument) -> ArgumentType:
     if isinstance(e, ast.Lambda):
-        return LambdaArgument(len(e.params), lambda types: _lambda(binder, e, types).body.type)
+        assert not isinstance(given, b.Bound)
+        return LambdaArgument(len(e.params), lambda types: given(types).body.type)
     if isinstance(e, ast.IntervalUnit):
         return INTERVAL
-    return binder.bind(e).type
+    assert isinstance(given, b.Bound)
+    return given.type
 
 
 def _lambda(binder: Binder, e: ast.Lambda, types: Sequence[DataType]) -> b.LambdaValue:

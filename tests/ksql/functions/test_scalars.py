@@ -46,6 +46,7 @@ VALUES: list[tuple[str, Any]] = [
     ("LPAD('foo', -1, 'x')", None),
     ("RPAD('foo', 5, '')", None),
     ("REPLACE('ab', '', '-')", "-a-b-"),
+    ("UCASE(" * 60 + "'x'" + ")" * 60, "X"),  # in no time: each argument is bound once
     ("REPLACE('', '', 'x')", "x"),
     ("LEN(" + "REPLACE(" * 20 + "'x'" + ", 'x', 'xxxxxxxxxx')" * 20 + ")", None),
     ("SPLIT('', '')", [""]),
