@@ -120,7 +120,7 @@ def test_an_engine_that_cannot_be_opened_can_be_tried_again(tmp_path: Path) -> N
         engine.transact(lambda tx: tx.put("k", "a", 1))
         storage = engine.storage
         assert storage is not None
-        storage._log.commit([LogEntry(engine.position + 1, b"[0, [[\"no such operation\"]]]", ())])
+        storage._log.commit([LogEntry(engine.position + 1, b'[0, [["no such operation"]]]', ())])
         storage._log.close()
         shutil.copytree(tmp_path / "e", tmp_path / "broken")
     for _ in range(2):
