@@ -232,7 +232,10 @@ def _field(g: _Generator, e: b.Field) -> str:
 def _null_test(g: _Generator, e: b.NullTest) -> str:
     if isinstance(e.operand, b.Constant):
         return repr((e.operand.value is None) != e.negated)
-    return f"({g.code(e.operand)} is {'not ' if e.negated else ''}None)"
+    code = g.code(e.operand)
+    if not isinstance(e.operand, b.ColumnValue):  # Python warns of `-1 is None`, but not of names
+        code = f"({g.fresh('t')} := {code})"
+    return f"({code} is {'not ' if e.negated else ''}None)"
 
 
 def _map(g: _Generator, e: b.MapOf) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +48,17 @@ def test_a_double_compares_with_a_decimal_literal_as_its_shortest_decimal_does(
     values = (literal, value) if swapped else (value, literal)
     expected = False if value is None else outcome(lambda: compare(*values))
     assert outcome(lambda: found((value,))) == expected
+
+
+ONE = b.Constant(type=t.INTEGER, value=1)
+
+
+@pytest.mark.parametrize(
+    "operand",
+    [ONE, b.Negation(type=t.INTEGER, operand=ONE), b.StructOf(type=None, items=(ONE,))],
+    ids=lambda e: type(e).__name__,
+)
+def test_python_does_not_warn_of_literals_that_are_tested_for_null(operand: b.Bound) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compile_raising(b.NullTest(operand=operand, negated=False))(()) is False
