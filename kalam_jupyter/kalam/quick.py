@@ -55,7 +55,11 @@ class _Write(NamedTuple):
 
     def told(self, value: Any, error: BaseException | None) -> None:
         """Answer, once the change was made or refused: see `Engine.submit_all`."""
-        found = self.answer(value) if error is None else self.refusal(error)
+        found: list[Result] | BaseException | None
+        try:
+            found = self.answer(value) if error is None else self.refusal(error)
+        except Exception as defect:  # whoever asked is told of it, rather than left waiting
+            found = defect
         if found is not None:
             self.done(found)
 

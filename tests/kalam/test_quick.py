@@ -7,7 +7,7 @@ from typing import Any
 
 from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import Kalam, KalamError, Result
-from kalam_jupyter.kalam.quick import Quick
+from kalam_jupyter.kalam.quick import Quick, _Write
 from kalam_jupyter.kalam.serialize import dumps, result_json
 from tests.kalam.conftest import CONFIG, START_MS
 
@@ -116,3 +116,13 @@ def test_both_ways_say_and_do_the_same() -> None:
     assert quick.left() == ordinary.left()
     quick.close()
     ordinary.close()
+
+
+def test_a_defect_in_answering_is_the_answer() -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    told: list[Any] = []
+    for error in (None, KalamError("x", "y", 400)):
+        _Write(fail, fail, fail, told.append).told(1, error)
+    assert [type(t) for t in told] == [ZeroDivisionError, ZeroDivisionError]
