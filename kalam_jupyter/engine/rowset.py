@@ -12,7 +12,7 @@ index
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
@@ -126,14 +126,21 @@ class RowSet:
         """
         keys = [] if self.key_of is None else list(map(self.key_of, rows))
         if not self._are_new(keys):
-            seen: set[Any] = set()
-            key = next(k for k in keys if k in self.index or k in seen or seen.add(k))  # type: ignore[func-returns-value]
-            raise DuplicateKeyError(self.name, self._key_tuple(key), within_batch=key not in self.index)
+            raise self._duplicate(keys)
         return self._append(keys, rows)
 
     def _are_new(self, keys: Sequence[Any]) -> bool:
         """Whether no row has one of these keys, nor two of these rows the same."""
         return self.index.keys().isdisjoint(keys) and (len(keys) < 2 or len(set(keys)) == len(keys))
+
+    def _duplicate(self, keys: Iterable[Any]) -> DuplicateKeyError:
+        """Return the error of the first key that a row has already, or that is among `keys` before."""
+        seen: set[Any] = set()
+        for key in keys:
+            if key in self.index or key in seen:
+                break
+            seen.add(key)
+        return DuplicateKeyError(self.name, self._key_tuple(key), within_batch=key not in self.index)
 
     def _append(self, keys: Sequence[Any], rows: Sequence[Row]) -> Undo:
         """Append rows whose keys are new."""
@@ -200,13 +207,8 @@ class RowSet:
             return {}
         keys = self._keys(batches)
         new = dict(zip(keys, range(first, first + n), strict=True))
-        if len(new) != n:
-            seen: set[Any] = set()
-            twice = next(k for k in keys if k in seen or seen.add(k))  # type: ignore[func-returns-value]
-            raise DuplicateKeyError(self.name, self._key_tuple(twice), within_batch=True)
-        if self.index and not new.keys().isdisjoint(self.index.keys()):
-            there = next(k for k in keys if k in self.index)
-            raise DuplicateKeyError(self.name, self._key_tuple(there))
+        if len(new) != n or (self.index and not new.keys().isdisjoint(self.index.keys())):
+            raise self._duplicate(keys)
         return new
 
     def _keys(self, batches: Sequence[pa.RecordBatch]) -> list[Any]:
