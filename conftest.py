@@ -1,5 +1,7 @@
 """What may only be said at the root: the suite's pytest plugins, and how hypothesis runs."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -21,6 +23,12 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+
+
+def pytest_configure() -> None:
+    """Let interrupts interrupt: a shell starts what is in the background so that they do nothing."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
