@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WORKERS = 8
+_LOOK_SECONDS = 0.5
 
 
 class InProcessTransport:
@@ -186,7 +187,7 @@ class InProcessTransport:
         future: Future[T] | None = None
         try:
             future = self._submitted(work)
-            return future.result()
+            return _awaited(future)
         except KeyboardInterrupt:
             if interrupt is not None:
                 interrupt()
@@ -199,6 +200,16 @@ class InProcessTransport:
             return self._workers.submit(_translated, work)
         except RuntimeError as error:
             raise ClientError("the connection is closed", code="CLOSED") from error
+
+
+def _awaited(future: Future[T]) -> T:
+    """Return what a future gives. An interrupt just before a wait does not end it, so none is long."""
+    while True:
+        try:
+            return future.result(_LOOK_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise
 
 
 def _user(node: Node, login: Login) -> str:
