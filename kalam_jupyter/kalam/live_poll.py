@@ -74,10 +74,15 @@ class Companions:
     Parameters
     ----------
     queries : sequence of LiveQuery
+
+    Attributes
+    ----------
+    behind : bool
+        Whether some of them may have more to look at than was polled.
     """
 
     def __init__(self, queries: Sequence[LiveQuery]) -> None:
-        self._queries = queries
+        self._queries, self.behind = queries, False
         groups: dict[Stand | int, list[int]] = {}
         for i, query in enumerate(queries):
             stand = query.stand
@@ -95,13 +100,16 @@ class Companions:
         found: list[Found] = [()] * len(self._queries)
         news = News()
         for before, group in self._groups.items():
-            group = [i for i in group if news.concerns(self._queries[i])]
+            if self._queries[group[0]].needs is not None:  # as those of all in the group, whose shape is one
+                group = [i for i in group if news.concerns(self._queries[i])]
             if not group:
+                self.behind = True
                 continue
             first, *others = group
             leader = self._queries[first]
             changes = found[first] = _poll(leader, max_changes)
             after = leader.stand
+            self.behind = self.behind or leader.lag > 0
             if (
                 isinstance(before, int)
                 or isinstance(changes, KalamError)
@@ -111,11 +119,13 @@ class Companions:
             ):
                 for i in others:
                     found[i] = _poll(self._queries[i], max_changes)
+                self.behind = True
                 continue
             count, seq = len(changes), newest(changes) if changes else 0
             for i in others:
                 followed = self._queries[i].follow(before, after[1], count, seq, leader.last_update)
                 found[i] = changes if followed else _poll(self._queries[i], max_changes)
+                self.behind = self.behind or not followed
         return found
 
 

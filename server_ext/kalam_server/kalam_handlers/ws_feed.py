@@ -190,10 +190,12 @@ class LiveFeed:
         if found:
             frame, head = self.client.framer.frame, self._head
             self.client.outlet.add(b"".join([frame(head, change.told) for change in found]))
-        query = self.query
-        if query.closed:
+        if self.query.closed:
             self.client.ended(self, None)
-        elif query.ready and not query.loading:  # more than was polled, or more by now
+
+    def go_on(self) -> None:
+        """Come back for what is there besides what was sent, or by now."""
+        if not self._closed and self.query.ready and not self.query.loading:
             self.serve()
 
 
@@ -257,6 +259,8 @@ class _Round:
             found = await self._service.run(lambda _: together.poll(BATCH))
         for feed, changes in zip(feeds, found, strict=True):
             feed.send(changes)
+            if together.behind:
+                feed.go_on()
         for outlet in dict.fromkeys([feed.client.outlet for feed in feeds]):
             outlet.flush()
 
