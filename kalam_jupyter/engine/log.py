@@ -153,7 +153,7 @@ class Log:
 
 
 def _fill(path: Path) -> None:
-    """Give SQLite's write-ahead log its size at once: a commit that makes the file longer takes twice as long.
+    """Give SQLite's write-ahead log its size at once: a commit that makes it longer takes twice as long.
 
     Zeros are no entries of it: they do not have its checksums.
     """
