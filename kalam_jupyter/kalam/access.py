@@ -36,9 +36,20 @@ def _impersonated(session: Session, table: TableDef) -> None:
         )
 
 
+def check_block(session: Session, kind: str) -> None:
+    """Raise `StatementError` for tables that are no part of a transaction: it could not undo what is written
+    there, nor hold still what is read."""
+    if session.in_block:
+        raise StatementError(
+            "invalid_operation", f"{kind} tables are not supported inside explicit transactions"
+        )
+
+
 def check_read(session: Session, table: TableDef) -> None:
     """Raise `StatementError` unless the session may read the table."""
     _impersonated(session, table)
+    if table.type == "stream":
+        check_block(session, "stream")
     if table.type == "shared" and not may_read_shared(session.role, table.access_level):
         raise StatementError(
             "permission_denied",
@@ -50,6 +61,8 @@ def check_read(session: Session, table: TableDef) -> None:
 def check_write(session: Session, table: TableDef) -> None:
     """Raise `StatementError` unless the session may change rows of the table."""
     _impersonated(session, table)
+    if table.type == "stream":
+        check_block(session, "stream")
     if table.type == "shared" and not may_write_shared(session.role, table.access_level):
         raise StatementError(
             "permission_denied", f"Shared table write denied (access_level={table.access_level.capitalize()})"
@@ -64,6 +77,7 @@ def check_system_read(session: Session, name: str) -> None:
             f"Access denied: Role '{role_name(session.role)}' cannot access table '{name}'. System tables "
             "require 'dba' or 'system' role.",
         )
+    check_block(session, "system")
 
 
 def check_create(session: Session, table_type: str) -> None:

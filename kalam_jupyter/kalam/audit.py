@@ -43,12 +43,11 @@ class Audit:
         action: str,
         target: str,
         details: str | None = None,
-        address: str | None = None,
     ) -> None:
         """Add an entry inside a transaction. Times are ms, as in all stored system tables."""
         actor = session.actor or session.user_id
         subject = session.user_id if session.actor is not None else None
-        row = (ulid(tx.now_ms), tx.now_ms, actor, action, target, details, address, subject)
+        row = (ulid(tx.now_ms), tx.now_ms, actor, action, target, details, session.address, subject)
         tx.insert(RELATION, [row])
 
     def note(self, session: Session, action: str, target: str, details: str | None = None) -> None:

@@ -47,12 +47,18 @@ class Session:
         The real user under EXECUTE AS USER.
     request_id : str
         Names the owner of a transaction.
+    address : str or None
+        Where the caller is, for the audit log; None in this process.
+    in_block : bool
+        Whether the statements are part of BEGIN .. COMMIT.
     """
 
     user_id: str
     role: str
     actor: str | None = None
     request_id: str = "embedded"
+    address: str | None = None
+    in_block: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -70,7 +76,7 @@ class Auth:
     def __init__(self, engine: Engine, config: KalamConfig, audit: Audit) -> None:
         self._engine, self._config, self._audit = engine, config, audit
         self._bearer = Bearer(config.jwt_secret or load_secret(engine.path), config)
-        self._verified: OrderedDict[str, tuple[float, Any, Session]] = OrderedDict()
+        self._verified: OrderedDict[tuple[str, str | None], tuple[float, Any, Session]] = OrderedDict()
         self._lock = threading.Lock()
         self._passwords = Passwords(config.bcrypt_cost, config.login_cache)
         if engine.catalogue.get(USER, ROOT) is None:
@@ -137,17 +143,17 @@ class Auth:
         """Return the bcrypt hash of a password."""
         return self._passwords.hash(password)
 
-    def session(self, user_id: str) -> Session:
-        """Return a trusted session, in process: no password asked."""
-        found = self.present(user_id)
+    def session(self, user_id: str, address: str | None = None) -> Session:
+        """Return a trusted session: no password asked."""
+        found = self.present(user_id, address)
         if found is None:
             raise KalamError("INVALID_CREDENTIALS", f"User '{user_id}' does not exist", 401)
         return found
 
-    def present(self, user_id: str) -> Session | None:
+    def present(self, user_id: str, address: str | None = None) -> Session | None:
         """As `session`, None if there is no such user."""
         found = self.user(user_id)
-        return None if found is None else Session(user_id, str(found["role"]))
+        return None if found is None else Session(user_id, str(found["role"]), address=address)
 
     # ---- login
 
@@ -216,7 +222,8 @@ class Auth:
         }
         tx.put(USER, user_id, {**record, **seen})
         if record["role"] in ADMIN_ROLES:
-            self._audit.record(tx, Session(user_id, record["role"]), "LOGIN", user_id, address=address)
+            session = Session(user_id, record["role"], address=address)
+            self._audit.record(tx, session, "LOGIN", user_id)
         return tx.get(USER, user_id)
 
     # ---- tokens
@@ -228,15 +235,15 @@ class Auth:
             raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
         return self._bearer.issue(record)
 
-    def verify(self, token: str) -> Session:
-        """Return the session of an access token.
+    def verify(self, token: str, address: str | None = None) -> Session:
+        """Return the session of an access token that came from an address.
 
         Raises
         ------
         KalamError
             ``INVALID_CREDENTIALS`` or ``TOKEN_EXPIRED``, status 401.
         """
-        known = self.known(token)
+        known = self.known(token, address)
         if known is not None:
             return known
         claims = self._bearer.claims(token)
@@ -244,28 +251,28 @@ class Auth:
             record = self.user(str(claims["sub"]))
             good = claims.get("token_type") == "access" and record and record["role"] == claims.get("role")
         else:
-            record = self._external(claims)
+            record = self._external(claims, address)
             good = record is not None
         if not good or record is None:
             raise KalamError("INVALID_CREDENTIALS", "Invalid credentials", 401)
-        session = Session(str(claims["sub"]), str(record["role"]))
+        session = Session(str(claims["sub"]), str(record["role"]), address=address)
         with self._lock:
-            self._verified[token] = (float(claims["exp"]) + LEEWAY, record, session)
+            self._verified[token, address] = (float(claims["exp"]) + LEEWAY, record, session)
             while len(self._verified) > 4096:
                 self._verified.popitem(last=False)
         return session
 
-    def known(self, token: str) -> Session | None:
-        """Return the session of an access token that was verified before, if it still holds.
+    def known(self, token: str, address: str | None = None) -> Session | None:
+        """Return the session of an access token that was verified before from there, if it still holds.
 
         A new one may need an issuer's keys from the network.
         """
-        expires, record, session = self._verified.get(token, (0.0, None, None))
+        expires, record, session = self._verified.get((token, address), (0.0, None, None))
         if session is None or expires <= time.time():
             return None
         return session if record is self._engine.catalogue.get(USER, session.user_id) else None
 
-    def _external(self, claims: dict[str, Any]) -> dict[str, Any] | None:
+    def _external(self, claims: dict[str, Any], address: str | None) -> dict[str, Any] | None:
         """Return the user an external issuer's token means: its subject, if that is an OAuth user.
 
         A user whose provider is an issuer's URL belongs to that issuer alone. One who is new is made
@@ -283,7 +290,8 @@ class Auth:
                 if tx.get(USER, user_id) is None:
                     record = self.record(tx.now_ms, user_id, role, "OAuth", None, email, said)
                     tx.put(USER, user_id, record)
-                    self._audit.record(tx, Session(user_id, role), "CREATE_USER", user_id, said)
+                    session = Session(user_id, role, address=address)
+                    self._audit.record(tx, session, "CREATE_USER", user_id, said)
 
             self._engine.transact(provision)
         record = self.user(user_id)

@@ -14,7 +14,6 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.context import Block, Context
 from kalam_jupyter.kalam.dml import inserted
 from kalam_jupyter.kalam.errors import KalamError, StatementError, failure, from_engine
-from kalam_jupyter.kalam.names import SYSTEM_NAMESPACES
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import nodes
 
@@ -84,7 +83,7 @@ class ExplicitTransaction:
 
     def _apply(self, tx: Transaction, runs: Sequence[Sequence[Step]]) -> Answers:
         block = Block(self._id, tx)
-        ctx = replace(self._ctx, block=block)
+        ctx = replace(self._ctx, block=block, session=replace(self._ctx.session, in_block=True))
         answers = [(self._begin, self._said(f"Transaction started ({self._id})"))]
         closing = self._closing
         try:
@@ -190,12 +189,3 @@ def check_in_block(ctx: Context, statement: nodes.Statement) -> None:
         raise StatementError(
             "invalid_operation", f"DDL is not allowed inside explicit transaction '{block.id}'"
         )
-    if isinstance(statement, (nodes.Insert, nodes.Update, nodes.Delete)):
-        namespace = statement.table[0] or ctx.namespace
-        table = ctx.kalam.find_table(namespace, statement.table[1])
-        kind = "stream" if table is not None and table.type == "stream" else None
-        kind = "system" if namespace in SYSTEM_NAMESPACES else kind
-        if kind is not None:
-            raise StatementError(
-                "invalid_operation", f"{kind} tables are not supported inside explicit transactions"
-            )

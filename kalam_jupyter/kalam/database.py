@@ -285,6 +285,7 @@ class Kalam:
         """
         namespace, table_name = (name[0] or ctx.namespace), name[1]
         if namespace in SYSTEM_NAMESPACES:
+            access.check_block(ctx.session, "system")
             raise StatementError(
                 "invalid_operation",
                 f"Cannot {operation} system table '{namespace}.{table_name}'",

@@ -110,6 +110,7 @@ _SPLIT = re.compile(r"""'[^']*(?:''[^']*)*'|"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*
 
 #: A statement without comments and quoted names.
 _PART = re.compile(r"(?:[^;']++|'[^']*+')++")
+_EXECUTE = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*+EXECUTE\b", re.IGNORECASE | re.DOTALL).match
 
 
 def split_statements(sql: str) -> list[str]:
@@ -155,13 +156,13 @@ def split_statements(sql: str) -> list[str]:
 
 def _rejoined(parts: list[str]) -> list[str]:
     """Put together what was cut inside the parentheses of EXECUTE AS USER."""
-    if not any(part[:7].upper() == "EXECUTE" for part in parts):
+    if not any(map(_EXECUTE, parts)):
         return parts
     found: list[str] = []
     wrapping = False
     for part in parts:
         found.append(f"{found.pop()}; {part}" if wrapping else part)
-        wrapping = found[-1][:7].upper() == "EXECUTE" and _unclosed(found[-1])
+        wrapping = _EXECUTE(found[-1]) is not None and _unclosed(found[-1])
     return found
 
 

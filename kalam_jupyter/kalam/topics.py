@@ -21,7 +21,7 @@ from kalam_jupyter.engine.batch import Batch, Headers
 from kalam_jupyter.engine.errors import OverrunError
 from kalam_jupyter.engine.topic import Record, Topic
 from kalam_jupyter.engine.transaction import Transaction
-from kalam_jupyter.kalam.catalog import TOPIC, TableDef
+from kalam_jupyter.kalam.catalog import TOPIC, USER, TableDef
 from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 from kalam_jupyter.kalam.rowfilter import RowFilter
 from kalam_jupyter.kalam.serialize import RowEncoder, value_converter
@@ -182,7 +182,7 @@ class Topics:
         encode = PAYLOADS[source.payload]
         values = [orjson.dumps(encode(table, encoder, operation, old, new, tx.position)) for old, new in rows]
         headers: list[tuple[str, bytes | None]] = [("op", operation.encode())]
-        if owner:
+        if owner and tx.get(USER, owner) is not None:  # EXECUTE AS USER takes names of nobody, too
             headers.append(("user", owner.encode()))
         partitions = self._engine.topic(source.topic).partitions
         where: int | np.ndarray[Any, np.dtype[np.int32]] = 0

@@ -89,9 +89,9 @@ class Context:
             If the caller is not who the token says, or nobody.
         """
         if caller.kind == "local":
-            return local_session(node, self.local_user, self.local_user_role)
+            return local_session(node, self.local_user, self.local_user_role, caller.address)
         if caller.bearer:
-            return node.kalam.auth.verify(caller.bearer)
+            return node.kalam.auth.verify(caller.bearer, caller.address)
         from kalam_jupyter.kalam import KalamError
 
         if caller.scheme is None:
@@ -101,8 +101,8 @@ class Context:
     def known_session(self, node: Node, caller: Caller) -> Session | None:
         """Return the session of a caller who was here before; None for others. In microseconds."""
         if caller.kind == "local":
-            return node.kalam.auth.present(self.local_user)
-        return node.kalam.auth.known(caller.bearer) if caller.bearer else None
+            return node.kalam.auth.present(self.local_user, caller.address)
+        return node.kalam.auth.known(caller.bearer, caller.address) if caller.bearer else None
 
     async def kalam_config(self) -> KalamConfig:
         """Return KalamDB's settings, opening the engine if need be."""
@@ -115,15 +115,15 @@ class Context:
         return await self.service.run(lambda node: work(node, self.session(node, caller)))
 
 
-def local_session(node: Node, user: str, role: str) -> Session:
+def local_session(node: Node, user: str, role: str, address: str | None = None) -> Session:
     """Return the session of the local user, creating the user if it is not there."""
     from kalam_jupyter.kalam import KalamError
 
     try:
-        return node.kalam.session(user)
+        return node.kalam.auth.session(user, address)
     except KalamError:
         root = node.kalam.session("root")
         # The names come from the server's configuration; the statement quotes them all the same.
         quoted = user.replace("'", "''")
         node.kalam.execute(root, f"CREATE USER '{quoted}' WITH INTERNAL ROLE {role}")
-        return node.kalam.session(user)
+        return node.kalam.auth.session(user, address)

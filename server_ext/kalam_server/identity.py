@@ -52,11 +52,14 @@ class Caller:
         The unverified KalamDB token of a ``kalam`` caller.
     scheme : str or None
         Scheme of the header, if there was one: error messages depend on it.
+    address : str
+        Where the request comes from, for the audit log: ``127.0.0.1`` is all of this machine.
     """
 
     kind: Literal["local", "kalam", "anonymous"]
     token: str | None = None
     scheme: str | None = None
+    address: str = "127.0.0.1"
 
     @property
     def bearer(self) -> str | None:
@@ -103,7 +106,7 @@ class Gate:
     Attributes
     ----------
     secrets : callable
-        Returns the tokens that make a caller local.
+        Returns the tokens that make a caller local; the same object as before only if they are the same.
     open : bool
         Whether whoever can reach the listener is local (``--ksql-auth none``).
     """

@@ -40,11 +40,11 @@ class JupyterBase(Route, JupyterHandler):
             self._token_authenticated = True
         await super().prepare()
         if explicit is not None:
-            self.caller = explicit
+            self.caller = self.located(explicit)
         elif self.current_user is not None:
             if not self.token_authenticated and not self.origin_rule():
                 raise web.HTTPError(403, "Origin not allowed")
-            self.caller = LOCAL
+            self.caller = self.located(LOCAL)
         else:
             self.caller = stranger(self.request.headers)
         await start(self)

@@ -7,7 +7,7 @@ finding out who is calling (`PlainBase`, `JupyterBase`); everything else is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from tornado import web
 from tornado.httputil import HTTPServerRequest
 
 from kalam_server.context import Context
-from kalam_server.identity import ANONYMOUS, Caller, client_ip, stranger
+from kalam_server.identity import ANONYMOUS, Caller, client_ip, is_loopback, stranger
 
 JSON_TYPE = "application/json"
 
@@ -55,6 +55,11 @@ class Route(web.RequestHandler):
     def client_ip(self) -> str:
         """Address the request comes from, as KalamDB determines it."""
         return client_ip(self.request.remote_ip or "", self.request.headers, self.context.trusted_proxies)
+
+    def located(self, caller: Caller) -> Caller:
+        """Return a caller of this request with where it comes from."""
+        address = self.client_ip
+        return caller if is_loopback(address) else replace(caller, address=address)
 
     def failure(self, error: BaseException) -> tuple[int, Any]:
         """Return status and body for an error: the API's own envelope. Bytes and str go out as they are."""
@@ -172,7 +177,7 @@ class PlainBase(Route):
         """Check host and origin, find out who is calling."""
         self._share()
         admit(self)
-        self.caller = self.identify() or stranger(self.request.headers)
+        self.caller = self.located(self.identify() or stranger(self.request.headers))
         await start(self)
 
     def options(self, *_: str) -> None:

@@ -47,10 +47,29 @@ def test_failed_transaction_leaves_nothing_but_earlier_blocks_stay(items: Client
             "BEGIN; INSERT INTO app.ev VALUES (1); COMMIT",
             "stream tables are not supported inside explicit transactions",
         ),
+        (
+            "BEGIN; INSERT INTO shop.items (id, name) VALUES (7, 'x'); SELECT * FROM app.evs; COMMIT",
+            "stream tables are not supported inside explicit transactions",
+        ),
+        (
+            "BEGIN; INSERT INTO shop.items (id, name) SELECT id, 'x' FROM app.ev; COMMIT",
+            "stream tables are not supported inside explicit transactions",
+        ),
+        (
+            "BEGIN; SELECT * FROM system.users; COMMIT",
+            "system tables are not supported inside explicit transactions",
+        ),
+        (
+            "BEGIN; DELETE FROM system.users WHERE user_id = 'root'; COMMIT",
+            "system tables are not supported inside explicit transactions",
+        ),
     ],
 )
 def test_refused_in_transactions(items: Client, sql: str, text: str) -> None:
-    items.run("CREATE STREAM TABLE app.ev (id INT) WITH (TTL_SECONDS = 5)")
+    items.run(
+        "CREATE STREAM TABLE app.ev (id INT) WITH (TTL_SECONDS = 5); "
+        "CREATE VIEW app.evs AS SELECT * FROM app.ev"
+    )
     assert text in items.error(sql).message
     assert items.rows("SELECT id FROM shop.items") == []
 

@@ -176,6 +176,10 @@ def test_no_password_reaches_the_audit_log(root: Client) -> None:
         ("EXECUTE AS USER 'a' (SELECT 1) SELECT 2", "must contain exactly one wrapped SQL statement"),
         ("EXECUTE AS USER 'a' (SELECT 1; SELECT ';')", "can only wrap a single SQL statement"),
         ("USE app; EXECUTE AS USER 'a' (SELECT 1; SELECT 2", "missing closing ')'"),
+        (
+            "-- a\nEXECUTE AS USER 'a' (SELECT 1; SELECT 2); USE app",
+            "can only wrap a single SQL statement",
+        ),
     ],
 )
 def test_malformed_impersonation(root: Client, sql: str, text: str) -> None:

@@ -91,13 +91,15 @@ def test_rolled_back_changes_publish_nothing(events: Client) -> None:
     assert consume(events).messages == []
 
 
-def test_user_tables_name_the_owner(root: Client, user: Callable[..., Client]) -> None:
+def test_user_tables_name_the_owner_if_there_is_one(root: Client, user: Callable[..., Client]) -> None:
     root.run("CREATE USER TABLE app.t (id INT PRIMARY KEY); CREATE TOPIC app.ev PARTITIONS 3")
     sources(root, "INSERT")
     user("alice").run("INSERT INTO app.t VALUES (1)")
-    root.run("EXECUTE AS USER 'bob' (INSERT INTO app.t VALUES (1))")
+    user("bob")
+    for name in ("bob", "nobody"):
+        root.run(f"EXECUTE AS USER '{name}' (INSERT INTO app.t VALUES (1))")
     found = [m for p in range(3) for m in consume(root, partition=p).messages]
-    assert {m.user for m in found} == {"alice", "bob"}
+    assert [m.user for m in found] == ["alice", "bob", None]
     assert len({m.partition for m in found}) == 1  # the same key
 
 

@@ -331,6 +331,26 @@ class TestGuard:
             near = [httpx.get(f"{server.url}/v1/api/auth/me").status_code for _ in range(5)]
             assert near == [401] * 5
 
+    def test_the_audit_log_says_where_callers_are(self):
+        ways = [("Bearer", TOKEN), ("Bearer", None)]
+        with running("kalam", config=CONFIG) as server:
+            client = httpx.Client(base_url=server.url, timeout=20)
+            told = login(client).json()["access_token"]
+            client.cookies.clear()
+            for i, (scheme, token) in enumerate(ways):
+                client.headers["Authorization"] = f"{scheme} {token or told}"
+                for j, far in enumerate(({}, {"X-Forwarded-For": "203.0.113.9"}, {})):
+                    done = client.post("/v1/api/sql", json={"sql": f"CREATE NAMESPACE n{i}{j}"}, headers=far)
+                    assert done.status_code == 200
+            kalam = server.node.kalam
+            kalam.execute(kalam.session("root"), "CREATE NAMESPACE inside")
+            (found,) = kalam.execute(
+                kalam.session("root"),
+                "SELECT ip_address FROM system.audit_log WHERE action = 'CREATE_NAMESPACE' ORDER BY target",
+            )
+        near, far = "127.0.0.1", "203.0.113.9"
+        assert [a for (a,) in found.rows()] == [None, near, far, near, near, far, near]
+
     def test_statements_are_limited_per_user(self):
         with running("kalam", config=CONFIG.with_(max_queries_per_sec=2)) as server:
             client = httpx.Client(base_url=server.url, timeout=20)

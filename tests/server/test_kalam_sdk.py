@@ -401,7 +401,7 @@ def test_an_open_socket_outlives_its_token(server):
     sdk.tokens["access_token"] = token
     sdk.connect()
     sdk.query("CREATE NAMESPACE IF NOT EXISTS outlive; CREATE USER TABLE outlive.t (id INT PRIMARY KEY)")
-    while server.node.kalam.auth._verified.get(token, (0,))[0] > time.time():
+    while server.node.kalam.auth.known(token, "127.0.0.1") is not None:
         pass
     refused = sdk.http.post(
         "/v1/api/sql", json={"sql": "SELECT 1"}, headers={"Authorization": f"Bearer {token}"}

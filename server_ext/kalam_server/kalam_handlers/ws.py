@@ -229,9 +229,9 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         if self._session is not None:
             self._greet()
             return
-        caller = Caller("kalam", message.token, "Bearer")
+        caller = self.located(Caller("kalam", message.token, "Bearer"))
         if same_secret(message.token, self.context.gate.secrets()):
-            caller = LOCAL
+            caller = self.located(LOCAL)
         elif self.caller.kind == "local" and not message.token:
             caller = self.caller  # a page of this very server, known by its cookie
         await self._log_in(caller, message.protocol or m.DEFAULT_PROTOCOL)
