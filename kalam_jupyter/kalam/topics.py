@@ -68,14 +68,17 @@ class _Source:
     ----------
     encoder : RowEncoder
         Of the table's rows.
+    key : int
+        Where a row has the primary key; `_seq` for tables without one.
     as_key : callable
-        Makes the text of a primary key.
+        Makes the text of a key.
     """
 
     topic: str
     payload: str
     accepts: RowFilter | None
     encoder: RowEncoder
+    key: int
     as_key: Callable[[Any], Any]
 
 
@@ -104,12 +107,14 @@ class Topics:
             known: dict[str, list[_Source]] = cached[1]
             return known
         encoder = RowEncoder.of(table.schema)
-        as_key = value_converter(table.schema.columns[table.key_index].type) or str
+        primary = table.primary_key
+        key_at = table.key_index if primary is None else table.schema.index[primary.name]
+        as_key = value_converter(table.schema.columns[key_at].type) or str
         found: dict[str, list[_Source]] = {}
         for name, route in self._routes(table):
             where = route["filter_expr"]
             accepts = None if where is None else RowFilter(table, where)
-            source = _Source(name, route["payload_mode"], accepts, encoder, as_key)
+            source = _Source(name, route["payload_mode"], accepts, encoder, key_at, as_key)
             found.setdefault(route["op"], []).append(source)
         cache[key] = stamp, found
         return found
@@ -177,7 +182,7 @@ class Topics:
     ) -> None:
         import numpy as np
 
-        at, as_key, encoder = table.key_index, source.as_key, source.encoder
+        at, as_key, encoder = source.key, source.as_key, source.encoder
         keys = [str(as_key(new[at])).encode() for _, new in rows]
         encode = PAYLOADS[source.payload]
         values = [orjson.dumps(encode(table, encoder, operation, old, new, tx.position)) for old, new in rows]

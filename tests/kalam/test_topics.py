@@ -103,6 +103,16 @@ def test_user_tables_name_the_owner_if_there_is_one(root: Client, user: Callable
     assert len({m.partition for m in found}) == 1  # the same key
 
 
+def test_messages_of_streams_have_the_primary_key_if_there_is_one(root: Client) -> None:
+    root.run("CREATE STREAM TABLE app.keyed (id INT PRIMARY KEY) WITH (TTL_SECONDS = 60)")
+    root.run("CREATE STREAM TABLE app.bare (id INT) WITH (TTL_SECONDS = 60); CREATE TOPIC app.ev")
+    for name in ("keyed", "bare"):
+        root.run(f"ALTER TOPIC app.ev ADD SOURCE app.{name} ON INSERT; INSERT INTO app.{name} VALUES (1)")
+    keyed, bare = consume(root).messages
+    assert (keyed.key, bare.key) == ("1", orjson.loads(bare.payload)["_seq"])
+    assert list(orjson.loads(keyed.payload)) == ["id", "_seq", "_table"]
+
+
 def test_group_gets_each_message_once_until_its_claim_expires(events: Client, clock: Clock) -> None:
     sources(events, "INSERT")
     events.run("INSERT INTO app.t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
