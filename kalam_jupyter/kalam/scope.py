@@ -90,6 +90,8 @@ class Scope:
             .with_create_default_catalog_and_schema(True)
             .with_target_partitions(1)
             .with_information_schema(self._prepared.uses_information_schema)
+            # with it, ORDER BY .. LIMIT over groups leaves out those whose key or aggregate is NULL
+            .set("datafusion.optimizer.enable_topk_aggregation", "false")
         )
         memory = self._kalam.config.query_memory
         return SessionContext(config, RuntimeEnvBuilder().with_fair_spill_pool(memory) if memory else None)

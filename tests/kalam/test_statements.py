@@ -198,6 +198,31 @@ def test_quoted_names_and_text_keys_of_the_typescript_client(items: Client) -> N
     assert items.say("""DELETE FROM "shop"."items" WHERE id = '100'""") == "Deleted 1 row(s)"
 
 
+def test_default_in_place_of_a_value_is_the_default_of_its_column(root: Client) -> None:
+    """Drizzle, below KalamDB's ORM, names every column and writes DEFAULT for those without a value."""
+    root.run(
+        "CREATE TABLE app.d (id BIGINT PRIMARY KEY DEFAULT SNOWFLAKE_ID(), room TEXT DEFAULT 'main', n INT)"
+    )
+    insert = 'insert into "app"."d" ("id", "room", "n") values '
+    root.run(insert + "(default, default, $1), (DEFAULT, Default, $2)", 1, 2)
+    root.run(insert + "(9, 'x', default)")
+    root.run("INSERT INTO app.d (id) VALUES (DEFAULT)")
+    assert sorted(root.rows("SELECT room, n FROM app.d"), key=str) == [
+        ("main", 1), ("main", 2), ("main", None), ("x", None)
+    ]  # fmt: skip
+    for values in (" (id, n) VALUES (1, DEFAULT), (2, 2)", " VALUES (DEFAULT, 'x', 1)"):
+        with pytest.raises(KalamError, match="DEFAULT"):
+            root.run("INSERT INTO app.d" + values)
+
+
+def test_groups_without_a_key_or_a_value_are_there_under_order_and_limit(items: Client) -> None:
+    items.run("INSERT INTO shop.items (id, name, price) VALUES (1, 'a', NULL), (2, 'b', 1), (3, 'b', 2)")
+    items.run("UPDATE shop.items SET price = NULL WHERE id = 3")
+    assert items.rows("SELECT DISTINCT price FROM shop.items ORDER BY price LIMIT 50")[-1] == (None,)
+    grouped = "SELECT name, max(price) AS p FROM shop.items GROUP BY name ORDER BY p DESC LIMIT 50"
+    assert [name for name, _ in items.rows(grouped)] == ["a", "b"]
+
+
 def test_every_change_gets_a_greater_seq(items: Client) -> None:
     seqs = []
     for sql in (

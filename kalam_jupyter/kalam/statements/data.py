@@ -12,11 +12,28 @@ from typing import Any
 import msgspec
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
-from kalam_jupyter.kalam.expressions import Expression, Literal, Parameter, number_value, parse_expression
+from kalam_jupyter.kalam.expressions import (
+    Expression,
+    Literal,
+    Opaque,
+    Parameter,
+    number_value,
+    parse_expression,
+)
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.stream import TokenStream
-from kalam_jupyter.kalam.tokens import NUMBER, OP, PARAM, STRING, UnterminatedQuoteError, split_statements
+from kalam_jupyter.kalam.tokens import (
+    NUMBER,
+    OP,
+    PARAM,
+    STRING,
+    WORD,
+    UnterminatedQuoteError,
+    split_statements,
+)
 
+#: The word DEFAULT in place of a value.
+_DEFAULT = Opaque("DEFAULT")
 _PLAIN: dict[str, Callable[[str], Expression]] = {
     STRING: Literal,
     NUMBER: lambda text: Literal(int(text) if text.isdigit() else number_value(text)),
@@ -133,10 +150,28 @@ def insert(s: TokenStream) -> nodes.Statement:
         if s.at_word(*words):
             raise StatementError("invalid_operation", f"INSERT ... {' '.join(words)} is not supported")
     s.expect_end()
+    columns, rows = _without_defaults(columns, rows)
     if all(isinstance(value, Literal) for row in rows for value in row):
         values = tuple(tuple([value.value for value in row]) for row in rows)  # type: ignore[attr-defined]
         return nodes.Insert(table, columns, values=values)
     return nodes.Insert(table, columns, tuple(rows))
+
+
+def _without_defaults(
+    columns: tuple[str, ...] | None, rows: list[tuple[Expression, ...]]
+) -> tuple[tuple[str, ...] | None, list[tuple[Expression, ...]]]:
+    """Leave out the columns whose value is DEFAULT: those that are not named get theirs as well."""
+    left = {i for row in rows for i, value in enumerate(row) if value is _DEFAULT}
+    if not left:
+        return columns, rows
+    if columns is None or any(len(row) != len(columns) for row in rows):
+        raise StatementError(
+            "invalid_operation", "DEFAULT needs each row to have a value for each named column"
+        )
+    if any(row[i] is not _DEFAULT for row in rows for i in left):
+        raise StatementError("invalid_operation", "DEFAULT must stand in all rows of a column, or in none")
+    kept = [i for i in range(len(columns)) if i not in left]
+    return tuple([columns[i] for i in kept]), [tuple([row[i] for i in kept]) for row in rows]
 
 
 def _row(s: TokenStream) -> tuple[Expression, ...]:
@@ -148,6 +183,9 @@ def _row(s: TokenStream) -> tuple[Expression, ...]:
         if after.kind == OP and after.text in (",", ")") and token.kind in _PLAIN:
             # bulk inserts are made of these: no need to go down all levels of precedence
             values.append(_PLAIN[token.kind](token.text))
+            s.i += 1
+        elif token.kind == WORD and token.text == "DEFAULT" and after.kind == OP and after.text in (",", ")"):
+            values.append(_DEFAULT)
             s.i += 1
         else:
             values.append(parse_expression(s))
@@ -228,10 +266,11 @@ def _as_user_error(text: str) -> KalamError:
 
 
 def execute_as(s: TokenStream) -> nodes.Statement:
-    """``EXECUTE AS USER 'name' ( statement )``."""
+    """``EXECUTE AS [USER] 'name' ( statement )``; USER is left out since version 0.5."""
     from kalam_jupyter.kalam.statements import parse_statement
 
-    s.expect_word("AS", "USER")
+    s.expect_word("AS")
+    s.accept_word("USER")
     user = "" if s.at_op("(") or s.current.kind == "end" else s.raw_word("user name").strip()
     if not user:
         raise _as_user_error("EXECUTE AS USER username cannot be empty")
