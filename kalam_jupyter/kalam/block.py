@@ -9,6 +9,8 @@ from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.context import Block, Context
@@ -110,7 +112,7 @@ class ExplicitTransaction:
         rows = tuple(row for step in steps for row in _rows(step))
         whole = replace(first, values=rows) if first.values else replace(first, rows=rows)
         try:
-            self._run(ctx, replace(steps[0], statement=whole))
+            self._run(ctx, msgspec.structs.replace(steps[0], statement=whole))
         except KalamError:
             raise SinglyError from None
         said = cache(self._inserted)

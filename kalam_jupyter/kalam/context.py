@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import TableDef
 from kalam_jupyter.kalam.errors import StatementError
@@ -21,8 +23,7 @@ T = TypeVar("T")
 Also = Callable[[Transaction, Any], None]
 
 
-@dataclass(frozen=True)
-class Change(Generic[T]):
+class Change(msgspec.Struct, Generic[T], frozen=True):
     """A statement that was found in order: what is left is to apply it.
 
     Attributes

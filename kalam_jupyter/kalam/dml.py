@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import DataType, Schema, Timestamp, to_arrow
@@ -103,14 +102,14 @@ def not_null(column: str, row: int, *, missing: bool) -> StatementError:
     return classify(f"NOT NULL constraint violation: column '{column}' cannot be NULL (row {row + 1})")
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     """How one table column is filled: from the statement's value `source`, or by its default when that
-    is None."""
+    is None; `coerce` takes one value, `coerce_all` those of several rows."""
 
     column: ColumnDef
     source: int | None
-    coerce: Callable[[Sequence[Any]], Sequence[Any]]
+    coerce: Coercer
+    coerce_all: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def _slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> tuple[_Slot, ...]:
@@ -144,27 +143,40 @@ def _new_slots(table: TableDef, columns: tuple[str, ...] | None, width: int) -> 
             "invalid_operation",
             f"INSERT has {width} values but table '{table.qualified}' has {len(table.columns)} columns",
         )
-    return tuple(_Slot(c, sources.get(c.name), column_coercer(c.type, c.name)) for c in table.columns)
+    return tuple(
+        _Slot(c, sources.get(c.name), coercer(c.type, c.name), column_coercer(c.type, c.name))
+        for c in table.columns
+    )
 
 
 def _build(
     kalam: Kalam, ctx: Context, slots: tuple[_Slot, ...], values: Sequence[Sequence[Any]]
 ) -> list[Row]:
     """Return full rows (without system columns) from the statement's values."""
-    if not values:
-        return []
+    if len(values) < 2:
+        return [_row(kalam, ctx, slots, row) for row in values]
     given = list(zip(*values, strict=True))
     columns = []
-    for slot in slots:
-        source, column = slot.source, slot.column
+    for column, source, _, coerce_all in slots:
         found: Sequence[Any] = (
             [default(kalam, ctx, column) for _ in values] if source is None else given[source]
         )
-        found = slot.coerce(found)
+        found = coerce_all(found)
         if not column.nullable and None in found:
             raise not_null(column.name, found.index(None), missing=source is None)
         columns.append(found)
     return list(zip(*columns, strict=True))
+
+
+def _row(kalam: Kalam, ctx: Context, slots: tuple[_Slot, ...], given: Sequence[Any]) -> Row:
+    """As `_build`, for one row."""
+    row = []
+    for column, source, coerce, _ in slots:
+        value = coerce(default(kalam, ctx, column) if source is None else given[source])
+        if value is None and not column.nullable:
+            raise not_null(column.name, 0, missing=source is None)
+        row.append(value)
+    return tuple(row)
 
 
 # ---- INSERT ------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from kalam_jupyter.engine.errors import EngineClosedError, EngineError
 from kalam_jupyter.kalam import (
@@ -77,8 +79,7 @@ def _parsed(sql: str) -> nodes.Statement:
         return nodes.Refused(error)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One statement of a request: its 1-based number, text and parsed form."""
 
     number: int

@@ -7,7 +7,6 @@ answered at once. What is anything else, or would have to wait, is left to `Kala
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -100,10 +99,11 @@ class Quick:
             found = shapes.find(sql)
             if found is not None:
                 ctx = Context(self._kalam, session, found[1], namespace, limit)
-                # what it refuses is told in the words of the ordinary way
-                with contextlib.suppress(StatementError, EngineError):
+                try:
                     if self._one(ctx, Step(1, sql, found[0]), done):
                         return True
+                except (StatementError, EngineError):
+                    pass  # told in the words of the ordinary way
         try:
             steps = executor.steps(session, sql)
             values = executor.check_params(session, params)

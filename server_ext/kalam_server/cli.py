@@ -142,6 +142,7 @@ async def _run_server(arguments: argparse.Namespace) -> None:
     from kalam_server.service import Service
 
     token = _from_environment(arguments.token_env) if arguments.token_env else secrets.token_urlsafe(24)
+    local_tokens = (token,)
     settings = _settings(arguments)
     tls = _tls(arguments)
     scheme = "https" if tls else "http"
@@ -150,7 +151,7 @@ async def _run_server(arguments: argparse.Namespace) -> None:
     service = Service(lambda: _open_node(arguments, settings, urls["kalam"]))
     shared = Context(
         service,
-        Gate(lambda: (token,)),
+        Gate(lambda: local_tokens),
         origins=(*arguments.origin, *settings.cors_allowed_origins),
         allow_credentials=settings.cors_allow_credentials,
         trusted_proxies=settings.trusted_proxy_ranges,

@@ -100,9 +100,10 @@ class Http1Connection(asyncio.BufferedProtocol):
         data = bytes(self._buffer[:nbytes])
         self.used = time.monotonic()
         between = self.idle and not self._reading and self._upgraded is None
-        known = self._repeated.read(data) if between and self._repeated is not None else None
-        if known is not None:
-            self._events.extend((("head", known), ("end", None)))
+        if between and self._repeated is not None and (known := self._repeated.read(data)) is not None:
+            if self._begin(known):
+                return
+            self._events.append(("end", None))
         else:
             self._feed(data)
             if between and not self._reading and len(self._events) == 2:
@@ -281,15 +282,17 @@ class Http1Connection(asyncio.BufferedProtocol):
             self._paused = full
             (self.transport.pause_reading if full else self.transport.resume_reading)()
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Request) -> bool:
+        """Hand a request over; return whether all of it was taken, by an express."""
         exchange = self._exchange = Exchange(self, request, self._max_body)
         if request.take is not None and request.body is not None:
             if request.take(request.body, self._answer, exchange.set_close_callback):
-                return
+                return True
             self._waiting += len(request.body)
             self._events.appendleft(("body", request.body))
         delegate = exchange.delegate = self._server.start_request(self, exchange)
         self._deliver(lambda: delegate.headers_received(request.start_line(), request.tornado_headers()))
+        return False
 
     def _body(self, data: bytes) -> None:
         self._waiting -= len(data)
@@ -377,7 +380,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         return DetachedStream(sock, rest)
 
 
-_STEPS: dict[str, Callable[[Http1Connection, Any], None]] = {
+_STEPS: dict[str, Callable[[Http1Connection, Any], object]] = {
     "head": Http1Connection._begin,
     "body": Http1Connection._body,
     "end": Http1Connection._end,

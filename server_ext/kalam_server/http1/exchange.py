@@ -19,16 +19,19 @@ _NO_BODY = frozenset({204, 304})
 class Exchange(httputil.HTTPConnection):
     """One request and its answer, as the `HTTPConnection` that Tornado's handlers write to."""
 
+    # Here, since most exchanges are answered without a handler and leave them as they are.
+    delegate: httputil.HTTPMessageDelegate | None = None
+    received = 0
+    body_read = finished = detached = False
+    _on_close: Callable[[], None] | None = None
+    _chunked = _head_only = False
+    _expected: int | None = None
+    #: What is held back, while it is.
+    _held: list[bytes] | None = None
+
     def __init__(self, connection: Http1Connection, request: Request, max_body: int) -> None:
         self.connection, self.request, self.context = connection, request, connection.peer
-        self.delegate: httputil.HTTPMessageDelegate | None = None
-        self.max_body, self.received = max_body, 0
-        self.body_read = self.finished = self.detached = False
-        self._on_close: Callable[[], None] | None = None
-        self._chunked = self._head_only = False
-        self._expected: int | None = None
-        #: What is held back, while it is.
-        self._held: list[bytes] | None = None
+        self.max_body = max_body
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called when the peer goes away before the answer is complete."""

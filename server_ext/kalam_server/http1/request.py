@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 from tornado import httputil
 
 #: Bodies up to this size are collected for an `Express`: larger ones take a while to read.
@@ -34,8 +35,7 @@ class Peer:
         return self.remote_ip
 
 
-@dataclass
-class Request:
+class Request(msgspec.Struct):
     """A request whose head has been read.
 
     Attributes

@@ -58,7 +58,7 @@ class SqlExpress(Plain):
         began = time.perf_counter()
         context = self.context
         asked = _read(body)
-        found = None if asked is None else self.admit(head.authorization)
+        found = None if asked is None else self.admit(head)
         if asked is None or found is None:
             return False
         node, session, local = found

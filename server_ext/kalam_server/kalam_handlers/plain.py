@@ -7,13 +7,13 @@ included, goes the ordinary way through the route's handler, which has the last 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from kalam_server.context import Context
 from kalam_server.http1.request import Answer, OnGone, Peer, Request, Take
-from kalam_server.identity import Authorization, is_loopback, read_authorization
+from kalam_server.identity import Authorization, Caller, Gate, is_loopback, read_authorization
 
 if TYPE_CHECKING:
     from kalam_jupyter.kalam import Session
@@ -25,11 +25,21 @@ _SPECIAL = frozenset(
 )
 
 
-class Head(NamedTuple):
-    """What a plain request's head says."""
+class Head:
+    """What a plain request's head says; for all requests of a connection that repeat it."""
 
-    authorization: Authorization | None
-    request_id: str
+    def __init__(self, authorization: Authorization | None, request_id: str) -> None:
+        self.request_id = request_id
+        self._authorization = authorization
+        self._caller: Caller | None = None
+        self._secrets: Iterable[str] | None = None
+
+    def caller(self, gate: Gate) -> Caller | None:
+        """Return who the head says it is: asked again when the gate's secrets are others."""
+        secrets = gate.secrets()
+        if secrets is not self._secrets:
+            self._caller, self._secrets = gate.shown(self._authorization), secrets
+        return self._caller
 
 
 class Admitted(NamedTuple):
@@ -75,12 +85,12 @@ class Plain(ABC):
     def take(self, head: Head, body: bytes, answer: Answer, on_gone: OnGone) -> bool:
         """Answer a request with this head: see `http1.request.Take`."""
 
-    def admit(self, authorization: Authorization | None) -> Admitted | None:
+    def admit(self, head: Head) -> Admitted | None:
         """Return the caller of a request, if that is somebody known."""
         context = self.context
         if not context.service.opened or context.service.closed:
             return None
-        caller = context.gate.shown(authorization)
+        caller = head.caller(context.gate)
         if caller is None or caller.kind == "anonymous":
             return None
         node = context.service.node()

@@ -116,7 +116,7 @@ class ConsumeExpress(Plain):
         """Answer, if messages are there or nobody waits for them."""
         from kalam_jupyter.kalam.errors import StatementError, TakesLongError
 
-        admitted = self.admit(head.authorization)
+        admitted = self.admit(head)
         if admitted is None or admitted.session.role not in ROLES:
             return False
         try:
