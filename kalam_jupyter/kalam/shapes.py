@@ -19,9 +19,10 @@ from kalam_jupyter.kalam.statements.data import plain_insert
 #: Longer texts are not looked at.
 LONGEST = 1024
 _HEAD = re.compile(r"\s*(?:SELECT|UPDATE|DELETE)\b", re.IGNORECASE)
-_LITERAL = re.compile(r"'[^']*(?:''[^']*)*'|\d+(?:\.\d+)?")
-#: Numbers behind these are no values.
-_COUNTS = ("LIMIT", "OFFSET")
+#: A string, a count of rows (which is no value), or a number that is no part of a name or of ``1e5``.
+_LITERAL = re.compile(
+    r"'[^']*(?:''[^']*)*'|\b(?:LIMIT|OFFSET)\s+\d+|(?<![\w.])\d+(?:\.\d+)?(?![\w.])", re.IGNORECASE
+)
 #: Comments, quoted names, signs, several statements, a literal without an end.
 _SPECIAL = re.compile(r"[-/\"`;']")
 
@@ -42,7 +43,7 @@ def find(sql: str) -> tuple[nodes.Statement, list[Any]] | None:
         text = found.group()
         if text[0] == "'":
             values.append(text[1:-1].replace("''", "'"))
-        elif _is_value(sql, *found.span()):
+        elif text[0].isdigit():
             values.append(int(text) if text.isdigit() else number_value(text))
         else:
             return text
@@ -50,14 +51,6 @@ def find(sql: str) -> tuple[nodes.Statement, list[Any]] | None:
 
     statement = _parsed(_LITERAL.sub(lift, sql).strip().rstrip("; \t\r\n"))
     return None if statement is None else (statement, values)
-
-
-def _is_value(sql: str, start: int, end: int) -> bool:
-    """Whether digits are a number of their own: no part of a name or of ``1e5``, no count of rows."""
-    before, after = sql[start - 1], sql[end : end + 1]
-    if before.isalnum() or before in "_." or after.isalnum() or after in ("_", "."):
-        return False
-    return not (before.isspace() and sql[max(0, start - 16) : start].rstrip().upper().endswith(_COUNTS))
 
 
 @lru_cache(maxsize=4096)
