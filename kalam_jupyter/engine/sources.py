@@ -27,5 +27,11 @@ class SourceProvider(Protocol):
     def table(self, name: str) -> pa.Table:
         """Return all its rows as of now."""
 
+    def follow(self, name: str) -> tuple[pa.Table, Subscription[ChangeSet]]:
+        """Return `table`, and its changes from exactly there on.
+
+        What is read is not what the engine's lock guards: it must not be held.
+        """
+
     def subscribe(self, name: str, wake: Callable[[], None] | None = None) -> Subscription[ChangeSet]:
         """Follow its changes from now on."""

@@ -81,8 +81,6 @@ class Found:
 
     Attributes
     ----------
-    position : int
-        Changes up to this log position are in it; 0 when the cursor was put behind them all.
     rows : list of tuple
         Matching rows in `_seq` order.
     gone : list of LiveChange
@@ -93,7 +91,6 @@ class Found:
         The greatest `_seq` there is.
     """
 
-    position: int
     rows: Sequence[Row] = ()
     gone: Sequence[LiveChange] = ()
     newest: int = 0
@@ -125,7 +122,7 @@ class Opening:
 
     Attributes
     ----------
-    position, newest : int
+    newest : int
         See `Found`.
     rows : sequence of tuple
         Initial rows, in the order in which they are sent.
@@ -137,7 +134,7 @@ class Opening:
 
     def __init__(self, found: Found, shape: LiveShape, select: LiveSelect, options: LiveOptions) -> None:
         self._shape, self._options = shape, options
-        self.position, self.newest = found.position, found.newest
+        self.newest = found.newest
         self.rows: Sequence[Row] = ()
         self.missed: Sequence[LiveChange] = ()
         self.pending: Sequence[LiveChange] = ()

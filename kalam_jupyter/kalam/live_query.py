@@ -63,7 +63,6 @@ class LiveQuery:
         "_on_wake",
         "_opening",
         "_pending",
-        "_position",
         "_registry",
         "_seen_seq",
         "_sent",
@@ -116,7 +115,7 @@ class LiveQuery:
         #: Until all of its rows were fetched.
         self._opening: Opening | None = opening
         self._pending: Sequence[LiveChange] = (*opening.missed, *opening.pending)
-        self._position, self._seen_seq = opening.position, opening.newest
+        self._seen_seq = opening.newest
         self._sent = self._batch_number = 0
 
     @property
@@ -233,11 +232,8 @@ class LiveQuery:
             self.restarted = False
             try:
                 for changes in self._subscription.poll(max_changes):
-                    if changes.position > self._position:
-                        self._follow_schema(changes)
-                        found.extend(self._shape.changes(changes))
-                if not self._subscription.lag:
-                    self._position = 0  # what is yet to come is younger than the snapshot
+                    self._follow_schema(changes)
+                    found.extend(self._shape.changes(changes))
             except OverrunError:
                 found.extend(self._resync())
             except NotFoundError:
@@ -255,7 +251,7 @@ class LiveQuery:
     @property
     def stand(self) -> Stand | None:
         """Equal for live queries whose next `poll` returns the same; None if no other's can."""
-        if self._pending or self.closed or self._position or self.loading or not self._shape.shared:
+        if self._pending or self.closed or self.loading or not self._shape.shared:
             return None
         return self._shape, self._subscription.position
 
@@ -304,7 +300,7 @@ class LiveQuery:
         """Catch up by `_seq`: what changed since the last change that was seen."""
         self._subscription.close()
         self._subscription, found = self._shape.begin(self._seen_seq, read=True)
-        self._position, self._seen_seq = found.position, found.newest
+        self._seen_seq = found.newest
         self.restarted = True
         rows = [self._shape.caught_up(row) for row in found.rows]
         return sorted([*found.gone, *rows], key=lambda change: change.seq or 0)

@@ -204,7 +204,7 @@ class TableShape:
         with contextlib.nullcontext() if at_once else self._reading:
             found = kept.get(key, snapshot)
             if found is None:
-                found = self._read(snapshot, after) if read else Found(0, newest=self._newest(snapshot))
+                found = self._read(snapshot, after) if read else Found(newest=self._newest(snapshot))
                 if self._table.ttl_ms is None:  # what has not expired yet may have in a moment
                     kept.put(key, weakref.ref(snapshot), found)
         return found
@@ -234,7 +234,7 @@ class TableShape:
             early = after if rows[0][seq] == after + 1 else after + 1
             last = rows[-1][seq]
             gone = [(*r[:seq], early, True) if r[seq] < last else r for r in gone]
-        return Found(0, rows, [self._gone(row, row) for row in gone], self._newest(snapshot))
+        return Found(rows, [self._gone(row, row) for row in gone], self._newest(snapshot))
 
     def _had(self, rows: list[Row], after: int) -> list[Row]:
         """Return the rows that a client may have had when `after` was the newest `_seq`."""

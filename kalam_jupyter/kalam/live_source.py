@@ -97,24 +97,21 @@ class SourceShape:
         """See `LiveShape`: all rows there are."""
         if at_once:
             raise TakesLongError
-        cursor = self.subscribe(None)
+        if self._source is None or not read:
+            return self.subscribe(None), Found()
+        table, cursor = self._source.follow(self._select.table)
         try:
-            return cursor, self._found(read)
+            return cursor, Found(self._rows(table))
         except BaseException:
             cursor.close()
             raise
 
-    def _found(self, read: bool) -> Found:
-        if self._source is None or not read:
-            return Found(self._kalam.engine.position)
-        with self._kalam.engine.lock:
-            position = self._kalam.engine.position
-            table = self._source.table(self._select.table)
+    def _rows(self, table: pa.Table) -> list[Row]:
         lists = [from_arrow(table.column(c.name), c.type) for c in self.row_schema]
         rows: list[Row] = list(zip(*lists, strict=True))
-        if self._filter is not None:
-            rows = [r for r, ok in zip(rows, self._filter.matches(rows), strict=True) if ok]
-        return Found(position, rows)
+        if self._filter is None:
+            return rows
+        return [r for r, ok in zip(rows, self._filter.matches(rows), strict=True) if ok]
 
     def changes(self, changes: ChangeSet) -> Sequence[LiveChange]:
         """Return what a change set means here."""

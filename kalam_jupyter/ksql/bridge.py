@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kalam_jupyter.changes import result_array
 from kalam_jupyter.engine.batch import StoredBatch
-from kalam_jupyter.engine.history import Subscription
+from kalam_jupyter.engine.history import Start, Subscription
 from kalam_jupyter.engine.relation import Change, ChangeSet
 from kalam_jupyter.engine.types import Column, Schema
 from kalam_jupyter.ksql.metastore import WINDOW_BOUNDS, Source
@@ -53,17 +53,32 @@ class KsqlSources:
     def table(self, name: str) -> pa.Table:
         """Return a table's current rows, or all records of a stream."""
         source = self._source(name)
-        schema = _schema(source)
         self._ksql.materializations.settle(source)
-        if source.is_stream:
-            rows = self._records(source)
-        else:
-            entries = self._ksql.materializations.of(source).rows()
-            rows = [(*key, *(window or ()), *value) for key, value, _, window in entries]
-        arrays = [result_array([r[i] for r in rows], c.type) for i, c in enumerate(schema)]
-        return pa.Table.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in schema]))
+        return _table(source, self._rows_until(source)[0])
 
-    def _records(self, source: Source) -> list[Row]:
+    def follow(self, name: str) -> tuple[pa.Table, Any]:
+        """Return what `table` does, and the changes from exactly there on."""
+        source = self._source(name)
+        self._ksql.materializations.settle(source)
+        rows, until = self._rows_until(source)
+        return _table(source, rows), _ChangeSubscription(self._ksql, source, rows, until)
+
+    def subscribe(self, name: str, wake: Callable[[], None] | None = None) -> Any:
+        """Follow the changes of a source from now on."""
+        source = self._source(name)
+        if source.is_stream:
+            return _ChangeSubscription(self._ksql, source, [], "latest", wake)
+        return _ChangeSubscription(self._ksql, source, *self._rows_until(source), wake)
+
+    def _rows_until(self, source: Source) -> tuple[list[Row], int]:
+        """Return all rows of a source, and the sequence of the first record that is not among them."""
+        if source.is_stream:
+            return self._records(source)
+        entries, until = self._ksql.materializations.of(source).rows_until()
+        stored = len(source.stored_schema.value)
+        return [(*key, *(window or ()), *value[:stored]) for key, value, _, window in entries], until
+
+    def _records(self, source: Source) -> tuple[list[Row], int]:
         topic = self._ksql.engine.topic(source.topic)
         rows: list[Row] = []
         start = topic.start_sequence
@@ -71,12 +86,7 @@ class KsqlSources:
             for stored in topic.read(start):
                 rows.extend(new for _, new in _rows(self._ksql, source, stored) if new is not None)
                 start = stored.end
-        return rows
-
-    def subscribe(self, name: str, wake: Callable[[], None] | None = None) -> Any:
-        """Follow the changes of a source from now on."""
-        source = self._source(name)
-        return _ChangeSubscription(self._ksql, source, wake)
+        return rows, start
 
 
 def _schema(source: Source) -> Schema:
@@ -85,6 +95,12 @@ def _schema(source: Source) -> Schema:
     keys = [Column(c.name.lower(), c.type, key=is_table) for c in (*source.schema.key, *bounds)]
     values = [Column(c.name.lower(), c.type) for c in source.stored_schema.value]
     return Schema((*keys, *values))
+
+
+def _table(source: Source, rows: list[Row]) -> pa.Table:
+    schema = _schema(source)
+    arrays = [result_array([r[i] for r in rows], c.type) for i, c in enumerate(schema)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in schema]))
 
 
 def _rows(ksql: Ksql, source: Source, stored: StoredBatch) -> list[tuple[Row, Row | None]]:
@@ -100,19 +116,30 @@ def _rows(ksql: Ksql, source: Source, stored: StoredBatch) -> list[tuple[Row, Ro
 
 
 class _ChangeSubscription:
-    """A topic's records as changes of a relation, computed when polled."""
+    """A topic's records as changes of a relation, computed when polled.
 
-    def __init__(self, ksql: Ksql, source: Source, wake: Callable[[], None] | None) -> None:
+    Parameters
+    ----------
+    rows : list of tuple
+        A table's rows where the subscription begins.
+    start : int or "latest"
+        Sequence of the first record that is a change.
+    """
+
+    def __init__(
+        self,
+        ksql: Ksql,
+        source: Source,
+        rows: list[Row],
+        start: Start,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
         self._ksql, self._source = ksql, source
         self._schema = _schema(source)
         self._lock = threading.Lock()
-        self._known: dict[Any, Row] = {}
-        topic = ksql.engine.topic(source.topic)
-        self._topic: Subscription[StoredBatch] = topic.subscribe("latest", wake)
-        if not source.is_stream:
-            entries = ksql.materializations.of(source).rows()
-            stored = len(source.stored_schema.value)
-            self._known = {repr((*k, *(w or ()))): (*k, *(w or ()), *v[:stored]) for k, v, _, w in entries}
+        self._topic: Subscription[StoredBatch] = ksql.engine.topic(source.topic).subscribe(start, wake)
+        width = len(self._schema.key)
+        self._known: dict[Any, Row] = {} if source.is_stream else {repr(row[:width]): row for row in rows}
 
     @property
     def lag(self) -> int:

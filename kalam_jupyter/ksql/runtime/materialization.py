@@ -77,11 +77,15 @@ class Materialization:
 
     def rows(self) -> list[Entry]:
         """Return all current rows, in no particular order."""
+        return self.rows_until()[0]
+
+    def rows_until(self) -> tuple[list[Entry], int]:
+        """Return `rows`, and the sequence of the first record that they do not know of yet."""
         with self._lock:
             self._catch_up()
             if not self._windowed:
-                return list(self._rows.values())
-            return [e for windows in self._rows.values() for e in self._visible(windows)]
+                return list(self._rows.values()), self._next
+            return [e for windows in self._rows.values() for e in self._visible(windows)], self._next
 
     def sorted_rows(self) -> list[Entry]:
         """Return all current rows as state stores give them: by partition, key bytes, then window."""
