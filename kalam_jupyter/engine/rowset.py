@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from kalam_jupyter.engine.batch import Int64s, Row
 from kalam_jupyter.engine.chunk import CHUNK_ROWS, Chunk, Live, compact_ids, physical
+from kalam_jupyter.engine.encoding import row_checker
 from kalam_jupyter.engine.errors import DuplicateKeyError
 from kalam_jupyter.engine.types import Schema
 
@@ -38,6 +39,7 @@ class RowSet:
     def __init__(self, name: str, schema: Schema) -> None:
         self.name = name
         self.schema = schema
+        self._check = row_checker(schema)
         self.chunks: list[Chunk] = []
         self._starts: list[int] = []
         self.tail: list[Row | None] = []
@@ -121,9 +123,12 @@ class RowSet:
 
         Raises
         ------
+        RowError
+            If a row does not fit the schema; nothing is changed then, nor in the next case.
         DuplicateKeyError
-            If a key is there already, or twice in `rows`; nothing is changed then.
+            If a key is there already, or twice in `rows`.
         """
+        self._check(rows)
         keys = [] if self.key_of is None else list(map(self.key_of, rows))
         if not self._are_new(keys):
             raise self._duplicate(keys)
@@ -222,8 +227,15 @@ class RowSet:
         return (key,) if len(self._key_positions) == 1 else key
 
     def upsert(self, rows: Sequence[Row]) -> tuple[list[Row | None], Undo]:
-        """Insert rows, or replace those with the same key; return what they replaced."""
+        """Insert rows, or replace those with the same key; return what they replaced.
+
+        Raises
+        ------
+        RowError
+            If a row does not fit the schema; nothing is changed then.
+        """
         assert self.key_of is not None
+        self._check(rows)
         index, tail, keys = self.index, self.tail, list(map(self.key_of, rows))
         if self._are_new(keys):
             return [None] * len(rows), self._append(keys, rows)
