@@ -12,9 +12,10 @@ import secrets
 import signal
 import ssl
 import sys
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kalam_server import __version__
 
@@ -111,11 +112,21 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_run_server(arguments))
+        _run(_run_server(arguments))
     except (EngineError, OSError, ValueError) as error:
         print(f"kalam serve: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on the quickest event loop there is."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+    else:
+        import uvloop
+
+        uvloop.run(main)
 
 
 def _from_environment(name: str) -> str:
