@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from kalam_jupyter.engine import Engine
@@ -34,8 +34,7 @@ IMPERSONATION = {
 }
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """Who runs statements.
 
     Attributes

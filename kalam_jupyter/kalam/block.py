@@ -85,7 +85,8 @@ class ExplicitTransaction:
 
     def _apply(self, tx: Transaction, runs: Sequence[Sequence[Step]]) -> Answers:
         block = Block(self._id, tx)
-        ctx = replace(self._ctx, block=block, session=replace(self._ctx.session, in_block=True))
+        session = msgspec.structs.replace(self._ctx.session, in_block=True)
+        ctx = msgspec.structs.replace(self._ctx, block=block, session=session)
         answers = [(self._begin, self._said(f"Transaction started ({self._id})"))]
         closing = self._closing
         try:

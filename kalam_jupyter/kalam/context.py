@@ -68,8 +68,7 @@ class Block:
             )
 
 
-@dataclass
-class Context:
+class Context(msgspec.Struct):
     """Who runs a statement, with what, and inside which transaction.
 
     Attributes

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec import Struct, structs
 
 from kalam_jupyter.engine.errors import EngineClosedError, EngineError
 from kalam_jupyter.kalam import (
@@ -79,7 +78,7 @@ def _parsed(sql: str) -> nodes.Statement:
         return nodes.Refused(error)
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(Struct, frozen=True):
     """One statement of a request: its 1-based number, text and parsed form."""
 
     number: int
@@ -263,7 +262,8 @@ class Executor:
                 f"{access.role_name(actor.role)} cannot target '{target}' with role "
                 f"{access.role_name(target_role)}"
             )
-        inner = replace(ctx, session=replace(actor, user_id=target, role="user", actor=actor.user_id))
+        as_target = structs.replace(actor, user_id=target, role="user", actor=actor.user_id)
+        inner = structs.replace(ctx, session=as_target)
         ctx.run(
             lambda tx: audit.record(tx, inner.session, "EXECUTE_AS_USER", target, _action(statement.inner))
         )

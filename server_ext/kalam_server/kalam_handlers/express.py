@@ -14,11 +14,11 @@ import threading
 import time
 import uuid
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
+from msgspec import structs
 
 from kalam_server.context import Context
 from kalam_server.http1.request import Answer, OnGone
@@ -72,7 +72,7 @@ class SqlExpress(Plain):
             done=partial(self._done, answer, session, began),
         )
         if not started:
-            session = replace(session, request_id=head.request_id or uuid.uuid4().hex)
+            session = structs.replace(session, request_id=head.request_id or uuid.uuid4().hex)
             task = self._loop.create_task(self._work(node, session, asked, began, answer, on_gone))
             self._working.add(task)
             task.add_done_callback(self._working.discard)

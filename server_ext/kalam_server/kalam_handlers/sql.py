@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from tornado import web
 
 from kalam_server.context import Context
@@ -192,7 +192,7 @@ class SqlHandler(SqlRoute):
             )
         request = self._read(node)
         request_id = self.request.headers.get("X-Request-ID") or uuid.uuid4().hex
-        session = replace(session, request_id=request_id)
+        session = structs.replace(session, request_id=request_id)
         self._stop = Stop(config.query_timeout)
         if self._gone:
             self._stop.cancel()
