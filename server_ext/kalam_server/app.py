@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.utils import url_path_join
-from traitlets import Bool, Dict, Enum, Int, List, Unicode
+from traitlets import Bool, Dict, Enum, Int, List, TraitError, Unicode, validate
 
 from kalam_server import __version__
 from kalam_server.context import Context
@@ -19,6 +20,7 @@ from kalam_server.limits import Limits
 from kalam_server.service import Service
 
 if TYPE_CHECKING:
+    from kalam_jupyter.kalam import KalamConfig
     from kalam_jupyter.node import Node
     from kalam_server.listener import Listener
 
@@ -94,16 +96,34 @@ class KalamExtension(ExtensionApp):
     ksql = Dict(config=True, help="ksqlDB server properties, for example {'ksql.service.id': 'lab_'}.")
     kalam = Dict(
         config=True,
-        help="KalamDB settings by their names in KalamConfig, for example {'default_query_limit': 100}.",
+        help="KalamDB settings by their names in KalamConfig, for example {'default_query_limit': 100}. "
+        "KALAMDB_ variables of the environment win over them: KALAMDB_ROOT_PASSWORD, ...",
     )
     workers = Int(32, config=True, help="Threads that run statements. Waiting push queries use none.")
 
     _service: Service | None = None
+    _settings: KalamConfig
     _listeners: list[Listener]
     _environ: dict[str, str]
 
+    @validate("kalam")
+    def _known(self, proposal: Any) -> dict[str, Any]:
+        from kalam_jupyter.kalam import KalamConfig
+
+        given: dict[str, Any] = proposal["value"]
+        known = sorted(field.name for field in fields(KalamConfig))
+        if unknown := sorted(set(given) - set(known)):
+            raise TraitError(
+                f"KalamExtension.kalam: unknown setting '{unknown[0]}'. Known: {', '.join(known)}"
+            )
+        return given
+
     def initialize_settings(self) -> None:
         """Make the service; the engine is opened by the first request that needs it."""
+        from kalam_jupyter.kalam import KalamConfig
+        from kalam_jupyter.kalam.settings import load
+
+        self._settings = load(None, os.environ, KalamConfig(**self.kalam))
         self._listeners, self._environ = [], {}
         self._kernel_token = secrets.token_urlsafe(32)
         self._service = Service(self._open_node, workers=self.workers)
@@ -132,7 +152,7 @@ class KalamExtension(ExtensionApp):
             local_user=self.local_user,
             local_user_role=self.local_user_role,
             limits=self._limits,
-            trusted_proxies=tuple(self.kalam.get("trusted_proxy_ranges", ())),
+            trusted_proxies=tuple(self._settings.trusted_proxy_ranges),
             **changes,
         )
 
@@ -156,10 +176,10 @@ class KalamExtension(ExtensionApp):
         return Path(self.serverapp.root_dir).joinpath(Path(self.data_dir).expanduser())
 
     def _open_node(self) -> Node:
-        from kalam_jupyter.kalam import KalamConfig
         from kalam_jupyter.node import Node
 
-        config = KalamConfig(**{"base_url": self.url.rstrip("/"), **self.kalam})
+        base_url = self.kalam.get("base_url", self.url.rstrip("/"))
+        config = replace(self._settings, base_url=base_url)
         return Node.open(self._data_path(), url=self.url, ksql=self.ksql, kalam=config)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
@@ -173,8 +193,8 @@ class KalamExtension(ExtensionApp):
 
                 context = self._context(
                     root=root,
-                    origins=(*self.origins, *self.kalam.get("cors_allowed_origins", ())),
-                    allow_credentials=self.kalam.get("cors_allow_credentials", False),
+                    origins=(*self.origins, *self._settings.cors_allowed_origins),
+                    allow_credentials=self._settings.cors_allow_credentials,
                 )
                 listener = Listener(context, open_ksql=self.ksql_auth == "none")
                 listener.listen(port, self.host)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from tornado.httpclient import HTTPClientError
+from traitlets import TraitError
 
 from kalam_server.routes import KALAM_ROUTES, KSQL_ROUTES
 
@@ -32,6 +33,18 @@ async def test_the_engine_is_not_opened_before_it_is_needed(call, extension):
     assert not extension._service.opened
     await call("POST", "ksql", body={"ksql": "LIST STREAMS;"})
     assert extension._service.opened
+
+
+@pytest.fixture
+def root_password(monkeypatch):
+    monkeypatch.setenv("KALAMDB_ROOT_PASSWORD", "FromOutside1!")
+    return "FromOutside1!"
+
+
+async def test_settings_come_from_kalamdbs_variables_too(root_password, login, extension):
+    assert await login("root", root_password)
+    with pytest.raises(TraitError, match="unknown setting 'nope'"):
+        extension.kalam = {"nope": 1}
 
 
 async def test_unknown_paths_of_kalamdb_are_empty_404s(call):
