@@ -8,12 +8,14 @@ answered at once. What is anything else, or would have to wait, is left to `Kala
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kalam_jupyter.engine.errors import EngineError
 from kalam_jupyter.kalam import direct, dml, shapes
 from kalam_jupyter.kalam.auth import Session
-from kalam_jupyter.kalam.block import Answers, SinglyError, UndoneError
+from kalam_jupyter.kalam.block import ExplicitTransaction, SinglyError, UndoneError
 from kalam_jupyter.kalam.context import Change, Context
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.execute import Step, answer_to
@@ -34,33 +36,63 @@ MAX_ALTERED = 256
 Done = Callable[[list[Result] | BaseException], None]
 
 
-class _Write(NamedTuple):
-    """A change on its way to the commit, and what will be said of it.
+class _Write(Struct):
+    """A statement's change on its way to the commit, and what will be said of it."""
 
-    Attributes
-    ----------
-    apply : callable
-        Makes the change in a transaction.
-    answer : callable
-        Makes the results of what `apply` returned.
-    refusal : callable
-        Makes the answer of what `apply` raised; None when there will be another.
-    """
-
-    apply: Callable[[Transaction], Any]
-    answer: Callable[[Any], list[Result]]
-    refusal: Callable[[BaseException], list[Result] | BaseException | None]
+    ctx: Context
+    step: Step
+    change: Change[Any]
     done: Done
+
+    @property
+    def apply(self) -> Callable[[Transaction], Any]:
+        """Makes the change in a transaction."""
+        return self.ctx.recorded(self.change.apply)
 
     def told(self, value: Any, error: BaseException | None) -> None:
         """Answer, once the change was made or refused: see `Engine.submit_all`."""
-        found: list[Result] | BaseException | None
+        found: list[Result] | BaseException
         try:
-            found = self.answer(value) if error is None else self.refusal(error)
+            if error is None:
+                found = _as(self.ctx, self.change.answer(value))
+            elif isinstance(error, (StatementError, EngineError)):
+                found = answer_to(error, self.ctx.session.role, self.step)
+            else:
+                found = error
         except Exception as defect:  # whoever asked is told of it, rather than left waiting
             found = defect
-        if found is not None:
-            self.done(found)
+        self.done(found)
+
+
+class _Block(Struct):
+    """As `_Write`, of BEGIN .. COMMIT."""
+
+    kalam: Kalam
+    session: Session
+    block: ExplicitTransaction
+    done: Done
+
+    @property
+    def apply(self) -> Callable[[Transaction], Any]:
+        """Makes the changes in a transaction."""
+        return self.block.apply
+
+    def told(self, value: Any, error: BaseException | None) -> None:
+        """Answer, or try again with each INSERT by itself when one of several failed."""
+        if isinstance(error, SinglyError):
+            self.kalam.engine.submit_all([(self.block.apply_singly, self.told)])
+            return
+        found: list[Result] | BaseException
+        try:
+            if error is None:
+                found = self.kalam.executor.summed(self.session, self.block.committed(value))
+            elif isinstance(error, (UndoneError, EngineError)):
+                found = self.kalam.executor.summed(self.session, self.block.undone(error))
+            else:
+                found = error
+        except Exception as refused:  # what the block says of itself, or a defect: whoever asked is told
+            found = refused
+        self.done(found)
 
 
 class Quick:
@@ -75,7 +107,7 @@ class Quick:
 
     def __init__(self, kalam: Kalam, on_write: Callable[[], None]) -> None:
         self._kalam, self._on_write = kalam, on_write
-        self._collected: list[_Write] = []
+        self._collected: list[_Write | _Block] = []
 
     @property
     def collected(self) -> int:
@@ -135,7 +167,7 @@ class Quick:
         if isinstance(found, Result):
             done(_as(ctx, found))
         else:
-            self._collect(_single(ctx, step, found, done))
+            self._collect(_Write(ctx, step, found, done))
         return True
 
     def _select(self, ctx: Context, statement: nodes.Select, done: Done) -> bool:
@@ -161,28 +193,11 @@ class Quick:
             and all(_is_quick(ctx, s) for s in body)
         ):
             return False
-        executor, engine = self._kalam.executor, self._kalam.engine
-        block = executor.explicit(ctx, steps)
-
-        def refusal(error: BaseException) -> list[Result] | BaseException | None:
-            if isinstance(error, SinglyError):
-                engine.submit_all([(block.apply_singly, write.told)])
-                return None
-            if not isinstance(error, (UndoneError, EngineError)):
-                return error
-            try:
-                return executor.summed(ctx.session, block.undone(error))
-            except KalamError as refused:
-                return refused
-
-        def answer(answers: Answers) -> list[Result]:
-            return executor.summed(ctx.session, block.committed(answers))
-
-        write = _Write(block.apply, answer, refusal, done)
-        self._collect(write)
+        block = self._kalam.executor.explicit(ctx, steps)
+        self._collect(_Block(self._kalam, ctx.session, block, done))
         return True
 
-    def _collect(self, write: _Write) -> None:
+    def _collect(self, write: _Write | _Block) -> None:
         self._collected.append(write)
         if len(self._collected) == 1:
             self._on_write()
@@ -191,15 +206,6 @@ class Quick:
         """Commit what was collected, as one group: here, where that takes no longer than handing it over."""
         collected, self._collected = self._collected, []
         self._kalam.engine.submit_all([(write.apply, write.told) for write in collected])
-
-
-def _single(ctx: Context, step: Step, change: Change[Any], done: Done) -> _Write:
-    def refusal(error: BaseException) -> BaseException:
-        if isinstance(error, (StatementError, EngineError)):
-            return answer_to(error, ctx.session.role, step)
-        return error
-
-    return _Write(ctx.recorded(change.apply), lambda value: _as(ctx, change.answer(value)), refusal, done)
 
 
 def _as(ctx: Context, result: Result) -> list[Result]:
@@ -217,6 +223,8 @@ def _is_quick(ctx: Context, statement: nodes.Statement) -> bool:
 
 
 def _insert(ctx: Context, statement: nodes.Insert) -> bool:
+    if statement.values:
+        return True
     return statement.query is None and all(_plain(ctx.kalam, e) for row in statement.rows for e in row)
 
 

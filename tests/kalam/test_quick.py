@@ -7,9 +7,12 @@ from typing import Any
 
 from kalam_jupyter.engine import Clock, Engine
 from kalam_jupyter.kalam import Kalam, KalamError, Result
+from kalam_jupyter.kalam.context import Change, Context
+from kalam_jupyter.kalam.execute import Step
 from kalam_jupyter.kalam.quick import Quick, _Write
 from kalam_jupyter.kalam.serialize import dumps, result_json
-from tests.kalam.conftest import CONFIG, START_MS
+from kalam_jupyter.kalam.statements import nodes
+from tests.kalam.conftest import CONFIG, START_MS, Client
 
 #: In this order. Those marked True are no work for the quick way.
 STATEMENTS = [
@@ -118,11 +121,11 @@ def test_both_ways_say_and_do_the_same() -> None:
     ordinary.close()
 
 
-def test_a_defect_in_answering_is_the_answer() -> None:
+def test_a_defect_in_answering_is_the_answer(root: Client) -> None:
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError
 
     told: list[Any] = []
-    for error in (None, KalamError("x", "y", 400)):
-        _Write(fail, fail, fail, told.append).told(1, error)
-    assert [type(t) for t in told] == [ZeroDivisionError, ZeroDivisionError]
+    ctx, step = Context(root.kalam, root.session), Step(1, "", nodes.Begin())
+    _Write(ctx, step, Change(fail, fail), told.append).told(1, None)
+    assert [type(t) for t in told] == [ZeroDivisionError]

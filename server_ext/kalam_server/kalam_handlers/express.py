@@ -62,8 +62,9 @@ class SqlExpress(Plain):
         if asked is None or found is None:
             return False
         node, session, local = found
-        limiter, rate = context.limits.queries, node.kalam.config.max_queries_per_sec
-        if not (local or limiter.allow(session.user_id, rate)):
+        if not (
+            local or context.limits.queries.allow(session.user_id, node.kalam.config.max_queries_per_sec)
+        ):
             return False
         started = self._lane(node).start(
             session,
