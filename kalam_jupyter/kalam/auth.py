@@ -78,11 +78,15 @@ class Auth:
         self._verified: OrderedDict[tuple[str, str | None], tuple[float, Any, Session]] = OrderedDict()
         self._lock = threading.Lock()
         self._passwords = Passwords(config.bcrypt_cost, config.login_cache)
-        if engine.catalogue.get(USER, ROOT) is None:
-            hashed = None if config.root_password is None else self.hash_password(config.root_password)
-            engine.transact(
-                lambda tx: tx.put(USER, ROOT, self.record(tx.now_ms, ROOT, "system", "Internal", hashed))
-            )
+        root, preset = engine.catalogue.get(USER, ROOT), config.root_password
+        if root is None or (preset is not None and root["password_hash"] is None):
+            hashed = None if preset is None else self.hash_password(preset)
+
+            def put_root(tx: Transaction) -> None:
+                base = root or self.record(tx.now_ms, ROOT, "system", "Internal")
+                tx.put(USER, ROOT, {**base, "password_hash": hashed})
+
+            engine.transact(put_root)
 
     # ---- records
 
@@ -248,7 +252,12 @@ class Auth:
         claims = self._bearer.claims(token)
         if claims["iss"] == ISSUER:
             record = self.user(str(claims["sub"]))
-            good = claims.get("token_type") == "access" and record and record["role"] == claims.get("role")
+            good = (
+                claims.get("token_type") == "access"
+                and record
+                and record["role"] == claims.get("role")
+                and _is_of(record, claims)
+            )
         else:
             record = self._external(claims, address)
             good = record is not None
@@ -328,7 +337,7 @@ class Auth:
         if claims.get("token_type") != "refresh" or claims["iss"] != ISSUER:
             raise AuthError("unauthorized", "Refresh endpoint requires a refresh token", 401)
         record = self.user(str(claims["sub"]))
-        if record is None:
+        if record is None or not _is_of(record, claims):
             raise AuthError("unauthorized", "User no longer valid", 401)
         if record["role"] != claims.get("role"):
             raise AuthError("unauthorized", "Token role does not match user role", 401)
@@ -388,3 +397,8 @@ class Auth:
             return record
 
         return UserInfo.of(self._engine.transact(apply))
+
+
+def _is_of(record: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Whether one of our tokens is this user's, and not that of a dropped one who had the name before."""
+    return bool(claims["iat"] >= record.get("tokens_since", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,7 +43,7 @@ def _oauth(secret: str | None) -> str:
 
 
 def create_user(kalam: Kalam, ctx: Context, st: nodes.CreateUser) -> Result:
-    """CREATE USER."""
+    """CREATE USER; a dropped user's name can be used again, the rows under it are the new user's."""
     if (problem := user_problem(st.user)) is not None:
         raise StatementError("invalid_operation", problem)
     if st.role == "system" and ctx.session.role != "system":
@@ -51,9 +52,13 @@ def create_user(kalam: Kalam, ctx: Context, st: nodes.CreateUser) -> Result:
     data = _oauth(st.secret) if st.auth == "OAuth" else None
 
     def apply(tx: Transaction) -> None:
-        if tx.get(USER, st.user) is not None:
-            raise StatementError("already_exists", f"User '{st.user}' already exists")
-        tx.put(USER, st.user, Auth.record(tx.now_ms, st.user, st.role, st.auth, hashed, st.email, data))
+        record = Auth.record(tx.now_ms, st.user, st.role, st.auth, hashed, st.email, data)
+        before = tx.get(USER, st.user)
+        if before is not None:
+            if before["deleted_at"] is None:
+                raise StatementError("already_exists", f"User '{st.user}' already exists")
+            record["tokens_since"] = int(time.time())
+        tx.put(USER, st.user, record)
 
     ctx.run(apply)
     return Result.say(f"User '{st.user}' created")

@@ -163,6 +163,37 @@ def test_dropped_user_is_out(root: Client, user: Callable[..., Client]) -> None:
     assert root.say("DROP USER IF EXISTS alice") == "User 'alice' does not exist (skipped)"
 
 
+def test_a_dropped_users_name_can_be_used_again_but_not_with_the_tokens_from_before(
+    root: Client, user: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user("alice")
+    old = root.kalam.auth.login("alice", PASSWORD)
+    root.run("DROP USER alice")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2)
+    monkeypatch.setattr(time, "time_ns", lambda: int((now + 2) * 1e9))
+    assert root.say("CREATE USER alice WITH PASSWORD 'Another123!' ROLE user") == "User 'alice' created"
+    assert root.rows("SELECT deleted_at FROM system.users WHERE user_id = 'alice'") == [(None,)]
+    with pytest.raises(KalamError, match="Invalid credentials"):
+        root.kalam.auth.verify(old.access_token)
+    with pytest.raises(AuthError, match="User no longer valid"):
+        root.kalam.auth.refresh(old.refresh_token)
+    assert isinstance(login(root.kalam, "alice"), AuthError)
+    tokens = root.kalam.auth.login("alice", "Another123!")
+    assert root.kalam.auth.verify(tokens.access_token).user_id == "alice"
+
+
+def test_a_preset_password_is_given_to_a_root_without_one() -> None:
+    engine = Engine.open()
+    Kalam(engine, CONFIG.with_(root_password=None)).close()
+    kalam = Kalam(engine, CONFIG.with_(root_password="RootPass123!"))
+    assert not kalam.auth.needs_setup()
+    assert kalam.auth.login("root", "RootPass123!").user.id == "root"
+    kalam.close()
+    Kalam(engine, CONFIG.with_(root_password="Another123!")).close()
+    assert isinstance(login(Kalam(engine, CONFIG), "root", "Another123!"), AuthError)
+
+
 def test_refresh_token_is_no_access_token_and_the_other_way(
     root: Client, user: Callable[..., Client]
 ) -> None:
