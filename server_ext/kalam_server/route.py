@@ -119,6 +119,11 @@ class Route(web.RequestHandler):
         else:
             await connection.stream.write(b"".join(pieces))
 
+    def on_finish(self) -> None:
+        """The answer is complete: what is missing of a body that is read as it comes is not waited for."""
+        super().on_finish()
+        super().on_connection_close()
+
     def compute_etag(self) -> None:
         """No ETag: answers are never cached, and hashing them would cost."""
         return

@@ -1,5 +1,6 @@
 """ksqlDB's API over a real socket: shapes to the byte, errors, negotiation, life cycle."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -352,6 +353,14 @@ class TestInsertsStream:
             "seq": 1,
         }
         assert len(lines) == 2
+
+    def test_nothing_is_left_of_a_request_that_was_answered_before_its_end(self, client, server, target):
+        async def running():
+            return [t for t in asyncio.all_tasks() if "_execute" in t.get_coro().__qualname__]
+
+        for lines in ([{"target": target}, {"V": "no key"}], [{"target": "NOPE"}], ["nonsense"]):
+            client.post("/inserts-stream", content=iter([self.body(*lines, "").encode(), b"{}\n"]))
+        assert asyncio.run_coroutine_threadsafe(running(), server.loop).result(20) == []
 
     def test_rows_that_are_no_json(self, client, target):
         lines = client.post(
