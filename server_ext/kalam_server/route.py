@@ -122,7 +122,7 @@ class Route(web.RequestHandler):
     def on_finish(self) -> None:
         """The answer is complete: what is missing of a body that is read as it comes is not waited for."""
         super().on_finish()
-        super().on_connection_close()
+        web.RequestHandler.on_connection_close(self)  # not a WebSocket's, which goes on
 
     def compute_etag(self) -> None:
         """No ETag: answers are never cached, and hashing them would cost."""
