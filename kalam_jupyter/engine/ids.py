@@ -58,7 +58,10 @@ class Snowflake:
             now = max(0, self._clock.now_ms() - self._epoch_ms)
             first = max(now << 12, self._last + 1)
             self._last = first + n - 1
-            return [(i >> 12) << 22 | self._worker | (i & 0xFFF) for i in range(first, first + n)]
+        if (first & 0xFFF) + n <= 0x1000:  # all of one millisecond
+            start = (first >> 12) << 22 | self._worker | (first & 0xFFF)
+            return list(range(start, start + n))
+        return [(i >> 12) << 22 | self._worker | (i & 0xFFF) for i in range(first, first + n)]
 
     def advance_past(self, seen: int) -> None:
         """Make every later id greater than `seen` (an id read back after a restart)."""

@@ -193,7 +193,7 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
     else:
         given: Sequence[Sequence[Any]] = statement.values or statement.rows
         width = len(given[0])
-        if any(len(row) != width for row in given):
+        if set(map(len, given)) != {width}:
             raise StatementError("invalid_operation", "INSERT rows have different numbers of values")
         values = statement.values or [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
     rows = _build(kalam, ctx, _slots(table, columns, width), values)
@@ -221,20 +221,19 @@ def write_inserts(
         tx.insert(table.relation, full, owner=owner)
         replaced: Sequence[Row | None] = [None] * len(full)
     else:
-        key = table.key_index
-        if len(full) > 1 and len({row[key] for row in full}) != len(full):
-            raise _repeated(table, full)
         replaced = tx.upsert(table.relation, full, owner=owner)
         if replaced.count(None) != len(full):
             _check_replaced(table, full, replaced)
     kalam.topics.publish(tx, table, owner, "insert", replaced, full)
-    tx.on_commit(lambda: kalam.segments.wrote(table, len(full)))
+    kalam.segments.wrote(tx, table, len(full))
     return len(full)
 
 
 def _check_replaced(table: TableDef, rows: Sequence[Row], replaced: Sequence[Row | None]) -> None:
     """Raise `StatementError` if a row has replaced another than a tombstone."""
     key, deleted = table.key_index, table.seq_index + 1
+    if len({row[key] for row in rows}) != len(rows):
+        raise _repeated(table, rows)
     for row, old in zip(rows, replaced, strict=True):
         if old is not None and not old[deleted]:
             raise classify(
@@ -373,7 +372,7 @@ def update(kalam: Kalam, ctx: Context, statement: nodes.Update) -> Change[int]:
             kalam.charge(ctx, new_rows)
             tx.upsert(current.relation, new_rows, owner=owner)
             kalam.topics.publish(tx, current, owner, "update", old_rows, new_rows)
-            tx.on_commit(lambda: kalam.segments.wrote(current, len(new_rows)))
+            kalam.segments.wrote(tx, current, len(new_rows))
         return len(new_rows)
 
     return Change(apply, _updated)
@@ -398,7 +397,7 @@ def delete(kalam: Kalam, ctx: Context, statement: nodes.Delete) -> Change[int]:
         tombstones = [(*row[:seq], s, True) for row, s in zip(rows, seqs, strict=True)]
         tx.upsert(current.relation, tombstones, owner=owner)
         kalam.topics.publish(tx, current, owner, "delete", rows, tombstones)
-        tx.on_commit(lambda: kalam.segments.wrote(current, len(rows)))
+        kalam.segments.wrote(tx, current, len(rows))
         return len(rows)
 
     return Change(apply, _deleted)

@@ -78,11 +78,13 @@ class Segments:
             f"compact:{table.qualified}",
         )
 
-    def wrote(self, table: TableDef, rows: int) -> None:
-        """Apply a table's FLUSH_POLICY after `rows` were committed."""
+    def wrote(self, tx: Transaction, table: TableDef, rows: int) -> None:
+        """Apply a table's FLUSH_POLICY once the `rows` that a transaction writes are committed."""
         policy = table.options.get("flush_policy")
-        if not policy:
-            return
+        if policy:
+            tx.on_commit(lambda: self._apply(policy, table, rows))
+
+    def _apply(self, policy: dict[str, int], table: TableDef, rows: int) -> None:
         with self._lock:
             pending = self._pending[table.qualified] = self._pending.get(table.qualified, 0) + rows
             due = "rows" in policy and pending >= policy["rows"]
