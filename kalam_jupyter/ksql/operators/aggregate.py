@@ -38,7 +38,7 @@ class Aggregator:
         self._initial = [c.initial for c in calls]
         self._steps = [(i, c.arguments, c.add) for i, c in enumerate(calls)]
         self._undo = [(i, c.arguments, c.undo) for i, c in enumerate(calls)]
-        self._merge = [c.merge for c in calls]
+        self._merge: list[tuple[Any, ...]] = [(c.initial, c.merge, c.arguments, c.add) for c in calls]
         self._results = [c.result for c in calls]
 
     def initial(self) -> list[Any]:
@@ -56,11 +56,17 @@ class Aggregator:
             assert undo is not None
             state[i] = undo(state[i], *arguments(row))
 
-    def merge(self, left: list[Any], right: list[Any]) -> list[Any]:
-        """Return the state of two sessions become one; `left` is the earlier."""
-        return [merge(a, b) for merge, a, b in zip(self._merge, left, right, strict=True)]  # type: ignore[misc]
+    def merged(self, states: Sequence[Sequence[Any]], row: Row) -> tuple[Any, ...]:
+        """Return the state of sessions, the earliest first, that a row made one, with the row."""
+        out: list[Any] = []
+        for initial, merge, arguments, add in self._merge:
+            state = initial()
+            for other in states:
+                state = merge(state, other[len(out)])
+            out.append(add(state, *arguments(row)))
+        return tuple(out)
 
-    def results(self, state: list[Any]) -> Row:
+    def results(self, state: Sequence[Any]) -> Row:
         """Return the aggregates' values."""
         return tuple([f(s) for f, s in zip(self._results, state, strict=True)])
 

@@ -1,8 +1,7 @@
-"""Aggregation in time windows (tumbling, hopping) and in sessions.
+"""Aggregation in time windows: tumbling and hopping.
 
 A record is accepted into a window while ``window end > stream time - grace``, stream time being the largest
-timestamp that this aggregation has seen over all keys, the record's included. Windows are [start, end);
-sessions are [first, last], both inclusive.
+timestamp that this aggregation has seen over all keys, the record's included. Windows are [start, end).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kalam_jupyter.engine.batch import Headers, Int64s
+from kalam_jupyter.engine.batch import Int64s
 from kalam_jupyter.engine.types import BIGINT, Column
 from kalam_jupyter.ksql.operators.aggregate import NEVER, Aggregator
 from kalam_jupyter.ksql.operators.column_batch import ColumnBatch
@@ -206,103 +205,3 @@ class FinalWindowAggregate:
     def restore(self, state: Any) -> None:
         """Continue from `checkpoint`."""
         self._stream_time, self._closed, self._windows = state
-
-
-class SessionAggregate:
-    """GROUP BY in sessions: bursts of records at most `gap` apart.
-
-    A record that joins stored sessions deletes them (a tombstone each, timestamp their old end) and emits the
-    merged one, timestamp its end.
-    """
-
-    def __init__(self, aggregator: Aggregator, gap: int, grace: int, *, emit_final: bool = False) -> None:
-        self._aggregator = aggregator
-        self._gap, self._grace = gap, grace
-        self._emit_final = emit_final
-        self._stream_time = NEVER
-        self._closed = NEVER
-        self._newest_end = NEVER
-        self._expired = NEVER
-        # key -> sessions [start, end, state, key], by start
-        self._sessions: dict[Any, list[list[Any]]] = {}
-
-    def process(self, records: list[Record]) -> list[Record]:
-        """Fold every record into its key's sessions."""
-        out: list[Record] = []
-        for r in records:
-            if r.ts > self._stream_time:
-                self._stream_time = r.ts
-            self._fold(r, out)
-            if self._emit_final:
-                self._close(r, out)
-        self._expire()
-        return out
-
-    def _expire(self) -> None:
-        """Forget sessions that no record can join, now and then: it costs a look at all there are."""
-        oldest = self._newest_end - (self._gap + self._grace)
-        if oldest < self._expired + self._gap + self._grace // 8:
-            return
-        self._expired = oldest
-        for key, sessions in list(self._sessions.items()):
-            if any(s[1] < oldest for s in sessions):
-                left = [s for s in sessions if s[1] >= oldest]
-                if left:
-                    self._sessions[key] = left
-                else:
-                    del self._sessions[key]
-
-    def _fold(self, r: Record, out: list[Record]) -> None:
-        assert r.key is not None and r.row is not None
-        ts, gap = r.ts, self._gap
-        key = store_key(r.key)
-        oldest = self._newest_end - (gap + self._grace)
-        stored = [s for s in self._sessions.get(key, ()) if s[1] >= oldest]
-        merged = [s for s in stored if s[0] - gap <= ts <= s[1] + gap]
-        start = min([ts, *(s[0] for s in merged)])
-        end = max([ts, *(s[1] for s in merged)])
-        if end < self._stream_time - self._grace - gap:
-            return
-        state = self._aggregator.initial()
-        for s in merged:
-            state = self._aggregator.merge(state, s[2])
-        self._aggregator.add(state, r.row)
-        if not self._emit_final and (start, end) != (ts, ts):
-            out.extend(Record(r.key, None, s[1], (s[0], s[1]), r.headers) for s in merged)
-        session = [start, end, state, r.key]
-        kept = [s for s in stored if s not in merged]
-        kept.append(session)
-        kept.sort(key=lambda s: s[0])
-        self._sessions[key] = kept
-        self._newest_end = max(self._newest_end, end)
-        if not self._emit_final:
-            out.append(self._output(session, r.headers))
-
-    def _output(self, session: list[Any], headers: Headers) -> Record:
-        start, end, state, key = session
-        row = self._aggregator.results(state) + key + (start, end)
-        return Record(key, row, end, (start, end), headers)
-
-    def _close(self, by: Record, out: list[Record]) -> None:
-        close = self._stream_time - self._grace - self._gap
-        if close <= self._closed:
-            return
-        self._closed = close
-        done = []
-        for key, sessions in list(self._sessions.items()):
-            done += [s for s in sessions if s[1] < close]
-            rest = [s for s in sessions if s[1] >= close]
-            if rest:
-                self._sessions[key] = rest
-            else:
-                del self._sessions[key]
-        done.sort(key=lambda s: (s[0], key_order(s[3])))
-        out.extend(self._output(s, by.headers) for s in done)
-
-    def checkpoint(self) -> Any:
-        """Times and all sessions."""
-        return (self._stream_time, self._closed, self._newest_end, self._sessions)
-
-    def restore(self, state: Any) -> None:
-        """Continue from `checkpoint`."""
-        self._stream_time, self._closed, self._newest_end, self._sessions = state

@@ -259,9 +259,10 @@ class _JoinPlanning:
     def _check_moves(self, left_moves: bool, right_moves: bool) -> None:
         left, right = self._left, self._right
         if left.window is not None and right.window is not None:
-            registry = left.key_format.info.format.uses_registry
-            differs = left.window != right.window and not registry
-            if left_moves or right_moves or differs or left.key_format.info != right.key_format.info:
+            # Keys of the registry's formats are always written anew, and may therefore differ.
+            registry = all(side.key_format.info.format.uses_registry for side in (left, right))
+            differ = (left.window, left.key_format.info) != (right.window, right.key_format.info)
+            if left_moves or right_moves or (differ and not registry):
                 raise StatementError(WINDOWED_REPARTITION)
         if left.partitions != right.partitions:
             raise StatementError(

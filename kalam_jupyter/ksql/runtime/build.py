@@ -33,6 +33,7 @@ from kalam_jupyter.ksql.operators.joins import (
     TableTableJoin,
 )
 from kalam_jupyter.ksql.operators.record import Key, Record, Row
+from kalam_jupyter.ksql.operators.sessions import SessionAggregate
 from kalam_jupyter.ksql.operators.stateless import (
     FlatMap,
     GroupStream,
@@ -42,7 +43,7 @@ from kalam_jupyter.ksql.operators.stateless import (
     StreamFilter,
 )
 from kalam_jupyter.ksql.operators.tables import DropNullKeys, TableFilter, TableStore
-from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, TimeWindowAggregate
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.runtime.reports import Reporter
 

@@ -13,8 +13,9 @@ from kalam_jupyter.ksql.operators.fk_join import ForeignKeyJoin
 from kalam_jupyter.ksql.operators.joins import StreamStreamJoin, StreamTableJoin, TableTableJoin
 from kalam_jupyter.ksql.operators.record import Record
 from kalam_jupyter.ksql.operators.running import accumulator
+from kalam_jupyter.ksql.operators.sessions import SessionAggregate
 from kalam_jupyter.ksql.operators.tables import TableFilter, TableStore
-from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, TimeWindowAggregate
 from kalam_jupyter.ksql.plan import steps
 from kalam_jupyter.ksql.stepping.records import RecordView, shown
 

@@ -21,8 +21,9 @@ from kalam_jupyter.ksql.operators.joins import (
     TableTableJoin,
 )
 from kalam_jupyter.ksql.operators.record import Record
+from kalam_jupyter.ksql.operators.sessions import SessionAggregate
 from kalam_jupyter.ksql.operators.tables import TableFilter
-from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, SessionAggregate, TimeWindowAggregate
+from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, TimeWindowAggregate
 from kalam_jupyter.ksql.values.coerce import Operand
 
 SUM = AggregateCall(
@@ -98,6 +99,22 @@ def test_sessions_that_no_record_can_join_are_forgotten() -> None:
         sessions.process([counted(ts, key=ts)])
     *_, stored = sessions.checkpoint()
     assert len(stored) < 10
+
+
+def test_final_sessions_close_by_start_and_once_also_after_a_restart() -> None:
+    records = [
+        counted(ts, key) for ts, key in ((0, "b"), (3, "a"), (4, None), (6, "b"), (30, "a"), (60, "b"))
+    ]
+
+    def closed(restart_at: int) -> list[Any]:
+        before = SessionAggregate(Aggregator([SUM]), 5, 0, emit_final=True)
+        after = SessionAggregate(Aggregator([SUM]), 5, 0, emit_final=True)
+        out = before.process(records[:restart_at])
+        after.restore(before.checkpoint())
+        return [(r.key, r.window) for r in out + after.process(records[restart_at:])]
+
+    expected = [(("b",), (0, 0)), (("a",), (3, 3)), ((None,), (4, 4)), (("b",), (6, 6)), (("a",), (30, 30))]
+    assert all(closed(at) == expected for at in range(len(records)))
 
 
 def joined(records: list[Record]) -> list[Any]:
