@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 _WHOLE = ("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
+# They are texts, and texts are read from the left.
+_STYLE = "<style>.klt-listing :is(th, td) { text-align: left !important; }</style>"
 
 
 class Listing(pd.DataFrame):
@@ -12,8 +16,14 @@ class Listing(pd.DataFrame):
 
     def __repr__(self) -> str:
         with pd.option_context(*_WHOLE):
-            return super().__repr__()
+            return repr(self.map(_one_line))
 
     def _repr_html_(self) -> str:
         with pd.option_context(*_WHOLE):
-            return f'<div style="max-height:32em;overflow:auto">{self.to_html(notebook=True)}</div>'
+            table = self.map(_one_line).to_html(notebook=True)
+        return f'<div class="klt-listing" style="max-height:32em;overflow:auto">{_STYLE}{table}</div>'
+
+
+def _one_line(value: Any) -> Any:
+    """Return a statement of several lines as one; pandas would show its line ends as ``\\n``."""
+    return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value

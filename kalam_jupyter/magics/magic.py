@@ -172,7 +172,8 @@ class KalamMagics(Magics):
         if options.plot is not None:
             return values
         rows, columns = frame.shape
-        return [Note(f"{target}: {rows:,} rows × {columns} columns")]
+        shape = f"{rows:,} row{'s' * (rows != 1)} × {columns} column{'s' * (columns != 1)}"
+        return [Note(f"{target}: {shape}")]
 
     def _params(self, options: Options) -> list[Any]:
         if options.params is None:

@@ -164,7 +164,10 @@ class Stepper(ShownWidget):
             for step in self.seen
             for out in step.outputs
         ]
-        return pd.DataFrame(rows, columns=None if rows else ["STEP", "ROWTIME", "DELETED"])
+        if not rows:
+            return pd.DataFrame(columns=["STEP", "ROWTIME", "DELETED"])
+        names = dict.fromkeys(name for row in rows for name in row)
+        return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         match content:
@@ -183,6 +186,15 @@ class Stepper(ShownWidget):
 
 
 # ---- as JSON for the browser
+
+
+def _column(values: list[Any]) -> pd.Series[Any]:
+    """Return a column whose integers stay integers where a tombstone has none."""
+    import pandas as pd
+
+    present = [value for value in values if value is not None]
+    is_integers = present and all(type(value) is int for value in present)
+    return pd.Series(values, dtype="Int64") if is_integers else pd.Series(values)
 
 
 def _source(source: Any) -> dict[str, Any]:

@@ -82,6 +82,10 @@ def test_listings_leave_nothing_out(run):
     run(ORDERS)
     statement = run("%ksql LIST QUERIES;").value.Statement[0]
     assert len(statement) > 60 and statement in repr(run("%ksql queries").value)
+    run("%%ksql\nCREATE TABLE lines AS SELECT item,\n  COUNT(*) AS n\nFROM orders GROUP BY item;")
+    queries = run("%ksql LIST QUERIES;").value
+    assert "SELECT item, COUNT(*) AS n FROM" in repr(queries) and "\\n" not in queries._repr_html_()
+    assert any("\n" in statement for statement in queries.Statement)
 
 
 def test_a_push_query_is_a_live_table_that_keeps_filling(run):

@@ -23,7 +23,7 @@ def test_into_assigns_the_last_result(run, shell):
     run(ORDERS)
     cell = run("%%ksql --into x\nLIST STREAMS;\nSELECT * FROM revenue WHERE item = 'tea';")
     assert shell.user_ns["x"].N.tolist() == [2]
-    assert repr(cell.value) == "x: 1 rows × 3 columns"
+    assert repr(cell.value) == "x: 1 row × 3 columns"
 
 
 def test_once_reads_what_a_push_query_has_and_ends_it(run, shell):

@@ -97,8 +97,10 @@ def test_its_code_is_small(stepper):
     [
         ("COUNT(ROWTIME) in TUMBLING windows of 60000 ms", "COUNT(*) in TUMBLING windows of 1 min"),
         ("COUNT(O_ROWTIME), SUM(X), grace 86400000 ms", "COUNT(*), SUM(X), grace 1 d"),
-        ("windows of 90000 ms every 1500 ms", "windows of 90 s every 1500 ms"),
+        ("windows of 90000 ms every 1500 ms", "windows of 1 min 30 s every 1 s 500 ms"),
         ("grace 0 ms", "grace 0 ms"),
+        ("grace 86370000 ms", "grace 23 h 59 min 30 s"),
+        ("LEFT STREAM_TABLE", "LEFT stream-table"),
     ],
 )
 def test_details_are_readable(detail, shown):

@@ -2,6 +2,8 @@
 
 const ROW_HEIGHT = 24;
 const FLASH_MS = 1200;
+// Characters that a column gets at most, where not all have room.
+const NARROW = 44;
 
 function compare(a, b) {
   if (a === b) return 0;
@@ -120,6 +122,7 @@ class TableView extends LiveView {
     this.box = element("div", "klt-box", { tabindex: "0", role: "region", "aria-label": "Rows" });
     this.box.style.maxHeight = `${this.model.get("height")}px`;
     this.table = element("table", "klt-table");
+    this.ruler = element("i", "klt-ruler");
     this.cols = element("colgroup");
     const head = element("tr");
     this.heads = this.live.columns.map((column) => {
@@ -146,7 +149,7 @@ class TableView extends LiveView {
     this.body.append(this.above, this.below);
     this.table.append(this.cols, thead, this.body);
     this.empty = element("p", "klt-empty");
-    this.box.append(this.table, this.empty);
+    this.box.append(this.table, this.ruler, this.empty);
     this.box.addEventListener("scroll", () => this.scrolled());
     return [this.box];
   }
@@ -190,9 +193,7 @@ class TableView extends LiveView {
     for (let i = first; i < last; i++) this.paintRow(this.pool[i - first], rows[i], now, i);
     this.above.style.height = `${first * ROW_HEIGHT}px`;
     this.below.style.height = `${(rows.length - last) * ROW_HEIGHT}px`;
-    live.widths.forEach((width, i) => {
-      this.cols.children[i].style.width = `${Math.min(width, 44)}ch`;
-    });
+    this.paintWidths();
     this.heads.forEach((th, i) => {
       const [name, direction] = live.sort ?? [];
       const sorted = name === live.columns[i].name ? `${direction}ending` : "none";
@@ -202,6 +203,17 @@ class TableView extends LiveView {
     this.empty.hidden = rows.length > 0;
     this.empty.textContent = live.rows.size ? "No row matches the filter." : this.emptyText();
     if (this.tails && this.following) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  // Wide columns share the room that the narrow ones leave.
+  paintWidths() {
+    const { widths } = this.live;
+    const narrow = widths.reduce((sum, width) => sum + Math.min(width, NARROW), 0);
+    const room = this.table.clientWidth / this.ruler.getBoundingClientRect().width;
+    const most = NARROW + Math.max(0, room - narrow) / widths.filter((width) => width > NARROW).length;
+    widths.forEach((width, i) => {
+      this.cols.children[i].style.width = `${Math.min(width, most)}ch`;
+    });
   }
 
   setPool(size) {
