@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import threading
 
 import httpx
@@ -91,6 +92,25 @@ class TestAuthentication:
         assert client.receive() == expected
         client.send(type="authenticate", method="jwt", token="ignored now")
         assert client.receive() == expected
+
+    def test_messages_may_follow_the_upgrade_at_once(self, server, token):
+        wanted = {"id": "s", "sql": "SELECT id FROM app.todo", "options": {}}
+        message = json.dumps({"type": "subscribe", "subscription": wanted})
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.sendall(
+                b"GET /v1/ws?compress=false HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                b"Authorization: Bearer %b\r\n\r\n"
+                % token.encode()
+                + websocket.ABNF.create_frame(message, websocket.ABNF.OPCODE_TEXT).format()
+            )
+            received = b""
+            while b"initial_data_batch" not in received:
+                data = sock.recv(65536)
+                assert data
+                received += data
+        assert b"AUTH_REQUIRED" not in received
 
     def test_on_the_upgrade(self, server, token):
         assert Client(server, token=token).receive()["user"] == "root"

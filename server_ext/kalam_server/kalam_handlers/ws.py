@@ -79,15 +79,15 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._rate = RateLimiter()
         self._opened = self._active = time.monotonic()
         self._connection_id = uuid.uuid4().hex
-        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_WAITING)
+        self._inbox: asyncio.Queue[str | bytes | None] = asyncio.Queue(MAX_WAITING)
         self._working = False
-        self._tasks = {asyncio.ensure_future(self._work())}
+        self._worker = asyncio.ensure_future(self._work())
         self._watch = PeriodicCallback(self._check_life, self._limits.ws_heartbeat_interval * 1000)
         self._watch.start()
         self.context.service.on_close.add(self._shut_down)
         header = self.request.headers.get("Authorization", "")
         if header.startswith("Bearer ") or (self.caller.kind == "local" and self._explicit()):
-            self._spawn(self._authenticate_upgrade())
+            self._inbox.put_nowait(None)  # in turn: messages that follow at once find it authenticated
 
     def _explicit(self) -> bool:
         """Whether the request named a credential itself (a browser's cookie authenticates in band too)."""
@@ -122,13 +122,7 @@ class LiveSocket(KalamRoute, WebSocketHandler):
         self._watch.stop()
         for feed in list(self._feeds.values()):
             self._drop(feed)
-        for task in self._tasks:
-            task.cancel()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._worker.cancel()
 
     def _shut_down(self) -> None:
         self.close(GOING_AWAY, "Server shutting down")
@@ -180,7 +174,11 @@ class LiveSocket(KalamRoute, WebSocketHandler):
     def _read(self, raw: str | bytes) -> m.Message:
         return m.read_text(raw) if isinstance(raw, str) else m.read_binary(raw)
 
-    async def _handle(self, raw: str | bytes) -> None:
+    async def _handle(self, raw: str | bytes | None) -> None:
+        """Carry a message out; None stands for the token that the upgrade carried."""
+        if raw is None:
+            await self._authenticate_upgrade()
+            return
         if isinstance(raw, bytes) and self._encoder.protocol.serialization != "msgpack":
             self._error("protocol", "UNSUPPORTED_DATA", "Binary not supported")
             return
