@@ -11,7 +11,7 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1
 
 
 def readable(detail: str) -> str:
-    """Return a node's detail with durations as "1 h 30 min", joins as "stream-table", COUNT(*) as it was written."""
+    """Return a node's detail with durations as "1 h 30 min", joins as "stream-table", COUNT(*) as written."""
     text = _JOIN.sub(lambda found: "-".join(found.groups()).lower(), _COUNTED.sub("COUNT(*)", detail))
     return _DURATION.sub(lambda found: _duration(int(found.group(1))), text)
 
