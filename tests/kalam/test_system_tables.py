@@ -18,6 +18,8 @@ from tests.kalam.conftest import CONFIG, START_MS, Client
 def test_a_cluster_snapshot_is_a_checkpoint(tmp_path: Any, root: Client) -> None:
     assert root.json("CLUSTER SNAPSHOT") == [["snapshot", "meta", ""]]  # in memory
     assert root.json("CLUSTER CLEAR") == [["clear", "meta", 0]]
+    for sql in ("CLUSTER STEPDOWN", "CLUSTER STEP-DOWN"):
+        assert root.json(sql)[0][:3] == ["stepdown", "meta", True]
     with Engine.open(tmp_path / "kept") as engine:
         kalam = Kalam(engine, CONFIG)
         other = Client(kalam, kalam.session("root"))

@@ -420,6 +420,11 @@ class TestHealth:
         answer = client.get("/healthz")
         assert (answer.status_code, answer.content) == (404, b"")
 
+    def test_a_method_that_a_route_has_not_is_told_those_it_has(self, client):
+        for path, methods in (("/v1/api/sql", "POST, OPTIONS"), ("/health", "GET, OPTIONS")):
+            answer = client.delete(path)
+            assert (answer.status_code, answer.headers["allow"], answer.content) == (405, methods, b"")
+
 
 class TestTopics:
     @pytest.fixture(scope="class")

@@ -200,7 +200,6 @@ _CLUSTER = {
     "PURGE",
     "TRIGGER",
     "TRANSFER",
-    "TRANSFER-LEADER",
     "STEPDOWN",
     "REBALANCE",
     "JOIN",
@@ -212,6 +211,7 @@ _CLUSTER = {
 def cluster(s: TokenStream) -> nodes.Statement:
     """``CLUSTER <action>``."""
     word = s.advance().text.upper()
+    word = {"STEP": "STEPDOWN"}.get(word, word)  # of STEP-DOWN
     if word in ("LIST", "STATUS", "LS"):
         raise StatementError(
             "invalid_operation",

@@ -91,6 +91,14 @@ class KalamRoute(Route):
         """Take one of the address's authentication attempts."""
         return self.context.limits.auth.allow(self.client_ip, rate)
 
+    def _methods(self) -> list[str]:
+        """The methods this route answers."""
+        return [
+            method
+            for method in self.SUPPORTED_METHODS
+            if getattr(type(self), method.lower()) is not getattr(web.RequestHandler, method.lower())
+        ]
+
     def failure(self, error: BaseException) -> tuple[int, Any]:
         """See `Route.failure`; routes refine it in `envelope`."""
         if isinstance(error, GuardError):
@@ -103,6 +111,8 @@ class KalamRoute(Route):
         if isinstance(error, web.HTTPError):
             if error.status_code == 404:
                 return 404, ""
+            if error.status_code == 405:
+                self.set_header("Allow", ", ".join(self._methods()))
             return error.status_code, error.log_message or error.reason or ""
         if isinstance(error, ServiceClosedError):
             return 503, "Server is shutting down"
