@@ -132,6 +132,16 @@ def test_what_a_transient_query_could_not_compute_goes_to_the_processing_log(ord
     assert rows(orders, reading) == rows(orders, reading) == [(None,)]
 
 
+def test_what_a_pull_query_of_a_table_could_not_compute_goes_to_the_processing_log(orders: Ksql) -> None:
+    orders.execute("CREATE TABLE t AS SELECT id, COUNT(*) AS n FROM s GROUP BY id;", properties=EARLIEST)
+    orders.execute("INSERT INTO s (id, v) VALUES (1, 2);")
+    assert rows(orders, "SELECT 6 / (n - 1) AS x FROM t;") == [(None,)]
+    assert rows(orders, "SELECT n FROM t WHERE id = 1 AND 6 % (n - 1) = 0;") == []
+    orders.engine.transact(lambda tx: None)  # what was submitted before is there
+    log = "SELECT logger, message->recordProcessingError->errorMessage FROM KSQL_PROCESSING_LOG;"
+    assert rows(orders, log) == [("processing.pull_T.expression", "/ by zero")] * 2
+
+
 def test_a_frame_becomes_a_stream_and_a_table_a_frame(ksql: Ksql) -> None:
     table = pa.table(
         {"name": ["a", "b", "a"], "v": [1.5, 2.5, None], "at": pa.array([1, 2, 3], pa.timestamp("us"))}

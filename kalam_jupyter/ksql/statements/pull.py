@@ -22,6 +22,7 @@ from kalam_jupyter.ksql.metastore import ROWTIME, WINDOW_BOUNDS, Source
 from kalam_jupyter.ksql.plan.predicates import bind_predicate
 from kalam_jupyter.ksql.plan.projection import check_columns
 from kalam_jupyter.ksql.runtime.materialization import Entry, Materialization
+from kalam_jupyter.ksql.runtime.reports import Reporter
 from kalam_jupyter.ksql.runtime.transient import PullQuery, ResultColumn
 from kalam_jupyter.ksql.statements.pull_keys import check_key_literals, check_lookups
 from kalam_jupyter.ksql.statements.run import Run
@@ -55,6 +56,8 @@ class PullPlan:
     keys : tuple of tuple, or None
         The keys to look up; None scans the table.
     limit : int or None
+    reporter : Reporter
+        Takes what failed for single rows to the processing log.
     """
 
     source: Source
@@ -63,10 +66,13 @@ class PullPlan:
     predicate: Callable[[tuple[Any, ...]], bool] | None
     keys: tuple[tuple[Any, ...], ...] | None
     limit: int | None
+    reporter: Reporter
 
     def run(self, ksql: Ksql, text: str) -> PullQuery:
         """Answer the query; the queries that feed the table have caught up."""
         rows = _rows(self._entries(ksql.materializations.of(self.source)), self.predicate, self.project)
+        if (reports := self.reporter.drain(ksql.engine.clock.now_ms())) is not None:
+            ksql.report(reports)
         query_id = f"query_{time.time_ns() // 1_000_000}"
         return PullQuery(query_id, self.columns, text, rows, self.limit, plan=self)
 
@@ -101,17 +107,19 @@ def plan_pull(run: Run, query: ast.Query) -> PullPlan:
     columns = _result_columns(source, items, select)
     check_queryable(source)
     predicate, keys = None, None
+    reporter = Reporter(f"pull_{source.name}")
     condition = None if query.where is None else scope.internal(scope.qualify(query.where, "WHERE"))
     if condition is not None:
         where = _bind_where(binder, condition)
-        predicate = compile_predicate(where)
+        predicate = compile_predicate(where, reporter.expression)
         keys = _key_lookups(where, [layout.index[c.name] for c in source.schema.key])
     try:
         check_key_literals(condition, source)
         check_lookups(condition, source, run.config)
     except StatementError as error:
         raise StatementError(error.message + PULL_SUFFIX) from None
-    return PullPlan(source, columns, compile_projection(select), predicate, keys, query.limit)
+    project = compile_projection(select, reporter.expression)
+    return PullPlan(source, columns, project, predicate, keys, query.limit, reporter)
 
 
 def _result_columns(

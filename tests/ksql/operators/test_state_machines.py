@@ -20,7 +20,7 @@ from kalam_jupyter.ksql.operators.joins import (
     StreamStreamJoin,
     TableTableJoin,
 )
-from kalam_jupyter.ksql.operators.record import Record
+from kalam_jupyter.ksql.operators.record import Record, key_order
 from kalam_jupyter.ksql.operators.sessions import SessionAggregate
 from kalam_jupyter.ksql.operators.tables import TableFilter
 from kalam_jupyter.ksql.operators.windows import FinalWindowAggregate, TimeWindowAggregate
@@ -115,6 +115,20 @@ def test_final_sessions_close_by_start_and_once_also_after_a_restart() -> None:
 
     expected = [(("b",), (0, 0)), (("a",), (3, 3)), ((None,), (4, 4)), (("b",), (6, 6)), (("a",), (30, 30))]
     assert all(closed(at) == expected for at in range(len(records)))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [(0,), (1,), (256,), (-2,), (-1,)],
+        [(0.5,), (2.0,), (-1.0,), (-2.0,)],
+        [("a",), ("ab",), ("\uffff",), ("\U00010000",)],
+        [("a", 10), ("a", 1), ("a", 9), ("b", None)],
+    ],
+    ids=["two's complement", "IEEE bits", "UTF-8", "JSON"],
+)
+def test_state_stores_iterate_keys_by_their_bytes(keys: list[Any]) -> None:
+    assert sorted(reversed(keys), key=key_order) == keys
 
 
 def joined(records: list[Record]) -> list[Any]:
