@@ -128,7 +128,8 @@ def test_final_sessions_close_by_start_and_once_also_after_a_restart() -> None:
     ids=["two's complement", "IEEE bits", "UTF-8", "JSON"],
 )
 def test_state_stores_iterate_keys_by_their_bytes(keys: list[Any]) -> None:
-    assert sorted(reversed(keys), key=key_order) == keys
+    shuffled = [*keys[1::2], *keys[::2]]
+    assert sorted(shuffled, key=key_order) == keys
 
 
 def joined(records: list[Record]) -> list[Any]:
