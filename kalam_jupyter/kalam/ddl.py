@@ -120,8 +120,8 @@ def target(ctx: Context, name: nodes.Name, operation: str) -> tuple[str, str]:
 
 
 _TYPE_OPTIONS = {
-    "user": {"storage_id", "use_user_storage", "flush_policy", "deleted_retention_hours"},
-    "shared": {"storage_id", "access_level", "flush_policy", "deleted_retention_hours"},
+    "user": {"storage_id", "use_user_storage", "flush_policy", "compression", "deleted_retention_hours"},
+    "shared": {"storage_id", "access_level", "flush_policy", "compression", "deleted_retention_hours"},
     "stream": {"ttl_seconds", "storage_id"},
 }
 

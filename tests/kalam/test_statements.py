@@ -98,6 +98,11 @@ def test_worked_examples_of_the_contract(items: Client) -> None:
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, x TINYINT)", "Unsupported data type: TINYINT"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY, _seq INT)", "Column name '_seq' is reserved"),
         ("CREATE TABLE shop.t (id INT PRIMARY KEY) WITH (NOPE = 1)", "Unknown table option 'NOPE'"),
+        (
+            "CREATE TABLE shop.t (id INT PRIMARY KEY) WITH (COMPRESSION='lzo')",
+            "Supported values: none, snappy",
+        ),
+        ("CREATE STREAM TABLE shop.t (id INT) WITH (COMPRESSION='zstd')", "COMPRESSION is not supported for"),
         ("CREATE TABLE none.t (id INT PRIMARY KEY)", "Namespace 'none' does not exist. Create it first"),
         ("CREATE STREAM TABLE shop.t (id INT)", "TTL_SECONDS"),
         (

@@ -119,6 +119,21 @@ def test_flush_policy_flushes_by_rows(root: Client, store: Path) -> None:
     assert pq.read_table(store / "app/p/batch-0.parquet").num_rows == 3
 
 
+@pytest.mark.parametrize(
+    ("codec", "written"), [("none", "UNCOMPRESSED"), ("Snappy", "SNAPPY"), ("zstd", "ZSTD")]
+)
+def test_segments_are_compressed_as_the_table_says(
+    root: Client, store: Path, codec: str, written: str
+) -> None:
+    root.run(
+        f"CREATE SHARED TABLE app.z (id INT PRIMARY KEY) WITH (STORAGE_ID='disk', COMPRESSION='{codec}')"
+    )
+    root.run("INSERT INTO app.z VALUES (1); STORAGE FLUSH TABLE app.z")
+    finish_jobs(root)
+    group = pq.read_metadata(store / "app/z/batch-0.parquet").row_group(0)
+    assert group.column(0).compression == written
+
+
 def test_owners_have_directories_of_their_own_that_no_name_leaves(root: Client, store: Path) -> None:
     for name in ("../../evil", "..", "a/b"):
         root.run(f"EXECUTE AS USER '{name}' (INSERT INTO app.u (id) VALUES (1))")

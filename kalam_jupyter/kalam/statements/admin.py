@@ -91,6 +91,8 @@ _STORAGE_OPTIONS = (
     "CONFIG",
 )
 STORAGE_TYPES = ("filesystem", "s3", "gcs", "azure")
+#: The schemes of their URLs name two of them as well.
+_SCHEMES = {"gs": "gcs", "az": "azure"}
 
 
 def create_storage(s: TokenStream) -> nodes.Statement:
@@ -98,6 +100,7 @@ def create_storage(s: TokenStream) -> nodes.Statement:
     storage = s.raw_word("storage id")
     s.expect_word("TYPE")
     kind = s.raw_word("storage type").lower()
+    kind = _SCHEMES.get(kind, kind)
     if kind not in STORAGE_TYPES:
         raise StatementError(
             "invalid_operation", f"Invalid storage type '{kind}'. Supported: {', '.join(STORAGE_TYPES)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kalam_jupyter.kalam.catalog import ColumnDef
@@ -190,6 +192,28 @@ def access_level(text: Any) -> str:
     return level
 
 
+def _compression(text: Any) -> str:
+    codec = str(text).lower()
+    if codec not in ("none", "snappy", "zstd"):
+        raise StatementError(
+            "invalid_operation", f"Invalid COMPRESSION '{text}'. Supported values: none, snappy, zstd"
+        )
+    return codec
+
+
+#: What reads the value of each option of WITH (..).
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "TYPE": str,
+    "STORAGE_ID": str,
+    "USE_USER_STORAGE": partial(_boolean_option, "USE_USER_STORAGE"),
+    "FLUSH_POLICY": parse_flush_policy,
+    "COMPRESSION": _compression,
+    "DELETED_RETENTION_HOURS": partial(_integer_option, "DELETED_RETENTION_HOURS"),
+    "TTL_SECONDS": partial(_integer_option, "TTL_SECONDS"),
+    "ACCESS_LEVEL": access_level,
+}
+
+
 def _table_options(s: TokenStream) -> dict[str, Any]:
     s.expect_op("(")
     options: dict[str, Any] = {}
@@ -197,21 +221,9 @@ def _table_options(s: TokenStream) -> dict[str, Any]:
         name = s.identifier("option name").upper()
         s.expect_op("=")
         value = option_value(s)
-        match name:
-            case "TYPE" | "STORAGE_ID":
-                options[name.lower()] = str(value)
-            case "USE_USER_STORAGE":
-                options["use_user_storage"] = _boolean_option(name, value)
-            case "FLUSH_POLICY":
-                options["flush_policy"] = parse_flush_policy(value)
-            case "DELETED_RETENTION_HOURS":
-                options["deleted_retention_hours"] = _integer_option(name, value)
-            case "TTL_SECONDS":
-                options["ttl_seconds"] = _integer_option(name, value)
-            case "ACCESS_LEVEL":
-                options["access_level"] = access_level(value)
-            case _:
-                raise StatementError("invalid_operation", f"Unknown table option '{name}'")
+        if name not in _OPTIONS:
+            raise StatementError("invalid_operation", f"Unknown table option '{name}'")
+        options[name.lower()] = _OPTIONS[name](value)
         if not s.at_op(")"):
             s.expect_op(",")
     return options
