@@ -10,6 +10,7 @@ saved beside the engine's data, as caches: one that is old, or cannot be read, c
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -58,6 +59,10 @@ def parse_vector(value: Any) -> Floats:
         ) from None
 
 
+#: A query's batches of rows come one by one, each with the vector they are compared to.
+_parse_cached = functools.lru_cache(maxsize=32)(parse_vector)
+
+
 def cosine_distance(rows: Floats, query: Floats) -> Floats:
     """Return 1 - cosine for each row; 1.0 where a norm is zero."""
     norms = _lengths(rows) * np.linalg.norm(query)
@@ -100,12 +105,12 @@ def _vectorised(name: str, function: Callable[[Floats, Floats], Floats]) -> Call
             return pa.array(one, type=pa.float32())
         if texts[0] is None:
             return pa.nulls(len(vectors), pa.float32())
-        query = parse_vector(texts[0])
+        query = _parse_cached(texts[0])
         present = vectors.drop_null()
         lengths = pc.unique(pc.list_value_length(present)).to_pylist()
         for length in lengths:
             _check_size(name, length, len(query))
-        values = present.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, len(query))
+        values = _matrix(present, len(query))
         found = np.full(len(vectors), np.nan, dtype=np.float32)
         valid = vectors.is_valid().to_numpy(zero_copy_only=False)
         found[valid] = function(values, query)
@@ -132,7 +137,8 @@ def vector_udfs() -> dict[str, ScalarUDF]:
     """Return the distance functions by name: of a vector column and a vector as text."""
     from datafusion import udf
 
-    types = [pa.list_(pa.float32()), pa.string()]
+    # The query engine repeats a constant for each row: as one of a dictionary it stays one text.
+    types = [pa.list_(pa.float32()), pa.dictionary(pa.int32(), pa.string())]
     return {
         name: udf(_vectorised(name, function), types, pa.float32(), "immutable", name)
         for name, function in _FUNCTIONS.items()
