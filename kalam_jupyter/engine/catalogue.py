@@ -68,6 +68,8 @@ class Catalogue:
 
     def publish(self) -> None:
         """Show what was changed to everybody: it is committed."""
+        if not self._changed:
+            return
         for (kind, name), value in self._changed.items():
             values = self._kinds.setdefault(kind, {})
             if value is None:

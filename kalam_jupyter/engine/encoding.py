@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal as PyDecimal
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -143,9 +144,19 @@ def _ascii_or_utf8(value: str) -> bool:
     return True
 
 
-def _within(bits: int) -> Callable[[int], bool]:
-    low, high = -(1 << (bits - 1)), 1 << (bits - 1)
-    return lambda v: low <= v < high
+@dataclass(frozen=True)
+class _Within:
+    """Whether an integer lies between two others, which are allowed."""
+
+    low: int
+    high: int
+
+    def __call__(self, value: int) -> bool:
+        return self.low <= value <= self.high
+
+
+def _within(bits: int) -> _Within:
+    return _Within(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 _CHECKS: dict[str, tuple[type, Callable[[Any], bool] | None]] = {
@@ -169,7 +180,7 @@ def value_check(type_: DataType) -> tuple[type, Callable[[Any], bool] | None]:
             return _CHECKS[name]
         case Time(unit):
             day = 86_400_000 if unit == "ms" else 86_400_000_000
-            return int, lambda v: 0 <= v < day
+            return int, _Within(0, day - 1)
         case Timestamp():
             return int, _within(64)
         case Decimal(precision, scale):
@@ -211,7 +222,8 @@ def row_checker(schema: Schema) -> Callable[[Sequence[Row]], None]:
     the range tests of its integers and strings. Many rows are looked at by column first.
     """
     checks = [value_check(c.type) for c in schema.columns]
-    tests = [(i, test) for i, (_, test) in enumerate(checks) if test is not None]
+    ranges = [(i, t.low, t.high) for i, (_, t) in enumerate(checks) if isinstance(t, _Within)]
+    tests = [(i, t) for i, (_, t) in enumerate(checks) if t is not None and not isinstance(t, _Within)]
     known: set[tuple[type, ...]] = set()
     none = type(None)
 
@@ -243,6 +255,10 @@ def row_checker(schema: Schema) -> Callable[[Sequence[Row]], None]:
             classes = tuple(map(type, row))
             if classes not in known and not classes_fit(classes):
                 raise RowError(_misfit(schema, row))
+            for i, low, high in ranges:
+                value = row[i]
+                if value is not None and not low <= value <= high:
+                    raise RowError(_misfit(schema, row))
             for i, test in tests:
                 value = row[i]
                 if value is not None and not test(value):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -36,24 +37,21 @@ if TYPE_CHECKING:
 Blob: TypeAlias = bytes  # or pyarrow.Buffer
 
 
-class EntryWriter:
+class EntryWriter(msgspec.Struct, eq=False):
     """Collects the operations of one transaction in the form in which the log keeps them."""
 
-    def __init__(self, descriptors: Descriptors) -> None:
-        self._descriptors = descriptors
-        self._operations: list[Any] = []
-        self.blobs: list[Blob] = []
+    descriptors: Descriptors
+    operations: list[Any] = []
+    blobs: list[Blob] = []
 
     def add(self, operation: tuple[Any, ...]) -> None:
         """Add an operation: its name and arguments."""
         encode = _ENCODE.get(operation[0])
-        self._operations.append(
-            operation if encode is None else (operation[0], *encode(self, *operation[1:]))
-        )
+        self.operations.append(operation if encode is None else (operation[0], *encode(self, *operation[1:])))
 
     def data(self, now_ms: int) -> bytes:
         """Return the entry's JSON."""
-        return orjson.dumps((now_ms, self._operations))
+        return orjson.dumps((now_ms, self.operations))
 
     def _blob(self, data: Blob) -> int:
         self.blobs.append(data)
@@ -79,9 +77,9 @@ class EntryWriter:
 
     def _append(self, topic: str, batch: Batch) -> Sequence[Any]:
         if batch.num_rows < SMALL_BATCH:
-            return topic, batch_to_json(batch, self._descriptors)
+            return topic, batch_to_json(batch, self.descriptors)
         parts = [batch.slice(i, i + MAX_BATCH) for i in range(0, batch.num_rows, MAX_BATCH)]
-        return topic, [self._blob(to_ipc(batch_to_arrow(part, self._descriptors))) for part in parts]
+        return topic, [self._blob(to_ipc(batch_to_arrow(part, self.descriptors))) for part in parts]
 
     def _compact_topic(self, topic: str, compaction: Compaction) -> Sequence[Any]:
         kept = self._blob(compaction.kept.tobytes())

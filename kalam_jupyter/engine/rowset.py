@@ -130,13 +130,9 @@ class RowSet:
         """
         self._check(rows)
         keys = [] if self.key_of is None else list(map(self.key_of, rows))
-        if not self._are_new(keys):
+        if not _are_new(keys, self.index):
             raise self._duplicate(keys)
         return self._append(keys, rows)
-
-    def _are_new(self, keys: Sequence[Any]) -> bool:
-        """Whether no row has one of these keys, nor two of these rows the same."""
-        return self.index.keys().isdisjoint(keys) and (len(keys) < 2 or len(set(keys)) == len(keys))
 
     def _duplicate(self, keys: Iterable[Any]) -> DuplicateKeyError:
         """Return the error of the first key that a row has already, or that is among `keys` before."""
@@ -149,7 +145,8 @@ class RowSet:
 
     def _append(self, keys: Sequence[Any], rows: Sequence[Row]) -> Undo:
         """Append rows whose keys are new."""
-        index, tail, first = self.index, self.tail, self.next_id
+        index, tail = self.index, self.tail
+        first = self.tail_start + len(tail)
         index.update(zip(keys, range(first, first + len(keys)), strict=True))
         tail.extend(rows)
         self._changed(len(rows))
@@ -237,7 +234,7 @@ class RowSet:
         assert self.key_of is not None
         self._check(rows)
         index, tail, keys = self.index, self.tail, list(map(self.key_of, rows))
-        if self._are_new(keys):
+        if _are_new(keys, index):
             return [None] * len(rows), self._append(keys, rows)
         replaced: list[Row | None] = []
         before: list[tuple[Any, int | None, Row | None]] = []
@@ -369,6 +366,11 @@ class RowSet:
         self._untidy = True
         self.chunks.append(chunk)
         self._starts.append(chunk.first_id)
+
+
+def _are_new(keys: Sequence[Any], index: dict[Any, int]) -> bool:
+    """Whether no row has one of these keys, nor two of them are the same."""
+    return index.keys().isdisjoint(keys) and (len(keys) < 2 or len(set(keys)) == len(keys))
 
 
 def _mergeable(left: Chunk, right: Chunk) -> bool:
