@@ -8,9 +8,7 @@ from collections.abc import Iterable
 
 # Bold and red at once is a dark red in JupyterLab, hard to read on the dark theme's background of errors.
 _RED, _BOLD, _DIM, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
-_TOKEN_AT = re.compile(r"[A-Za-z_@$][\w$@]*|\d+(?:\.\d+)?|'[^']*'|\S")
-_QUOTED = re.compile(r"['\"`]([A-Za-z_]\w*(?:\.\w+)*)['\"`]|named ([A-Za-z_]\w*(?:\.\w+)*)")
-_LINE_COLUMN = re.compile(r"[Ll]ine:?\s*(\d+),?\s*[Cc]ol(?:umn)?:?\s*(\d+)")
+_TOKEN_AT = re.compile(r"[A-Za-z_@$][\w$@]*|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"|`[^`]*`|\S")
 
 
 class MagicError(Exception):
@@ -29,9 +27,15 @@ class UsageError(MagicError):
     @staticmethod
     def near(word: str, known: Iterable[str]) -> str:
         """Return a sentence that suggests what `word` may have meant, "" if nothing is near."""
+        found = UsageError.nearest(word, known)
+        return f"Did you mean {found}?" if found else ""
+
+    @staticmethod
+    def nearest(word: str, known: Iterable[str]) -> str | None:
+        """Return the name that `word` may have meant."""
         folded = {name.lower(): name for name in known}
         found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-        return f"Did you mean {folded[found[0]]}?" if found else ""
+        return folded[found[0]] if found else None
 
 
 class InterruptedCellError(MagicError):
@@ -112,28 +116,3 @@ class SqlError(MagicError):
         if self.hint:
             lines.append(f"{bold}{self.hint}{off}")
         return lines
-
-
-def locate(message: str, text: str) -> tuple[int, int] | None:
-    """Find where in `text` a message without a position points.
-
-    Returns
-    -------
-    (int, int) or None
-        Line and column, from 1: what the message says in words, or where the first name that it
-        quotes stands in `text`.
-    """
-    said = _LINE_COLUMN.search(message)
-    if said:
-        return int(said.group(1)), int(said.group(2))
-    for match in _QUOTED.finditer(message):
-        for word in (match.group(1) or match.group(2)), (match.group(1) or match.group(2)).rpartition(".")[2]:
-            found = re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text, re.IGNORECASE)
-            if found:
-                return position_of(text, found.start())
-    return None
-
-
-def position_of(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column, both from 1, of an offset in `text`."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)

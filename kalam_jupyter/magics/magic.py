@@ -15,18 +15,12 @@ from kalam_jupyter.client.connections import UnknownConnectionError, connections
 from kalam_jupyter.magics.advice import begins_now, processing_logs, why_empty
 from kalam_jupyter.magics.commands import COMMANDS, find_command
 from kalam_jupyter.magics.display import Note, to_display
-from kalam_jupyter.magics.errors import (
-    InterruptedCellError,
-    MagicError,
-    SqlError,
-    UsageError,
-    locate,
-    position_of,
-)
+from kalam_jupyter.magics.errors import InterruptedCellError, MagicError, SqlError, UsageError
 from kalam_jupyter.magics.hints import hint
 from kalam_jupyter.magics.journal import journals
 from kalam_jupyter.magics.options import Dialect, Options, describe_options, parse_options
 from kalam_jupyter.magics.parameters import Bound, bind
+from kalam_jupyter.magics.positions import locate, offset_of, position_of
 from kalam_jupyter.magics.scan import blanked, padded, split_cell
 from kalam_jupyter.magics.script import plan, results
 from kalam_jupyter.magics.waiting import Deadline, read_once, stop_after
@@ -255,14 +249,15 @@ def _sql_error(
     error: ClientError, bound: Bound, connection: Connection, dialect: Dialect, variables: Mapping[str, Any]
 ) -> MagicError:
     """Turn a client's error into one that points into the cell as it was written."""
-    where: tuple[int, int] | None = None
-    if error.line is not None and error.column is not None:
-        lines = bound.text.split("\n")
-        offset = sum(len(line) + 1 for line in lines[: error.line - 1]) + error.column - 1
-        where = position_of(bound.original, bound.original_offset(offset))
+    if dialect == "ksql" and error.line is not None and error.column is not None:
+        offset: int | None = offset_of(bound.text, error.line, error.column)
     else:
-        where = locate(error.message, bound.original)
-    line, column = where or (_line_of(error.statement, bound.original), None)
+        offset = locate(error.message, bound.text, dialect, error.statement)
+    line, column = (
+        (_line_of(error.statement, bound.original), None)
+        if offset is None
+        else position_of(bound.original, bound.original_offset(offset))
+    )
     shown = SqlError(
         error.message, code=error.code, cell=bound.original, line=line, column=column, title=_TITLES[dialect]
     )

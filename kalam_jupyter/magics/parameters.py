@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kalam_jupyter.client.literals import literal
-from kalam_jupyter.magics.errors import SqlError, UsageError, position_of
+from kalam_jupyter.magics.errors import SqlError, UsageError
 from kalam_jupyter.magics.options import Dialect
+from kalam_jupyter.magics.positions import position_of
 from kalam_jupyter.magics.scan import blanked
 
 # Not :: (a cast), not := (a map entry), not after a word (a slice, a label).
@@ -88,7 +89,8 @@ def bind(text: str, names: Mapping[str, Any], dialect: Dialect) -> Bound:
 def _bound(match: re.Match[str], text: str, code: str, names: Mapping[str, Any], dialect: Dialect) -> str:
     name = match.group(1)
     if name not in names:
-        hint = UsageError.near(name, (n for n in names if not n.startswith("_")))
+        values = (n for n, value in names.items() if not (n.startswith("_") or callable(value)))
+        hint = UsageError.near(name, values)
         raise _refused(text, match.start(), f"There is no Python variable '{name}'.", hint)
     try:
         if _AFTER_IN.search(code, 0, match.start()):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from kalam_jupyter.magics.errors import SqlError, UsageError, locate
+from kalam_jupyter.magics.errors import SqlError, UsageError
 
 
 def plain(error: SqlError) -> str:
@@ -38,13 +38,6 @@ def test_without_a_position_only_the_message_is_shown():
 def test_a_position_behind_the_text_still_has_a_mark():
     text = plain(SqlError("unexpected end", cell="SELECT", line=1, column=7))
     assert text.splitlines()[3] == "     │       ^"
-
-
-def test_a_position_is_read_from_words_or_found_by_name():
-    assert locate("Expected: x at Line: 2, Column: 5", "a\nb c d e") == (2, 5)
-    assert locate("Table 'app.userz' not found", "SELECT 1\nFROM app.userz") == (2, 6)
-    assert locate("No field named delai. Valid", "SELECT delai FROM t") == (1, 8)
-    assert locate("something else", "SELECT 1") is None
 
 
 def test_near_names_ignore_case():

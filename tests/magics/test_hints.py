@@ -32,6 +32,26 @@ ELSEWHERE = "%%kalam sorts, joins and counts"
             "%%ksql groups, joins and counts live",
         ),
         ("%kalam SELCT 1", "Did you mean SELECT?"),
+        ("%ksql UPDATE orders SET id = 1;", "A stream only grows"),
+        ("%ksql SET auto.offset.reset = earliest;", "Names and values of properties are quoted"),
+        (
+            "%ksql SELECT id, COUNT(*) FROM orders WINDOW TUMBLING (SIZE 1) GROUP BY id;",
+            "A duration has a unit",
+        ),
+        ("%ksql SELECT id COUNT(*) FROM orders GROUP BY id;", "Is a comma missing"),
+        ("%ksql SELECT id FROM orders WHERE id IN (SELECT 1);", ELSEWHERE),
+        ('%ksql SELECT id FROM orders WHERE id = "tea";', "Text is written in single quotes: 'tea'."),
+        ("%ksql SELECT id FROM orders WHERE id = tan;", "Text is written in single quotes: 'tan'."),
+        ("%ksql SELECT UPER(id) FROM orders;", "ksqlDB calls it UCASE."),
+        ("%ksql PRINT order;", "Did you mean ORDERS?"),
+        (
+            "%ksql CREATE STREAM s (a VARCHR) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);",
+            "Did you mean VARCHAR?",
+        ),
+        ("%ksql INSERT INTO power VALUES (1);", ""),  # a function
+        ("%kalam SELECT * FROM ksql.orders EMIT CHANGES", "%%kalam --live"),
+        ('%kalam SELECT * FROM ksql.orders WHERE id = "tea"', "Text is written in single quotes: 'tea'."),
+        ("%kalam CREATE STREAM s (a INT)", "%%ksql has that statement."),
     ],
 )
 def test_a_refusal_tells_the_next_step(run, cell: str, hint: str):

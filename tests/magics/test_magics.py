@@ -163,7 +163,7 @@ def test_an_error_points_at_the_token_and_suggests(run):
 def test_no_function_is_suggested_for_an_unknown_statement(run):
     with pytest.raises(SqlError) as caught:
         run("%ksql UPDATE orders SET price = 1;")
-    assert message_of(caught.value).endswith("Unknown statement 'UPDATE'")
+    assert "Did you mean" not in message_of(caught.value)
 
 
 def test_a_syntax_error_runs_nothing(run):
