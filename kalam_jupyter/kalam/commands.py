@@ -46,11 +46,15 @@ def show(kalam: Kalam, ctx: Context, st: nodes.Show) -> Result:
 
 
 def _table(kalam: Kalam, ctx: Context, name: nodes.Name) -> TableDef:
-    return kalam.table((name[0] or "default").lower(), name[1].lower())
+    return kalam.table((name[0] or ctx.namespace).lower(), name[1].lower())
 
 
 def describe_table(kalam: Kalam, ctx: Context, st: nodes.DescribeTable) -> Result:
-    """DESCRIBE TABLE."""
+    """DESCRIBE TABLE: those of the system to who may read them."""
+    namespace, name = st.table[0] or ctx.namespace, st.table[1].lower()
+    if namespace.lower() == "system" and kalam.system.has(name):
+        access.check_system_read(ctx.session, f"system.{name}")
+        return kalam.system.describe_own(name)
     return kalam.system.describe(_table(kalam, ctx, st.table), history=st.history)
 
 

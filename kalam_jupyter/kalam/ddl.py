@@ -53,8 +53,18 @@ def create_namespace(kalam: Kalam, ctx: Context, st: nodes.CreateNamespace) -> C
     return Change.said(apply)
 
 
+def _not_system(namespace: str, operation: str, what: str) -> None:
+    """Raise `StatementError` for what is in, or is, a namespace of the system."""
+    if namespace in names.SYSTEM_NAMESPACES:
+        raise StatementError(
+            "invalid_operation",
+            f"Cannot {operation} system {what}. System tables are managed internally.",
+        )
+
+
 def drop_namespace(kalam: Kalam, ctx: Context, st: nodes.DropNamespace) -> Change[str]:
     """DROP NAMESPACE, with everything in it."""
+    _not_system(st.name, "drop", f"namespace '{st.name}'")
 
     def apply(tx: Transaction) -> str:
         if tx.get(NAMESPACE, st.name) is None:
@@ -79,6 +89,7 @@ def drop_namespace(kalam: Kalam, ctx: Context, st: nodes.DropNamespace) -> Chang
 
 def alter_namespace(kalam: Kalam, ctx: Context, st: nodes.AlterNamespace) -> Change[None]:
     """ALTER NAMESPACE .. SET OPTIONS."""
+    _not_system(st.name, "alter", f"namespace '{st.name}'")
 
     def apply(tx: Transaction) -> None:
         found = tx.get(NAMESPACE, st.name)
@@ -110,12 +121,7 @@ def target(ctx: Context, name: nodes.Name, operation: str) -> tuple[str, str]:
         If it is a system table.
     """
     namespace = (name[0] or ctx.namespace).lower()
-    if namespace in names.SYSTEM_NAMESPACES:
-        raise StatementError(
-            "invalid_operation",
-            f"Cannot {operation} system table '{namespace}.{name[1].lower()}'. System tables are managed "
-            f"internally.",
-        )
+    _not_system(namespace, operation, f"table '{namespace}.{name[1].lower()}'")
     return namespace, name[1].lower()
 
 

@@ -315,6 +315,14 @@ class SystemTables:
                 )
         return Result.of_rows([ResultColumn(n, t) for n, t in DESCRIBE], found)
 
+    def describe_own(self, name: str) -> Result:
+        """Answer DESCRIBE TABLE for a system table."""
+        found = [
+            (column, i, i, sql_type(type_), True, False, None, None, 1)
+            for i, (column, type_) in enumerate(self._tables[name][0], 1)
+        ]
+        return Result.of_rows([ResultColumn(n, t) for n, t in DESCRIBE], found)
+
     def table_stats(self, ctx: Context, table: TableDef) -> Result:
         """Answer SHOW STATS: of all owners' rows to admins, of one's own to others."""
         relation = self._kalam.relation(table)

@@ -87,6 +87,7 @@ def test_worked_examples_of_the_contract(items: Client) -> None:
             "CREATE TABLE system.x (id INT PRIMARY KEY)",
             "Cannot create system table 'system.x'. System tables are managed",
         ),
+        ("DROP NAMESPACE system", "Cannot drop system namespace 'system'. System tables are managed"),
         ("CREATE NAMESPACE main", "Namespace 'main' is reserved and cannot be used"),
         ("CREATE NAMESPACE shop", "Already exists: Namespace 'shop' already exists"),
         ("CREATE TABLE shop.t (id INT)", "Shared tables require a PRIMARY KEY column"),

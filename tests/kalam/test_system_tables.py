@@ -56,6 +56,13 @@ def test_show_and_describe(items: Client, user: Callable[..., Client]) -> None:
         ("price", "DECIMAL(10, 2)", True, False),
     ]
     assert [r[0] for r in rows][-2:] == ["_seq", "_deleted"]
+    assert items.rows("DESCRIBE TABLE items", namespace="shop") == rows
+    own = items.rows("DESCRIBE TABLE system.jobs")
+    assert [(r[0], r[1], r[3]) for r in own][13:15] == [
+        ("cpu_used", 14, "BIGINT"),
+        ("created_at", 15, "TIMESTAMP"),
+    ]
+    assert "System tables require" in user("bob").error("DESCRIBE TABLE system.jobs").message
     assert [r[0] for r in items.rows("SHOW TABLES IN shop")] == ["shop:items"]
     assert {"default", "dba", "shop"} <= {r[0] for r in items.rows("SHOW NAMESPACES")}
     assert items.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'shop'") == [
