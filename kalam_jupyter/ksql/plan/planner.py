@@ -275,7 +275,9 @@ class _Planning:
             present = {i.expression for i in items}
             keys = zip(qualified, names, strict=True)
             items = (*(NamedItem(e, n, generated=True) for e, n in keys if e not in present), *items)
-        return replace(stage, step=rekeyed, key=ResultKey(parts, "partitioning expression"), items=items)
+        key = ResultKey(parts, "partitioning expression")
+        moves = internal != [ast.ColumnRef(c.name) for c in step.key]  # else even a null key stays what it is
+        return replace(stage, step=rekeyed if moves else step, key=key, items=items)
 
     def _keys_last(
         self, items: tuple[NamedItem, ...], keys: Sequence[ast.Expression]
