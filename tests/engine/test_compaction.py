@@ -140,8 +140,12 @@ class Machine:
         self.clock.advance(days * DAY)
 
     def read(self, at: int, limit: int) -> None:
-        """Put a reader at the sequence, and let all that there are read on."""
+        """Put a reader at the sequence, and let all that there are read on.
+
+        One that was away while tombstones went reads from the start, as `Topic.cleaned` tells it to.
+        """
         at = min(at, len(self.written))
+        at = 0 if at < self.topic.cleaned.purged else at
         self.readers.append((self.topic.subscribe(at), fold(self.written[:at])))
         for i, (reader, state) in enumerate(self.readers):
             before = reader.position
