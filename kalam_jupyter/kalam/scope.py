@@ -73,11 +73,10 @@ class Scope:
         self.size = 0
         self.context = self._new_context()
         queries.register_functions(self.context, prepared.functions)
-        names = prepared.names
-        if prepared.uses_information_schema:
-            names = tuple((t.namespace, t.name) for t in self._kalam.tables())
-        for ns, name in names:
+        for ns, name in prepared.names:
             self._add(ns or namespace, name)
+        if prepared.uses_information_schema:
+            self._add_all()
         for call in prepared.vector_calls:
             self._add_search(call, params)
 
@@ -147,6 +146,17 @@ class Scope:
         if virtual is not None:
             self.lasting = False
             self._register(namespace, name, virtual.to_batches(), virtual.schema)
+
+    def _add_all(self) -> None:
+        """Register whatever the information schema may tell of; nobody reads rows of the system's tables."""
+        kalam = self._kalam
+        for table in kalam.tables():
+            self._add(table.namespace, table.name)
+        for view in kalam.views():
+            self._add(view.namespace, view.name)
+        for name in kalam.system.names() if self._session.is_admin else ():
+            if ("system", name) not in self._seen:
+                self._register("system", name, [], kalam.system.schema(name))
 
     def _add_table(self, table: TableDef) -> None:
         kalam, session = self._kalam, self._session

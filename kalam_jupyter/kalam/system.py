@@ -172,6 +172,10 @@ class SystemTables:
         """Whether there is a system table of this name."""
         return name in self._tables
 
+    def schema(self, name: str) -> pa.Schema:
+        """Return the columns of a system table."""
+        return to_table(self._tables[name][0], []).schema
+
     def table(self, name: str) -> pa.Table:
         """Return a system table as Arrow."""
         spec, rows = self._tables[name]

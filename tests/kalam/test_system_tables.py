@@ -71,6 +71,20 @@ def test_show_and_describe(items: Client, user: Callable[..., Client]) -> None:
     assert items.rows("DESCRIBE shop.items")[0][0] == "id"
 
 
+def test_the_query_engine_tells_of_views_and_system_tables_to_those_who_may_read_them(
+    items: Client, user: Callable[..., Client]
+) -> None:
+    items.run("CREATE VIEW shop.cheap AS SELECT id, price FROM shop.items WHERE price < 1")
+    schemas = "SELECT table_schema FROM information_schema.tables WHERE table_name IN ('cheap', 'jobs')"
+    assert sorted(items.rows(schemas)) == [("shop",), ("system",)]
+    assert items.rows("DESCRIBE shop.cheap")[0][0] == "id"
+    assert items.rows("SHOW COLUMNS FROM system.jobs")[0][3] == "job_id"
+    for name in ("shop.cheap", "system.jobs"):
+        assert items.rows(f"EXPLAIN SELECT * FROM {name}")[0][0] == "logical_plan"
+    items.run("ALTER TABLE shop.items SET ACCESS LEVEL PRIVATE")
+    assert user("alice").rows(schemas) == []
+
+
 @pytest.mark.parametrize(
     "name",
     [
