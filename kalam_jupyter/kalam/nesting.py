@@ -1,7 +1,8 @@
-"""How deep a query is nested: the query engine's stack holds only so many operations in each other.
+"""How deep a query is nested, and how wide it is: the query engine sets no bounds, and has some.
 
 Its parser limits brackets, but not chains, which read flat and are not: ``a OR b OR c`` is ``(a OR b) OR c``.
-Some thousands of them would end the process, and planning them takes time by the square of their number.
+Some thousands of them would end the process, for its stack holds only so many operations in each other.
+Planning takes time by the square of their number, and of that of the expressions in lists; nothing ends it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kalam_jupyter.kalam.errors import SqlSyntaxError
-from kalam_jupyter.kalam.tokens import OP, WORD, position_of, tokenize
+from kalam_jupyter.kalam.tokens import OP, WORD, Token, position_of, tokenize
 
 #: Operations in each other; and SELECTs of one query, since each may read from the one before.
 MAX_NESTING = 800
+#: Expressions in the lists of a query, all in all: what it selects, groups by, orders by.
+MAX_LISTED = 3000
 #: Operators in an expression; besides, all signs but these.
 _OPERATORS = frozenset(
     ["AND", "OR", "NOT", "IS", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "COLLATE", "AT"]
@@ -20,6 +23,8 @@ _OPERATORS = frozenset(
 _NO_OPERATORS = frozenset(["(", ")", "]", "{", "}", ",", ";", ".", ":"])
 #: Between relations: these chains go on from clause to clause.
 _COMBINING = frozenset(["JOIN", "UNION", "EXCEPT", "INTERSECT"])
+#: In front of lists.
+_LISTING = frozenset(["SELECT", "BY"])
 #: Where another expression begins.
 _BEGINNING = frozenset(
     [
@@ -54,6 +59,8 @@ class _Level:
         The deepest of the expressions that have ended, and the present one.
     in_from : bool
         Whether commas join relations.
+    in_list : bool
+        Whether commas part what is selected, grouped by, ordered by.
     """
 
     opened_by: str
@@ -61,6 +68,7 @@ class _Level:
     deepest: int = 0
     current: int = 0
     in_from: bool = False
+    in_list: bool = False
 
     @property
     def depth(self) -> int:
@@ -72,7 +80,8 @@ class _Level:
 
 
 def check_nesting(sql: str) -> None:
-    """Refuse a query that is nested more than `MAX_NESTING` deep, as far as its tokens tell.
+    """Refuse a query nested more than `MAX_NESTING` deep or with more than `MAX_LISTED` expressions in lists,
+    as far as its tokens tell.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def check_nesting(sql: str) -> None:
     """
     if len(sql) < 2 * MAX_NESTING:
         return
-    selects, levels = 0, [_Level("")]
+    selects, listed, levels = 0, 0, [_Level("")]
     for token in tokenize(sql):
         if token.kind not in (WORD, OP):
             continue
@@ -92,8 +101,11 @@ def check_nesting(sql: str) -> None:
             level.next()
         elif text in _BEGINNING:
             level.in_from = text == "FROM" or (level.in_from and text == "ON")
+            level.in_list = text in _LISTING
+            listed += level.in_list
             level.next()
         elif text == ",":
+            listed += level.in_list
             level.next()
         elif text in _OPERATORS if token.kind == WORD else text not in _NO_OPERATORS:
             level.current += 1
@@ -103,8 +115,13 @@ def check_nesting(sql: str) -> None:
             levels.pop()
             level, inner = levels[-1], level
             level.current = max(level.current, inner.depth + 1)
-        if level.depth > MAX_NESTING or selects > MAX_NESTING:
-            what = "SELECTs" if selects > MAX_NESTING else "operations in each other"
-            raise SqlSyntaxError(
-                f"The query holds more than {MAX_NESTING} {what}", position_of(sql, token.start)
-            )
+        if level.depth > MAX_NESTING:
+            raise _too_many(MAX_NESTING, "operations in each other", sql, token)
+        if selects > MAX_NESTING:
+            raise _too_many(MAX_NESTING, "SELECTs", sql, token)
+        if listed > MAX_LISTED:
+            raise _too_many(MAX_LISTED, "expressions in lists", sql, token)
+
+
+def _too_many(most: int, what: str, sql: str, token: Token) -> SqlSyntaxError:
+    return SqlSyntaxError(f"The query holds more than {most} {what}", position_of(sql, token.start))

@@ -7,11 +7,8 @@ end, it takes processor time only where nobody else wants it, and only a few may
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import math
-import os
-import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.priority import give_way
 from kalam_jupyter.kalam.sql_engine import as_table
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 MOST_LEFT: Final = 4
 #: Those that can be ended have ended by then, in seconds: the query engine looks once a second.
 _ENDING: Final = 3.0
-_LOWEST_PRIORITY: Final = 19
 
 
 class Stop:
@@ -148,10 +145,7 @@ class _Run:
             self.outcome.set_exception(_EndedError())
             thread = self._thread
             assert thread.ident is not None
-            assert thread.native_id is not None
-            if sys.platform == "linux":  # where threads have priorities of their own
-                with contextlib.suppress(OSError):
-                    os.setpriority(os.PRIO_PROCESS, thread.native_id, _LOWEST_PRIORITY)
+            give_way(thread)
             raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
             raise_in(ctypes.c_ulong(thread.ident), ctypes.py_object(_EndedError))
 

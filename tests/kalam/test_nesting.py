@@ -1,11 +1,11 @@
-"""Operations in each other: chains that read flat are nested, and the query engine's stack is not endless."""
+"""Queries that are too deep or too wide: the query engine's stack is not endless, nor is anybody's time."""
 
 from __future__ import annotations
 
 import pytest
 
 from kalam_jupyter.kalam.errors import SqlSyntaxError
-from kalam_jupyter.kalam.nesting import MAX_NESTING, check_nesting
+from kalam_jupyter.kalam.nesting import MAX_LISTED, MAX_NESTING, check_nesting
 from tests.kalam.conftest import Client
 
 TOO_MANY = 2_000  # ten times as many overflow the stack
@@ -58,7 +58,8 @@ def test_what_programs_write_is_not(client: Client, kind: str) -> None:
     "sql",
     [
         f"SELECT * FROM app.t WHERE id IN ({', '.join(['-1'] * 5000)})",
-        f"SELECT {', '.join(['id + 1'] * 5000)} FROM app.t",
+        f"SELECT {', '.join(['id + 1'] * MAX_LISTED)} FROM app.t",
+        f"SELECT abs(greatest({', '.join(['1'] * 5000)})) FROM (VALUES {', '.join(['(1)'] * 5000)}) AS t",
         f"SELECT CASE {'WHEN id = 1 AND v = v THEN id + 1 ' * 5000} END FROM app.t",
         f"SELECT '{'+' * 5000}' -- {'+' * 5000}",
     ],
@@ -71,6 +72,20 @@ def test_the_error_is_where_there_is_one_too_many() -> None:
     with pytest.raises(SqlSyntaxError) as refused:
         check_nesting("SELECT\n" + "+".join(["1"] * 2000))
     assert refused.value.position == (2, 2 * (MAX_NESTING + 1))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT {} FROM app.t",
+        "SELECT 1 FROM app.t GROUP BY {}",
+        "SELECT count(*) FROM (SELECT id FROM app.t ORDER BY {})",
+        "SELECT sum(id) OVER (PARTITION BY {}) FROM app.t",
+    ],
+)
+def test_more_expressions_in_lists_than_planning_holds_out_are_refused(client: Client, sql: str) -> None:
+    error = client.error(sql.format(", ".join(["id"] * (MAX_LISTED + 1))))
+    assert f"more than {MAX_LISTED} expressions in lists" in error.message
 
 
 @pytest.mark.parametrize(

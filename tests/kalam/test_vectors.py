@@ -19,6 +19,12 @@ from kalam_jupyter.kalam.vectors import _best
 from tests.kalam.conftest import CONFIG, Client
 
 
+@pytest.fixture(autouse=True)
+def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs of a few rows, where a scan would do."""
+    monkeypatch.setattr(vectors, "SCANNED", 0)
+
+
 @pytest.fixture
 def docs(root: Client) -> Client:
     root.run("CREATE SHARED TABLE app.docs (id INT PRIMARY KEY, e EMBEDDING(3))")
