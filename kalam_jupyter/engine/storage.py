@@ -51,6 +51,8 @@ class Storage:
             failed.pop_all()
         self._worker: threading.Thread | None = None
         self._finished: Callable[[], None] | None = None
+        #: Size and number of the log's entries that the checkpoint under way will hold.
+        self._captured = (0, 0)
         self._retry_size = 0
         self._asked = False
         #: How long commits take, lately, on average.
@@ -100,10 +102,15 @@ class Storage:
     # Checkpoints: captured in the writer, written beside it, finished in the writer again
 
     @property
+    def under_way(self) -> bool:
+        """Whether a checkpoint is being made."""
+        return self._worker is not None
+
+    @property
     def due(self) -> bool:
         """Whether a checkpoint is to be made."""
         log = self._log
-        if self._worker is not None or self._engine.scheduler.retrying:
+        if self.under_way or self._engine.scheduler.retrying:
             return False
         return self._asked or log.size - self._retry_size > CHECKPOINT_BYTES or log.count > CHECKPOINT_ENTRIES
 
@@ -127,6 +134,7 @@ class Storage:
 
     def _capture(self) -> checkpoint.Capture:
         with self._engine.lock:
+            self._captured = self._log.size, self._log.count
             return checkpoint.capture(self._engine, self._written)
 
     def _write_beside(self, taken: checkpoint.Capture) -> None:
@@ -155,6 +163,9 @@ class Storage:
             self._log.trim(taken.position)
         except LogWriteError as error:
             _log.warning("%s", error)
+        size, count = self._captured
+        self._log.size -= size
+        self._log.count -= count
         self._retry_size = 0
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kalam_jupyter.engine import Clock, Constant, Engine
+from kalam_jupyter.engine import Clock, Constant, Engine, storage
 from kalam_jupyter.engine.batch import Batch, Columns, Payload
 from kalam_jupyter.engine.errors import EngineLockedError, LogCorruptError
 from kalam_jupyter.engine.types import STRING, Column, Schema
@@ -346,6 +347,21 @@ def test_a_checkpoint_leaves_the_log_empty_and_no_stray_files(tmp_path: Path) ->
                 engine.transact(lambda tx: tx.create_topic("t"))
             engine.transact(lambda tx: tx.append("t", words("x")))
     assert len(list((tmp_path / "e" / "data").iterdir())) == 1  # one small segment, written again
+
+
+def test_a_checkpoint_is_made_when_the_log_has_grown_again_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "CHECKPOINT_ENTRIES", 40)
+    found = []
+    with open_engine(tmp_path / "e") as engine:
+        for i in range(125):
+            engine.transact(lambda tx, i=i: tx.put("k", "a", i))
+            while engine.storage.under_way or engine.storage.due:
+                engine.submit(lambda tx: None).result()
+            if (manifest := tmp_path / "e" / "checkpoint.json").exists():
+                found.append(json.loads(manifest.read_bytes())["position"])
+    assert sorted(set(found)) == [41, 82, 123]
 
 
 def test_steps_on_a_dropped_topic_are_not_replayed_on_its_namesake(engine: Engine, reopen: Any) -> None:
