@@ -320,6 +320,7 @@ def test_secret_is_kept_in_a_private_file(tmp_path: Path) -> None:
         ("CREATE NAMESPACE", "namespace operations"),
         ("ALTER NAMESPACE app SET DESCRIPTION 'x'", "namespace operations"),
         ("DROP NAMESPACE IF", "namespace operations"),
+        ("CREATE SCHEMA IF", "namespace operations"),
         ("CREATE STORAGE s TYPE ftp", "storage operations"),
         ("STORAGE CHECK", "storage operations"),
         ("CREATE USER x", "user management"),

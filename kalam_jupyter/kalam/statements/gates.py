@@ -11,8 +11,10 @@ from kalam_jupyter.kalam.stream import TokenStream
 
 _GATED: dict[tuple[str, str], type[nodes.Statement]] = {
     ("CREATE", "NAMESPACE"): nodes.CreateNamespace,
+    ("CREATE", "SCHEMA"): nodes.CreateNamespace,
     ("ALTER", "NAMESPACE"): nodes.AlterNamespace,
     ("DROP", "NAMESPACE"): nodes.DropNamespace,
+    ("DROP", "SCHEMA"): nodes.DropNamespace,
     ("CREATE", "STORAGE"): nodes.CreateStorage,
     ("ALTER", "STORAGE"): nodes.AlterStorage,
     ("DROP", "STORAGE"): nodes.DropStorage,

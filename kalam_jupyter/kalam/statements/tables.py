@@ -21,7 +21,7 @@ ACCESS_LEVELS = ("public", "private", "restricted", "dba")
 
 
 def create_namespace(s: TokenStream) -> nodes.Statement:
-    """``CREATE NAMESPACE [IF NOT EXISTS] n``."""
+    """``CREATE NAMESPACE | SCHEMA [IF NOT EXISTS] n``."""
     quiet = s.accept_word("IF", "NOT", "EXISTS")
     name = s.raw_word("namespace name")
     s.expect_end()
@@ -29,10 +29,10 @@ def create_namespace(s: TokenStream) -> nodes.Statement:
 
 
 def drop_namespace(s: TokenStream) -> nodes.Statement:
-    """``DROP NAMESPACE [IF EXISTS] n [CASCADE]``."""
+    """``DROP NAMESPACE | SCHEMA [IF EXISTS] n [CASCADE]``."""
     quiet = s.accept_word("IF", "EXISTS")
     name = s.raw_word("namespace name").lower()
-    s.accept_any("CASCADE", "RESTRICT")
+    s.accept_word("CASCADE")
     s.expect_end()
     return nodes.DropNamespace(name, quiet)
 
