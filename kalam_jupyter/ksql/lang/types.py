@@ -71,7 +71,11 @@ class TypeParser(Cursor):
         if self.accept("STRUCT", "<>") or self.accept("STRUCT", "<", ">"):
             return Struct(())
         if self.accept("STRUCT", "<"):
-            return Struct(self.list_of(self._field, ">"))
+            at = self.token.location
+            struct = Struct(self.list_of(self._field, ">"))
+            if len(struct.index) < len(struct.fields):
+                self.defer(f"Duplicate field names found in STRUCT: {struct}", at)
+            return struct
         return self._base()
 
     def _field(self) -> tuple[str, DataType]:

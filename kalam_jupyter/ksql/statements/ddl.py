@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,8 @@ from kalam_jupyter.ksql.statements.entities import Entity, command, entity
 from kalam_jupyter.ksql.statements.run import QueryInfo, Run
 from kalam_jupyter.ksql.statements.schemas import Taken, taken, with_inferred_columns, with_schemas
 
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
 
 def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
     """CREATE STREAM, CREATE TABLE."""
@@ -37,6 +40,7 @@ def create_source(run: Run, s: ast.CreateSource, text: str) -> Entity:
             "please re-run the statement providing the required 'PARTITIONS' configuration in the WITH "
             f"clause (and optionally 'REPLICAS'). For example: {_with_partitions(text)}"
         )
+    check_topic_name(run, topic)
     if existing is not None:
         check_upgrade(existing, source)
     query_id = _maintaining_id(run, source)
@@ -154,6 +158,15 @@ def check_upgrade(old: Source, new: Source) -> None:
 
 def _columns_text(columns: list[Column]) -> str:
     return ", ".join(f"`{c.name}` {c.type}{' KEY' if c.key else ''}" for c in columns)
+
+
+def check_topic_name(run: Run, topic: str) -> None:
+    """Refuse to make a topic whose name Kafka does not take; those that are there may have any."""
+    if not run.topic_exists(topic) and (not _TOPIC_NAME.fullmatch(topic) or topic in (".", "..")):
+        raise StatementError(
+            f"Topic name '{topic}' is illegal: it takes 1 to 249 ASCII letters, digits, '.', '_' and '-', "
+            "and is neither '.' nor '..'."
+        )
 
 
 def ensure_topic(run: Run, tx: Transaction, definition: Definition, partitions: int = 1) -> None:

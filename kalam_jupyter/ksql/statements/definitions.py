@@ -282,7 +282,7 @@ def sink_definition(
     elif key.name == "NONE" and plan.schema.key and key_name is None:
         key = FormatInfo.of(config["ksql.persistence.default.format.key"])
     prefix = config["ksql.output.topic.name.prefix"] or ""
-    topic = properties.get("KAFKA_TOPIC") or f"{prefix}{name}"
+    topic = properties.get("KAFKA_TOPIC", f"{prefix}{name}")
     _check_retention(kind, plan.window, properties)
     key_serde, value_serde = _serdes(key, value, plan.schema.key, plan.schema.value, properties, config)
     source = Source(

@@ -21,6 +21,7 @@ from kalam_jupyter.ksql.plan.upgrade import check_query_upgrade
 from kalam_jupyter.ksql.statements.ddl import (
     check_active_limit,
     check_existing,
+    check_topic_name,
     check_upgrade,
     pause_maintaining,
     resume_maintaining,
@@ -63,6 +64,7 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         raise
     if run.restored is None:
         check_writable(run, definition.source.topic, "write the result of a query to")
+        check_topic_name(run, definition.source.topic)
     checked_against_schema(run, definition.source, definition.properties)
     definition = replace(definition, source=with_schemas(run, definition.source))
     replaced = None

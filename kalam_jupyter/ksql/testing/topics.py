@@ -58,8 +58,10 @@ def create_topics(
     for parsed in parse_script(script):
         statement = parsed.tree
         if isinstance(statement, CreateSource) and isinstance(statement.properties.get("KAFKA_TOPIC"), str):
-            count = statement.properties.get("PARTITIONS") or DEFAULT_PARTITIONS
-            declared[statement.properties.get("KAFKA_TOPIC")] = int(count)
+            wanted = str(statement.properties.get("PARTITIONS"))
+            # What is no number of partitions is refused by the statement itself.
+            known = int(wanted) if wanted.isascii() and wanted.isdecimal() else 0
+            declared[statement.properties.get("KAFKA_TOPIC")] = known or DEFAULT_PARTITIONS
     partitions = declared | dict(given)
     outputs = list(outputs)
     for record in (*inputs, *outputs):

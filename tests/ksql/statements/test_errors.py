@@ -28,6 +28,22 @@ def test_what_is_wrong_with_a_statement_is_told_with_its_text(ksql: Ksql, text: 
     assert raised.value.statement_text == text
 
 
+@pytest.mark.parametrize("topic", ["", ".", "..", "a/b", "a b", "\u00fc", "x" * 250])
+def test_a_topic_is_made_under_no_name_that_kafka_refuses(ksql: Ksql, topic: str) -> None:
+    ksql.execute(STREAM)
+    for text in (
+        f"CREATE STREAM o (v INT) WITH (kafka_topic='{topic}', value_format='JSON', partitions=1);",
+        f"CREATE STREAM o WITH (kafka_topic='{topic}') AS SELECT * FROM s;",
+    ):
+        with pytest.raises(StatementError, match="is illegal: it takes 1 to 249 ASCII letters"):
+            ksql.execute(text)
+
+
+def test_a_struct_has_no_field_twice(ksql: Ksql) -> None:
+    with pytest.raises(KsqlError, match="Duplicate field names found in STRUCT"):
+        ksql.execute(STREAM.replace("v INT", "v ARRAY<STRUCT<a INT, A INT>>"))
+
+
 def test_an_unknown_target_of_values_is_no_statement_error(ksql: Ksql) -> None:
     with pytest.raises(RequestError) as raised:
         ksql.execute("INSERT INTO nope (a) VALUES (1);")
