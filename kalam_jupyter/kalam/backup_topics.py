@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kalam_jupyter.engine.batch import Batch
 from kalam_jupyter.engine.compaction import MAX_BATCH
-from kalam_jupyter.engine.errors import OverrunError
+from kalam_jupyter.engine.errors import NotFoundError, OverrunError
 from kalam_jupyter.engine.topic import Topic
 from kalam_jupyter.engine.transaction import Transaction
 
@@ -50,7 +50,7 @@ class TopicBackup:
     def write(self, path: Path) -> dict[str, Any]:
         """Write the records to a Parquet file; return what else there is to know.
 
-        Records that retention takes meanwhile are left out.
+        Records that retention, or DROP TOPIC, takes meanwhile are left out.
         """
         first = list(self._ends)
         sequence = self._start
@@ -61,6 +61,8 @@ class TopicBackup:
                 except OverrunError as error:
                     sequence += error.lost
                     continue
+                except NotFoundError:
+                    break
                 for stored in found:
                     partitions = stored.batch.partition_array()
                     for p, at in zip(*np.unique(partitions, return_index=True), strict=True):

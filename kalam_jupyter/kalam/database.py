@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kalam_jupyter.engine import Engine, Relation
+from kalam_jupyter.engine import Engine, Relation, Snapshot
 from kalam_jupyter.engine.errors import NotFoundError
 from kalam_jupyter.engine.ids import KALAM_EPOCH_MS, Snowflake
 from kalam_jupyter.engine.transaction import Transaction
@@ -218,6 +218,9 @@ class Kalam:
         self.cache.pop(("sources", table.qualified), None)
         self.live.table_altered(table)
         self.vectors.forget(table)
+        self.segments.forget(table)
+        for key in [key for key in self._evicted if key[0] == table.relation]:
+            self._evicted.pop(key, None)
 
     def relation(self, table: TableDef) -> Relation:
         """Return the relation that holds a table's rows."""
@@ -225,6 +228,20 @@ class Kalam:
             return self.engine.relation(table.relation)
         except NotFoundError:
             raise StatementError("not_found", f"Table {table.qualified} not found") from None
+
+    def current(self, table: TableDef, owner: str) -> tuple[TableDef, Snapshot]:
+        """Return a table's definition and an owner's rows, both as they are now: others may be altering it.
+
+        Raises
+        ------
+        StatementError
+            If it is gone, or another of its name has taken its place.
+        """
+        with self.engine.lock:
+            found = self.find_table(table.namespace, table.name)
+            if found is None or found.incarnation != table.incarnation:
+                raise StatementError("not_found", f"Table {table.qualified} not found")
+            return found, self.relation(found).snapshot(owner)
 
     def find_view(self, namespace: str, name: str) -> ViewDef | None:
         """Return a view."""

@@ -14,7 +14,7 @@ from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.engine.types import STRING
 from kalam_jupyter.kalam.auth import Session
 from kalam_jupyter.kalam.catalog import JOB
-from kalam_jupyter.kalam.errors import KalamError
+from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.files import is_file_folder
 from kalam_jupyter.kalam.jobs import Job
 from kalam_jupyter.kalam.result import Result, ResultColumn
@@ -71,8 +71,12 @@ class Exports:
                 if table.type != "user":
                     continue
                 job.progress(f"Exporting {table.qualified}")
+                try:
+                    table, snapshot = kalam.current(table, user_id)
+                except StatementError:  # dropped meanwhile
+                    continue
                 encode = RowEncoder.of(table.schema).object
-                found = [r for r in kalam.relation(table).snapshot(user_id).rows() if not r[-1]]
+                found = [r for r in snapshot.rows() if not r[table.seq_index + 1]]
                 if found:
                     lines = b"".join(orjson.dumps(encode(row)) + b"\n" for row in found)
                     archive.writestr(f"{table.namespace}/{table.name}.jsonl", lines)

@@ -28,6 +28,10 @@ class JobCancelledError(Exception):
     """Somebody killed the job."""
 
 
+class JobSkippedError(Exception):
+    """What the job was for is there no more."""
+
+
 class Job:
     """A running job, as its work sees it."""
 
@@ -134,6 +138,8 @@ class Jobs:
             self._end(job, "completed", work(job))
         except JobCancelledError:
             self._end(job, "cancelled", "cancelled")
+        except JobSkippedError as error:
+            self._end(job, "skipped", str(error))
         except EngineClosedError:
             _log.info("job %s ended with the engine", job.id)
         except Exception as error:  # a job's failure, of whatever kind, belongs into its record

@@ -165,8 +165,8 @@ class Scope:
         except StatementError as refusal:
             self.denied[table.qualified] = refusal
             return
+        table, snapshot = kalam.current(table, kalam.owner(session, table))
         self.tables.append(table)
-        snapshot = kalam.relation(table).snapshot(kalam.owner(session, table))
         self.read.append((table, snapshot))
         self.lasting = self.lasting and table.ttl_ms is None
         batches = self._queries.live_batches(table, snapshot, deleted=self._prepared.mentions_deleted)
@@ -209,7 +209,7 @@ class Scope:
         kalam.check_read(self._session, table)
         query = parameter(params, int(call.query.text[1:])) if call.query.kind == PARAM else call.query.text
         owner = kalam.owner(self._session, table)
-        snapshot = kalam.relation(table).snapshot(owner)
+        table, snapshot = kalam.current(table, owner)
         batches = self._queries.live_batches(table, snapshot, deleted=False)
         found = kalam.vectors.search(table, owner, batches, call.column.lower(), query, call.k)
         self._register(self._namespace, call.name, [found], found.schema)

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import re
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,10 +22,12 @@ from pyarrow import fs
 from kalam_jupyter.engine.errors import EngineClosedError
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import MANIFEST, TableDef
-from kalam_jupyter.kalam.jobs import Job
+from kalam_jupyter.kalam.errors import StatementError
+from kalam_jupyter.kalam.jobs import Job, JobSkippedError
 from kalam_jupyter.kalam.storage import is_inside, manifest_key, stored_files, whole_file
 
 if TYPE_CHECKING:
+    from kalam_jupyter.engine import Snapshot
     from kalam_jupyter.kalam.database import Kalam
 
 #: Tombstones older than this leave a compacted table, unless its DELETED_RETENTION_HOURS says otherwise.
@@ -44,20 +47,16 @@ class Segments:
 
     def has_pending(self, table: TableDef) -> bool:
         """Whether a table has rows that are newer than its segments."""
-        relation = self._kalam.relation(table)
         for owner in self._kalam.owners(table):
+            now, snapshot = self._kalam.current(table, owner)
             last = self._kalam.storages.manifest(table, owner)["last_seq"]
-            if any(_newer(b, table, last).num_rows for b in relation.snapshot(owner).batches()):
+            if any(_newer(b, now, last).num_rows for b in snapshot.batches()):
                 return True
         return False
 
     def start_flush(self, tx: Transaction, table: TableDef) -> str:
         """Queue a flush job; return its id."""
-        with self._lock:
-            self._pending.pop(table.qualified, None)
-            timer = self._timers.pop(table.qualified, None)
-        if timer is not None:
-            timer.cancel()
+        self.forget(table)
         return self._kalam.jobs.start(
             tx,
             "FL",
@@ -111,6 +110,14 @@ class Segments:
             with contextlib.suppress(EngineClosedError):
                 self._kalam.engine.submit(lambda tx: self.start_flush(tx, table))
 
+    def forget(self, table: TableDef) -> None:
+        """Count a table's writes from here on: it is about to be flushed, or is gone."""
+        with self._lock:
+            self._pending.pop(table.qualified, None)
+            timer = self._timers.pop(table.qualified, None)
+        if timer is not None:
+            timer.cancel()
+
     def close(self) -> None:
         """Stop the timers."""
         with self._lock:
@@ -120,23 +127,49 @@ class Segments:
 
     # ---- the work
 
+    def _current(self, table: TableDef, owner: str) -> tuple[TableDef, Snapshot]:
+        """As `Kalam.current`; a job whose table was dropped meanwhile is skipped."""
+        with _skipping(table):
+            return self._kalam.current(table, owner)
+
+    def _owners(self, table: TableDef) -> list[str]:
+        with _skipping(table):
+            return self._kalam.owners(table)
+
     def _flush(self, job: Job, table: TableDef) -> str:
-        relation = self._kalam.relation(table)
-        owners = self._kalam.owners(table)
+        owners = self._owners(table)
         rows = written = 0
         for n, owner in enumerate(owners):
             job.progress(f"Flushing {n} of {len(owners)} scopes")
+            table, snapshot = self._current(table, owner)
             manifest = self._kalam.storages.manifest(table, owner)
-            batches = [_newer(b, table, manifest["last_seq"]) for b in relation.snapshot(owner).batches()]
+            batches = [_newer(b, table, manifest["last_seq"]) for b in snapshot.batches()]
             data = pa.Table.from_batches([b for b in batches if b.num_rows], schema=table.schema.arrow)
             if data.num_rows == 0:
                 continue
-            segment = self._write(table, owner, data, manifest["next"])
-            self._save(
-                table, owner, [*manifest["segments"], segment], manifest["next"] + 1, segment["max_seq"]
-            )
+            newest = pc.max(data.column("_seq")).as_py()
+            self._store(table, owner, manifest, manifest["segments"], data, newest)
             rows, written = rows + data.num_rows, written + 1
         return f"Flush completed: {rows} row(s) in {written} segment(s)"
+
+    def _store(
+        self,
+        table: TableDef,
+        owner: str,
+        manifest: dict[str, Any],
+        kept: list[dict[str, Any]],
+        data: pa.Table,
+        newest: int,
+    ) -> list[dict[str, Any]]:
+        """Write rows as a segment behind those that are kept, and have the manifest say so; return them."""
+        new = [self._write(table, owner, data, manifest["next"])] if data.num_rows else []
+        try:
+            self._save(table, owner, [*kept, *new], manifest["next"] + 1, newest)
+        except JobSkippedError:
+            for segment in new:  # the table was dropped while it was written
+                self._kalam.storages.of_table(table).delete_file(segment["path"])
+            raise
+        return [*kept, *new]
 
     def _write(self, table: TableDef, owner: str, data: pa.Table, number: int) -> dict[str, Any]:
         """Write a segment under its final name only when it is whole."""
@@ -160,6 +193,7 @@ class Segments:
 
     def _save(self, table: TableDef, owner: str, segments: list[Any], number: int, last_seq: int) -> None:
         def apply(tx: Transaction) -> None:
+            self._current(table, owner)
             manifest = {
                 "owner": owner,
                 "segments": segments,
@@ -178,14 +212,16 @@ class Segments:
             job.progress(f"Compacting {table.qualified}")
             manifest = storages.manifest(table, owner)
             before += len(manifest["segments"])
-            after += len(self._compacted(table, owner, manifest))
+            table, snapshot = self._current(table, owner)
+            after += len(self._compacted(table, owner, manifest, snapshot.table()))
             self._sweep(table, owner)
         purged = self._purge(table)
         return f"Compaction completed: {before} segment(s) into {after}, {purged} tombstone(s) removed"
 
-    def _compacted(self, table: TableDef, owner: str, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    def _compacted(
+        self, table: TableDef, owner: str, manifest: dict[str, Any], rows: pa.Table
+    ) -> list[dict[str, Any]]:
         """Write an owner's present rows as one segment, unless that is what there is; return the segments."""
-        rows = self._kalam.relation(table).snapshot(owner).table()
         present = rows.filter(pc.invert(rows.column("_deleted")))
         newest = max(manifest["last_seq"], pc.max(rows.column("_seq")).as_py() or 0)
         wanted = [(present.num_rows, table.version)] if present.num_rows else []
@@ -193,10 +229,7 @@ class Segments:
         there = [(segment["rows"], segment["schema_version"]) for segment in segments]
         if newest == manifest["last_seq"] and there == wanted:
             return segments
-        number = manifest["next"]
-        segments = [self._write(table, owner, present, number)] if wanted else []
-        self._save(table, owner, segments, number + 1, newest)
-        return segments
+        return self._store(table, owner, manifest, [], present, newest)
 
     def _sweep(self, table: TableDef, owner: str) -> None:
         """Remove what the manifest does not name: merged segments, and what a crash left."""
@@ -209,13 +242,13 @@ class Segments:
 
     def _purge(self, table: TableDef) -> int:
         """Take tombstones out of the table that nobody resumes from any more."""
-        relation = self._kalam.relation(table)
         hours = table.options.get("deleted_retention_hours", TOMBSTONE_HOURS)
         oldest = self._kalam.seq_at(self._kalam.engine.clock.now_ms() - hours * 3_600_000)
         purged = 0
-        for owner in self._kalam.owners(table):
+        for owner in self._owners(table):
             keys: list[tuple[Any]] = []
-            for batch in relation.snapshot(owner).batches():
+            table, snapshot = self._current(table, owner)
+            for batch in snapshot.batches():
                 old = pc.and_(
                     batch.column(table.seq_index + 1), pc.less(batch.column(table.seq_index), oldest)
                 )
@@ -225,6 +258,14 @@ class Segments:
                 self._kalam.engine.transact(delete)
                 purged += len(keys)
         return purged
+
+
+@contextlib.contextmanager
+def _skipping(table: TableDef) -> Iterator[None]:
+    try:
+        yield
+    except StatementError:
+        raise JobSkippedError(f"Table {table.qualified} was dropped") from None
 
 
 def flush_key(table: TableDef) -> str:

@@ -359,6 +359,38 @@ def test_a_new_table_keeps_files_of_its_own_while_the_old_one_is_cleaned(root: C
     assert [p.name.partition("-")[2] for p in store.rglob("*.txt")] == ["new.txt"]
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "flushed"),
+    [
+        (
+            "ALTER TABLE app.s ADD COLUMN n INT DEFAULT 1",
+            ("completed", "Flush completed: 1 row(s) in 1 segment(s)"),
+        ),
+        ("ALTER TABLE app.s DROP COLUMN v", ("completed", "Flush completed: 1 row(s) in 1 segment(s)")),
+        ("DROP TABLE app.s", ("skipped", "Table app.s was dropped")),
+        (
+            "DROP TABLE app.s; CREATE SHARED TABLE app.s (id INT PRIMARY KEY) WITH (STORAGE_ID = 'disk'); "
+            "INSERT INTO app.s VALUES (2)",
+            ("skipped", "Table app.s was dropped"),
+        ),
+    ],
+)
+def test_a_flush_meets_the_table_as_it_is_by_then(
+    root: Client, store: Path, meanwhile: str, flushed: tuple[str, str]
+) -> None:
+    root.run("INSERT INTO app.s VALUES (1, 'a')")
+    held = threading.Event()
+    root.kalam.jobs._pool.submit(held.wait)  # the flush waits behind this
+    root.run("STORAGE FLUSH TABLE app.s")
+    root.run(meanwhile)
+    held.set()
+    assert [(status, said) for kind, status, said in finish_jobs(root) if kind == "flush"] == [flushed]
+    manifests = [orjson.loads(text) for (text,) in root.rows("SELECT manifest_json FROM system.manifest")]
+    segments = [store / segment["path"] for manifest in manifests for segment in manifest["segments"]]
+    assert list(store.rglob("*.parquet")) == segments
+    assert [pq.read_metadata(segment).num_rows for segment in segments] == [1] * len(segments)
+
+
 def test_export_holds_own_rows_only(root: Client, store: Path, user: Callable[..., Client]) -> None:
     alice, bob = user("alice"), user("bob")
     alice.run("INSERT INTO app.u (id) VALUES (1)")
