@@ -7,7 +7,7 @@ of `Transaction`'s methods where there is one; `REPLAY` says how each is applied
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from kalam_jupyter.engine.batch import SMALL_BATCH, Batch
 from kalam_jupyter.engine.chunk import CHUNK_ROWS
 from kalam_jupyter.engine.compaction import MAX_BATCH, Compaction, rebuilt
 from kalam_jupyter.engine.encoding import rows_from_json, rows_to_json, schema_from_json, schema_to_json
-from kalam_jupyter.engine.errors import LogCorruptError
+from kalam_jupyter.engine.errors import EngineError, LogCorruptError
 from kalam_jupyter.engine.relation import Constant
 from kalam_jupyter.engine.stored import (
     Descriptors,
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from kalam_jupyter.engine.transaction import Transaction
 
 Blob: TypeAlias = bytes  # or pyarrow.Buffer
+
+#: Bytes that SQLite takes in one piece.
+MAX_PIECE: Final = 1_000_000_000
 
 
 class EntryWriter(msgspec.Struct, eq=False):
@@ -54,6 +57,8 @@ class EntryWriter(msgspec.Struct, eq=False):
         return orjson.dumps((now_ms, self.operations))
 
     def _blob(self, data: Blob) -> int:
+        if len(data) > MAX_PIECE:
+            raise EngineError(f"a batch of {len(data):,} bytes is too large to be written at once")
         self.blobs.append(data)
         return len(self.blobs) - 1
 
@@ -72,7 +77,8 @@ class EntryWriter(msgspec.Struct, eq=False):
         return name, owner, rows_to_json(schema, keys, "key")
 
     def _insert_batches(self, name: str, owner: str, table: pa.Table) -> Sequence[Any]:
-        batches = table.to_batches(max_chunksize=CHUNK_ROWS)
+        fit = table.num_rows * MAX_PIECE // (2 * table.nbytes + 1)  # rows in half a piece, on average
+        batches = table.to_batches(max_chunksize=max(1, min(CHUNK_ROWS, fit)))
         return name, owner, [self._blob(to_ipc(batch)) for batch in batches]
 
     def _append(self, topic: str, batch: Batch) -> Sequence[Any]:

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kalam_jupyter.engine import Clock, Constant, Engine, storage
+from kalam_jupyter.engine import Clock, Constant, Engine, entry, storage
 from kalam_jupyter.engine.batch import Batch, Columns, Payload
-from kalam_jupyter.engine.errors import EngineLockedError, LogCorruptError
+from kalam_jupyter.engine.chunk import rows_to_batch
+from kalam_jupyter.engine.errors import EngineError, EngineLockedError, LogCorruptError
 from kalam_jupyter.engine.types import STRING, Column, Schema
 from tests.engine.support import (
     COUNTS,
@@ -362,6 +363,24 @@ def test_a_checkpoint_is_made_when_the_log_has_grown_again_and_not_before(
             if (manifest := tmp_path / "e" / "checkpoint.json").exists():
                 found.append(json.loads(manifest.read_bytes())["position"])
     assert sorted(set(found)) == [41, 82, 123]
+
+
+def test_a_table_larger_than_the_log_takes_in_one_piece_is_written_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry, "MAX_PIECE", 20_000)
+    engine = open_engine(tmp_path / "e")
+    engine.transact(lambda tx: tx.create_relation("users", USERS))
+    wide = [(i, str(i) * 100, 0.5) for i in range(300)]
+    engine.transact(lambda tx: tx.insert("users", rows_to_batch(USERS, wide)))
+    huge = rows_to_batch(USERS, [(1_000 + i, "x" * 30_000, 0.5) for i in range(256)])
+    with pytest.raises(EngineError, match="too large to be written at once"):
+        engine.transact(lambda tx: (tx.delete("users", [(0,)]), tx.insert("users", huge)))
+    shutil.copytree(tmp_path / "e", tmp_path / "copy")
+    engine.close()
+    for path in ("e", "copy"):
+        with open_engine(tmp_path / path) as again:
+            assert again.relation("users").snapshot().rows() == wide
 
 
 def test_steps_on_a_dropped_topic_are_not_replayed_on_its_namesake(engine: Engine, reopen: Any) -> None:
