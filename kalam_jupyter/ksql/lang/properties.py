@@ -227,7 +227,7 @@ def check_properties(properties: Properties, use: str) -> None:
         raise InvalidPropertyError(
             f"Invalid config variable(s) in the WITH clause: {', '.join(unknown)}{hint}", unknown[0]
         )
-    if use == "create" and "KAFKA_TOPIC" not in properties:
+    if use == "create" and properties.get("KAFKA_TOPIC") is None:
         raise InvalidPropertyError('Missing required property "KAFKA_TOPIC" which has no default value.')
     for name in ("KEY_FORMAT", "VALUE_FORMAT"):
         if name in properties and "FORMAT" in properties:

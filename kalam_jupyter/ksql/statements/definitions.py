@@ -32,6 +32,8 @@ from kalam_jupyter.ksql.lang.properties import typed_properties
 from kalam_jupyter.ksql.metastore import RESERVED_NAMES, Metastore, Source, TimestampColumn, WindowInfo
 from kalam_jupyter.ksql.plan.planner import missing_timestamp
 from kalam_jupyter.ksql.plan.query_plan import QueryPlan
+from kalam_jupyter.ksql.values.errors import EvaluationError
+from kalam_jupyter.ksql.values.java_parse import timestamp_pattern
 
 HEADERS_TYPE = Array(Struct((("KEY", STRING), ("VALUE", BYTES))))
 
@@ -243,6 +245,11 @@ def timestamp_column(properties: Mapping[str, Any], schema: Schema) -> Timestamp
             f"Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a "
             "timestamp_format specified"
         )
+    if pattern is not None:
+        try:
+            timestamp_pattern(pattern)
+        except EvaluationError as error:
+            raise StatementError(f"Invalid TIMESTAMP_FORMAT '{pattern}': {error}") from None
     return TimestampColumn(name, pattern)
 
 

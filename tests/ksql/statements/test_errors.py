@@ -39,6 +39,20 @@ def test_a_topic_is_made_under_no_name_that_kafka_refuses(ksql: Ksql, topic: str
             ksql.execute(text)
 
 
+@pytest.mark.parametrize(
+    ("clause", "message"),
+    [
+        ("kafka_topic=NULL", 'Missing required property "KAFKA_TOPIC"'),
+        ("kafka_topic='t', timestamp='v', timestamp_format='yyyy{'", "Invalid TIMESTAMP_FORMAT 'yyyy{'"),
+    ],
+)
+def test_a_property_that_cannot_be_is_refused_with_the_statement(
+    ksql: Ksql, clause: str, message: str
+) -> None:
+    with pytest.raises(KsqlError, match=message):
+        ksql.execute(f"CREATE STREAM t (v STRING) WITH (value_format='JSON', partitions=1, {clause});")
+
+
 def test_a_struct_has_no_field_twice(ksql: Ksql) -> None:
     with pytest.raises(KsqlError, match="Duplicate field names found in STRUCT"):
         ksql.execute(STREAM.replace("v INT", "v ARRAY<STRUCT<a INT, A INT>>"))
