@@ -8,6 +8,7 @@ consistent set of snapshots and nothing else: no files, no network, no DDL, no D
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -151,7 +152,8 @@ class Scope:
         """Register whatever the information schema may tell of; nobody reads rows of the system's tables."""
         kalam = self._kalam
         for table in kalam.tables():
-            self._add(table.namespace, table.name)
+            with suppress(StatementError):  # dropped meanwhile
+                self._add(table.namespace, table.name)
         for view in kalam.views():
             self._add(view.namespace, view.name)
         for name in kalam.system.names() if self._session.is_admin else ():

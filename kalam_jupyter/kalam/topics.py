@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from kalam_jupyter.engine.batch import Batch, Headers
-from kalam_jupyter.engine.errors import OverrunError
+from kalam_jupyter.engine.errors import NotFoundError, OverrunError
 from kalam_jupyter.engine.topic import Record, Topic
 from kalam_jupyter.engine.transaction import Transaction
 from kalam_jupyter.kalam.catalog import TOPIC, USER, TableDef
@@ -230,12 +230,13 @@ class Topics:
         if found.messages or timeout <= 0 or limit == 0:
             return found
         deadline = time.monotonic() + min(timeout, self._kalam.config.max_consume_wait)
-        with topic.subscribe("latest") as arrivals:
+        arrived = Event()
+        with topic.subscribe("latest", arrived.set):
             while not found.messages and (remaining := deadline - time.monotonic()) > 0:
                 found = self._take(topic, group, start, limit, partition)
                 if not found.messages:
-                    arrivals.wait(min(remaining, 1.0))
-                    arrivals.poll()
+                    arrived.wait(min(remaining, 1.0))
+                    arrived.clear()
         return found
 
     def consume_at_once(
@@ -271,6 +272,8 @@ class Topics:
         if not self._lock.acquire(blocking=not at_once):
             raise TakesLongError
         try:
+            if self._engine.find_topic(topic.name) is not topic:  # nothing may be claimed of it any more
+                raise NotFoundError("topic", topic.name)
             claims = self._group(topic, group, start, partition)
             stop: int | None = 0
             records: list[Record] = []
@@ -283,6 +286,8 @@ class Topics:
             if records and group is not None:
                 until = now + int(self._kalam.config.visibility_timeout * 1000)
                 claims.hand_out(records[0].offset, end, until)
+        except NotFoundError:  # dropped meanwhile
+            raise StatementError("not_found", f"Topic '{topic.name}' does not exist") from None
         finally:
             self._lock.release()
         messages = [_message(topic.name, r) for r in records]

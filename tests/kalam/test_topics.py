@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalam_jupyter.engine import Clock
+from kalam_jupyter.kalam.errors import StatementError
 from kalam_jupyter.kalam.topic_claims import Claims
 from kalam_jupyter.kalam.topics import Consumed
 from tests.kalam.conftest import Client
@@ -189,6 +191,25 @@ def test_consume_waits_for_a_first_message(events: Client) -> None:
     events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
     reader.join(timeout=30)
     assert [m.offset for m in found[0].messages] == [0]
+
+
+def test_a_consumer_that_waits_is_told_when_the_topic_is_cleared_or_gone(events: Client) -> None:
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (1, 'a', 1)")
+    topic = events.kalam.topics.topic("app.ev")
+    assert len(consume(events).messages) == 1
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(consume, events, timeout=30)
+        while not topic.cursors():
+            pass
+        events.run("CLEAR TOPIC app.ev")
+        events.kalam.jobs.drain()
+        events.run("DROP TOPIC app.ev; CREATE TOPIC app.ev")
+        with pytest.raises(StatementError, match="Topic 'app\\.ev' does not exist"):
+            waiting.result(30)
+    sources(events, "INSERT")
+    events.run("INSERT INTO app.t VALUES (2, 'b', 2)")
+    assert [m.offset for m in consume(events).messages] == [0]
 
 
 def test_consume_statement_commits_by_itself(events: Client) -> None:

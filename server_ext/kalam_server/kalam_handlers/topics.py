@@ -16,6 +16,7 @@ from kalam_server.kalam_handlers.base import FrameworkError, KalamRoute, json_ob
 from kalam_server.kalam_handlers.plain import Head, Plain
 
 if TYPE_CHECKING:
+    from kalam_jupyter.engine.history import Subscription
     from kalam_jupyter.kalam import KalamError
     from kalam_jupyter.kalam.errors import StatementError
     from kalam_jupyter.kalam.topics import Consumed, Message
@@ -187,7 +188,14 @@ class ConsumeHandler(TopicRoute):
                 loop.call_soon_threadsafe(arrived.set)
 
         run = self.context.service.run
-        subscription = await run(lambda node: node.kalam.topics.topic(topic).subscribe("latest", wake))
+
+        def follow(node: Node) -> Subscription[Any] | None:
+            found = node.engine.find_topic(topic)
+            return None if found is None else found.subscribe("latest", wake)
+
+        subscription = await run(follow)
+        if subscription is None:  # dropped meanwhile
+            return None
         self._arrived = arrived
         try:
             async with asyncio.timeout(timeout):
@@ -198,7 +206,6 @@ class ConsumeHandler(TopicRoute):
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(arrived.wait(), 1.0)
                     arrived.clear()
-                    await run(lambda _: subscription.poll())
         except TimeoutError:
             pass
         finally:
