@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
+from kalam_jupyter.ksql.errors import RequestError
 from kalam_server.kalam_handlers.ws_messages import MalformedError, read_binary, read_text
+from kalam_server.ksql_handlers import frames
 from kalam_server.ksql_handlers.frames import read_stream
 from kalam_server.ksql_handlers.inserts_stream import parse_rows
 
@@ -55,6 +57,27 @@ def test_an_arrow_stream_that_lies_about_its_layout_is_not_taken(stream: bytes) 
 def test_offsets_beyond_the_data_are_refused(stream: bytes) -> None:
     ends = stream.index((6).to_bytes(4, "little") + (12).to_bytes(4, "little"))
     assert read_stream(stream[:ends] + (2**31 - 1).to_bytes(4, "little") + stream[ends + 4 :]) is None
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_what_a_stream_unfolds_to_is_known_before_it_is_unfolded(
+    monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    table = pa.table({"n": [0] * 100_000, "w": pa.array(["w" * 100_000] * 100_000).dictionary_encode()})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    data = bytes(sink.getvalue())
+    assert len(data) < 50_000
+    assert frames.unfolded(data) == pytest.approx(100_000 * (8 + 4) + 100_000, rel=0.01)
+    assert read_stream(data) == table
+    monkeypatch.setattr(frames, "MAX_UNFOLDED", 1_000_000)
+    with pytest.raises(RequestError, match="unfolds to more than"):
+        read_stream(data)
+    for broken_stream in broken(data[:2000]):
+        with contextlib.suppress(RequestError):
+            read_stream(broken_stream)
 
 
 @pytest.mark.parametrize(
