@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from kalam_jupyter.engine.batch import Batch, DecodeError, StoredBatch
+from kalam_jupyter.ksql.values.errors import failure_text
 
 #: Most reports that one batch of a query adds to the log; the rest are counted.
 MAX_REPORTS = 1000
@@ -55,9 +56,7 @@ class Reporter:
 
     def expression(self, error: BaseException) -> None:
         """Report an expression that failed for one record."""
-        text = str(error) or type(error).__name__
-        if isinstance(error, TypeError | AttributeError):
-            text = "null in an operation that needs a value"
+        text = failure_text(error)
         self._add(
             "expression", 1, "recordProcessingError", {"errorMessage": text, "record": None, "cause": []}
         )

@@ -15,6 +15,7 @@ from kalam_jupyter.ksql.lang import ast
 from kalam_jupyter.ksql.metastore import ROWOFFSET, ROWPARTITION, ROWTIME, Source
 from kalam_jupyter.ksql.statements.insert_types import coerce
 from kalam_jupyter.ksql.statements.run import Run
+from kalam_jupyter.ksql.values.errors import failure_text
 
 
 def insert_values(run: Run, s: ast.InsertValues, text: str) -> None:
@@ -125,7 +126,7 @@ def _evaluate(run: Run, context: EvaluationContext, source: Source, column: Colu
     except (
         Exception
     ) as error:  # boundary: whatever the user's expression raises is told as this statement's failure
-        raise _failed(source, f"Could not evaluate {e}: {error}") from None
+        raise _failed(source, f"Could not evaluate {e}: {failure_text(error)}") from None
 
 
 def _converted(value: Any, type_: DataType | None, column: Column, e: ast.Expression) -> Any:

@@ -9,3 +9,10 @@ class EvaluationError(Exception):
 
 class AggregationError(EvaluationError):
     """An aggregate failed for one record, which ends its query (``Exception caught in process``)."""
+
+
+def failure_text(error: BaseException) -> str:
+    """Return what users are told of an expression that failed; a NULL operand fails as Python has it."""
+    if isinstance(error, TypeError | AttributeError):
+        return "null in an operation that needs a value"
+    return str(error) or type(error).__name__

@@ -53,6 +53,12 @@ def test_a_property_that_cannot_be_is_refused_with_the_statement(
         ksql.execute(f"CREATE STREAM t (v STRING) WITH (value_format='JSON', partitions=1, {clause});")
 
 
+def test_values_that_cannot_be_computed_are_told_in_the_words_of_sql(ksql: Ksql) -> None:
+    ksql.execute(STREAM)
+    with pytest.raises(StatementError, match="null in an operation that needs a value"):
+        ksql.execute("INSERT INTO s (id, v) VALUES (1, CAST(NULL AS INT) * 2);")
+
+
 def test_a_struct_has_no_field_twice(ksql: Ksql) -> None:
     with pytest.raises(KsqlError, match="Duplicate field names found in STRUCT"):
         ksql.execute(STREAM.replace("v INT", "v ARRAY<STRUCT<a INT, A INT>>"))
