@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kalam_jupyter.ksql.functions.registry import Library
+from kalam_jupyter.ksql.functions.strings import MAX_PADDING
 from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.text import map_order
 
@@ -74,6 +75,13 @@ def _holds(condition: bool | None) -> bool:
     return condition
 
 
+def _bounded(state: Any) -> Any:
+    """Return a state, unless it grows from element to element until it takes all memory."""
+    if isinstance(state, (str, bytes, list, dict)) and len(state) > MAX_PADDING:
+        raise EvaluationError(f"REDUCE makes at most {MAX_PADDING} characters, bytes or elements")
+    return state
+
+
 @functions.scalar(
     "reduce(array ARRAY<T>, initial S, reducer LAMBDA(S, T) => S) -> S",
     nulls=True,
@@ -87,7 +95,7 @@ def reduce_array(array: list[Any] | None, initial: Any, reducer: Callable[[Any, 
     """
     if initial is not None:
         for value in array or ():
-            initial = reducer(initial, value)
+            initial = _bounded(reducer(initial, value))
     return initial
 
 
@@ -100,5 +108,5 @@ def reduce_map(mapping: dict[Any, Any] | None, initial: Any, reducer: Callable[[
     """One value of all entries of a map, in the order of a Java HashMap."""
     if initial is not None and mapping:
         for key in map_order(mapping):
-            initial = reducer(initial, key, mapping[key])
+            initial = _bounded(reducer(initial, key, mapping[key]))
     return initial

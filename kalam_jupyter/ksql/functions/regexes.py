@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import regex
+
 from kalam_jupyter.ksql.functions.registry import Library
+from kalam_jupyter.ksql.functions.strings import MAX_PADDING
+from kalam_jupyter.ksql.values.errors import EvaluationError
 from kalam_jupyter.ksql.values.java_regex import compile_pattern, replacer
 
 functions = Library("REGULAR EXPRESSION")
@@ -54,8 +60,25 @@ def regexp_replace(text: str, pattern: str, replacement: str) -> str:
     """The text with all matches replaced; ``$1`` and ``${name}`` stand for groups, a backslash quotes."""
     compiled = compile_pattern(pattern)
     expand = replacer(replacement, compiled.groups)
+    if (len(replacement) + 1) * (len(text) + 1) > MAX_PADDING:
+        expand = _at_most(expand)
     result: str = compiled.sub(expand, text, timeout=_patience(text))
     return result
+
+
+def _at_most(expand: Callable[[regex.Match[str]], str]) -> Callable[[regex.Match[str]], str]:
+    """Return a replacement that fails before its results take the memory."""
+    made = 0
+
+    def counted(match: regex.Match[str]) -> str:
+        nonlocal made
+        piece = expand(match)
+        made += len(piece)
+        if made > MAX_PADDING:
+            raise EvaluationError(f"REGEXP_REPLACE adds at most {MAX_PADDING} characters")
+        return piece
+
+    return counted
 
 
 @functions.scalar(

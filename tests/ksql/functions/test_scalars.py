@@ -234,3 +234,19 @@ def test_simple_dates_before_the_reform_are_julian() -> None:
 def test_degrees_and_radians_undo_each_other() -> None:
     assert evaluate("DEGREES(RADIANS(90))") == pytest.approx(90)
     assert evaluate("RADIANS(180)") == math.pi
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "LPAD('x', 2000000000, 'y')",
+        "REPLACE(LPAD('', 10000, 'x'), 'x', LPAD('', 10000, 'y'))",
+        "REGEXP_REPLACE(LPAD('', 10000, 'x'), 'x', LPAD('', 10000, 'y'))",
+        "REGEXP_REPLACE(LPAD('', 100000, 'x'), '(x*)', '" + "$1" * 200 + "')",
+        "GENERATE_SERIES(1, 2000000000)",
+        "REDUCE(GENERATE_SERIES(1, 60), 'a', (s, x) => CONCAT(s, s))",
+        "REDUCE(GENERATE_SERIES(1, 60), ARRAY[1], (s, x) => ARRAY_CONCAT(s, s))",
+    ],
+)
+def test_values_without_end_are_null_and_take_no_memory(text: str) -> None:
+    assert evaluate(text) is None
