@@ -132,6 +132,12 @@ class PersistentQueries:
             tx.add_processor(query, self._starts(plan, config))
         tx.on_commit(lambda: self.running.__setitem__(info.id, query))
 
+    @staticmethod
+    def remove(tx: Transaction, query_id: str) -> None:
+        """End a query for good inside a transaction."""
+        tx.remove_processor(query_id)
+        tx.remove("ksql.state", query_id)
+
     def _starts(self, plan: QueryPlan, config: Config) -> dict[str, int]:
         """Tables are read from their beginning, streams from where ``auto.offset.reset`` says."""
         earliest = str(config["ksql.streams.auto.offset.reset"]).lower() == "earliest"

@@ -36,7 +36,7 @@ def terminate(ksql: Ksql, patterns: Sequence[re.Pattern[str]]) -> None:
 
     def change(tx: Transaction) -> None:
         for query_id in ksql.running:
-            tx.remove_processor(query_id)
+            ksql.queries.remove(tx, query_id)
         for key in ksql.engine.catalogue.names("ksql.statement"):
             tx.remove("ksql.statement", key)
         for topic in doomed:

@@ -123,6 +123,18 @@ def test_a_replaced_query_keeps_its_state_over_a_restart(tmp_path: Path) -> None
     session.close()
 
 
+@pytest.mark.parametrize("end", ["TERMINATE ALL;", "DROP TABLE totals;"])
+def test_nothing_is_kept_of_a_query_that_ended(tmp_path: Path, end: str) -> None:
+    session = Session(tmp_path)
+    session.ksql.execute(DEFINITIONS)
+    select = "SELECT name, COUNT(*) AS n, SUM(v) AS total FROM big"
+    session.ksql.execute(f"CREATE OR REPLACE TABLE totals AS {select} WHERE v > 3 GROUP BY name;")
+    assert len(session.engine.catalogue.names("ksql.state")) == 1
+    session.ksql.execute(end)
+    assert session.engine.catalogue.names("ksql.state") == []
+    session.close()
+
+
 def test_a_paused_query_is_still_paused_and_catches_up_when_resumed(tmp_path: Path) -> None:
     session = Session(tmp_path)
     session.ksql.execute(DEFINITIONS)

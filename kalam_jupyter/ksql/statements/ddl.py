@@ -249,7 +249,7 @@ def drop_source(run: Run, s: ast.DropSource, text: str) -> Entity:
 
     def change(tx: Transaction) -> None:
         for q in own:
-            tx.remove_processor(q.id)
+            run.ksql.queries.remove(tx, q.id)
         for q in kept:
             resume_maintaining(run, tx, q.id)
         forget_statements(run, tx, s.name)

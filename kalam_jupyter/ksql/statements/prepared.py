@@ -36,6 +36,7 @@ class PreparedPulls:
 
     def __init__(self) -> None:
         self._plans: dict[Hashable, PullPlan] = {}
+        self._version = 0
 
     def find(self, text: str, properties: Mapping[str, Any], version: int) -> PullPlan | None:
         """Return the plan of a query that was planned before.
@@ -67,8 +68,9 @@ class PreparedPulls:
         """Keep a plan, unless it may be another one the next time."""
         if len(text) > MAX_TEXT or "${" in text or _calls(query):
             return
-        if len(self._plans) >= MAX_PLANS:
+        if len(self._plans) >= MAX_PLANS or version != self._version:
             self._plans.clear()
+            self._version = version
         shape, literals = _shape(text)
         by_key = _key_literals(query.where, plan)
         try:

@@ -223,7 +223,7 @@ def terminate(run: Run, s: ast.Terminate, text: str) -> Entity:
 
     def change(tx: Transaction) -> None:
         for query_id in chosen:
-            tx.remove_processor(query_id)
+            run.ksql.queries.remove(tx, query_id)
             run.ksql.queries.note_terminated(tx, run.state.queries[query_id])
 
     run.change(change)
