@@ -278,10 +278,10 @@ def _line_of(statement: str | None, text: str) -> int | None:
 def _help(dialect: Dialect) -> str:
     commands = "\n".join(f"  %{dialect} {c.usage}\n      {c.help}" for c in COMMANDS.values())
     return (
-        f"%%{dialect} [options]          statements, each ended by ;\n"
-        f"%{dialect} [options] STATEMENT\n"
-        f"name << SELECT ..          puts the result into a Python variable\n"
-        f":name                      in a statement: the value of a Python variable, as a typed literal\n\n"
+        f"{f'%%{dialect} [options]':<27}statements, each ended by ;\n"
+        f"{f'%{dialect} [options] STATEMENT':<27}one statement\n"
+        "name << SELECT ..          puts the result into a Python variable\n"
+        ":name                      the value of a Python variable, as a typed literal\n\n"
         f"Options\n{describe_options(dialect)}\n\nCommands\n{commands}"
     )
 

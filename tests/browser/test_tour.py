@@ -181,6 +181,16 @@ def test_a_live_table_is_sorted_and_filtered_by_keyboard(page: Page, lab: Lab):
 
 
 @pytest.mark.timeout(180)
+def test_a_wide_column_takes_the_room_there_is(page: Page, lab: Lab):
+    cells = (FILLING[0], "%ksql PRINT 'NUMBERS' FROM BEGINNING LIMIT 1;")
+    open_in_lab(page, lab, write_notebook(lab, "wide.ipynb", *cells))
+    run_all(page)
+    record = rows(page.locator(LIVE)).first.locator("td").first
+    expect(record).to_contain_text("value: {", timeout=60 * SECONDS)
+    assert record.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+
+
+@pytest.mark.timeout(180)
 def test_a_live_table_goes_on_during_a_long_cell(page: Page, lab: Lab):
     cells = (*FILLING, "import time\ntime.sleep(8)", "1 + 1")
     open_in_lab(page, lab, write_notebook(lab, "busy.ipynb", *cells))

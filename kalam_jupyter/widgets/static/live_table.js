@@ -210,7 +210,8 @@ class TableView extends LiveView {
     const { widths } = this.live;
     const narrow = widths.reduce((sum, width) => sum + Math.min(width, NARROW), 0);
     const room = this.table.clientWidth / this.ruler.getBoundingClientRect().width;
-    const most = NARROW + Math.max(0, room - narrow) / widths.filter((width) => width > NARROW).length;
+    const wide = widths.filter((width) => width > NARROW).length;
+    const most = room > narrow ? NARROW + (room - narrow) / Math.max(1, wide) : NARROW;
     widths.forEach((width, i) => {
       this.cols.children[i].style.width = `${Math.min(width, most)}ch`;
     });
