@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.nesting import check_nesting
+from kalam_jupyter.kalam.sizes import check_sizes
 
 if TYPE_CHECKING:
     from datafusion import DataFrame, SessionContext
@@ -26,6 +27,7 @@ def run_sql(context: SessionContext, text: str, values: dict[str, Any]) -> DataF
     from datafusion import SQLOptions
 
     check_nesting(text)
+    check_sizes(text, values)
     options = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
     if values:
         bound = {name: _bound(value) for name, value in values.items()}
