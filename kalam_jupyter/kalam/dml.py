@@ -179,6 +179,25 @@ def _row(kalam: Kalam, ctx: Context, slots: tuple[_Slot, ...], given: Sequence[A
     return tuple(row)
 
 
+def _evaluated(
+    kalam: Kalam,
+    ctx: Context,
+    table: TableDef,
+    columns: tuple[str, ...] | None,
+    rows: Sequence[Sequence[ex.Expression]],
+) -> list[list[Any]]:
+    """Return the values of expressions; of DEFAULT, those of their columns, as far as there are such."""
+    names = tuple(c.name for c in table.columns) if columns is None else columns
+
+    def value(i: int, node: ex.Expression) -> Any:
+        if not isinstance(node, ex.Default):
+            return constant(kalam, ctx, node)
+        index = table.by_name.get(names[i]) if i < len(names) else None
+        return None if index is None else default(kalam, ctx, table.columns[index])
+
+    return [[value(i, node) for i, node in enumerate(row)] for row in rows]
+
+
 # ---- INSERT ------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +214,7 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
         width = len(given[0])
         if set(map(len, given)) != {width}:
             raise StatementError("invalid_operation", "INSERT rows have different numbers of values")
-        values = statement.values or [[constant(kalam, ctx, e) for e in row] for row in statement.rows]
+        values = statement.values or _evaluated(kalam, ctx, table, columns, statement.rows)
     rows = _build(kalam, ctx, _slots(table, columns, width), values)
     kalam.charge(ctx, rows)
 
@@ -277,7 +296,8 @@ def _assignments(table: TableDef, statement: nodes.Update) -> list[_Assignment]:
 
 def _is_constant(node: ex.Expression) -> bool:
     """Whether an assigned value is the same for all rows, and needs no evaluation."""
-    return isinstance(node, (ex.Literal, ex.Parameter)) or (isinstance(node, ex.Call) and not node.arguments)
+    at_hand = isinstance(node, (ex.Literal, ex.Parameter, ex.Default))
+    return at_hand or (isinstance(node, ex.Call) and not node.arguments)
 
 
 def _compile(ctx: Context, table: TableDef, node: ex.Expression) -> Compiled | None:
@@ -300,9 +320,11 @@ def _new_values(
     found: list[list[Any]] = []
     asked: list[int] = []
     for n, (index, name, node, _) in enumerate(assignments):
-        coerce = coercer(table.columns[index].type, name)
+        column = table.columns[index]
+        coerce = coercer(column.type, name)
         if _is_constant(node):
-            value = coerce(constant(kalam, ctx, node))
+            given = isinstance(node, ex.Default)
+            value = coerce(default(kalam, ctx, column) if given else constant(kalam, ctx, node))
             found.append([value] * len(rows))
             continue
         function = _compile(ctx, table, node)

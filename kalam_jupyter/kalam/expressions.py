@@ -36,6 +36,11 @@ class Parameter(Expression):
 
 
 @dataclass(frozen=True)
+class Default(Expression):
+    """The word DEFAULT in place of a value that is written to a column."""
+
+
+@dataclass(frozen=True)
 class ColumnRef(Expression):
     """A column, with the qualifier it was written with."""
 

@@ -219,8 +219,15 @@ def test_default_in_place_of_a_value_is_the_default_of_its_column(root: Client) 
     assert sorted(root.rows("SELECT room, n FROM app.d"), key=str) == [
         ("main", 1), ("main", 2), ("main", None), ("x", None)
     ]  # fmt: skip
-    for values in (" (id, n) VALUES (1, DEFAULT), (2, 2)", " VALUES (DEFAULT, 'x', 1)"):
-        with pytest.raises(KalamError, match="DEFAULT"):
+    root.run("INSERT INTO app.d (id, room) VALUES (1, DEFAULT), (2, 'y')")
+    root.run("INSERT INTO app.d VALUES (3, DEFAULT, $1)", 5)
+    root.run("UPDATE app.d SET room = DEFAULT, n = 7 WHERE id = 2")
+    root.run("UPDATE app.d SET n = DEFAULT WHERE id = 3")
+    assert root.rows("SELECT id, room, n FROM app.d WHERE id < 4 ORDER BY id") == [
+        (1, "main", None), (2, "main", 7), (3, "main", None)
+    ]  # fmt: skip
+    for values in (" (id, no) VALUES (1, DEFAULT)", " VALUES (4, DEFAULT, 1, DEFAULT)"):
+        with pytest.raises(KalamError, match="does not exist|INSERT has 4 values"):
             root.run("INSERT INTO app.d" + values)
 
 

@@ -13,9 +13,9 @@ import msgspec
 
 from kalam_jupyter.kalam.errors import KalamError, SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.expressions import (
+    Default,
     Expression,
     Literal,
-    Opaque,
     Parameter,
     number_value,
     parse_expression,
@@ -27,13 +27,10 @@ from kalam_jupyter.kalam.tokens import (
     OP,
     PARAM,
     STRING,
-    WORD,
     UnterminatedQuoteError,
     split_statements,
 )
 
-#: The word DEFAULT in place of a value.
-_DEFAULT = Opaque("DEFAULT")
 _PLAIN: dict[str, Callable[[str], Expression]] = {
     STRING: Literal,
     NUMBER: lambda text: Literal(int(text) if text.isdigit() else number_value(text)),
@@ -150,28 +147,16 @@ def insert(s: TokenStream) -> nodes.Statement:
         if s.at_word(*words):
             raise StatementError("invalid_operation", f"INSERT ... {' '.join(words)} is not supported")
     s.expect_end()
-    columns, rows = _without_defaults(columns, rows)
     if all(isinstance(value, Literal) for row in rows for value in row):
         values = tuple(tuple([value.value for value in row]) for row in rows)  # type: ignore[attr-defined]
         return nodes.Insert(table, columns, values=values)
     return nodes.Insert(table, columns, tuple(rows))
 
 
-def _without_defaults(
-    columns: tuple[str, ...] | None, rows: list[tuple[Expression, ...]]
-) -> tuple[tuple[str, ...] | None, list[tuple[Expression, ...]]]:
-    """Leave out the columns whose value is DEFAULT: those that are not named get theirs as well."""
-    left = {i for row in rows for i, value in enumerate(row) if value is _DEFAULT}
-    if not left:
-        return columns, rows
-    if columns is None or any(len(row) != len(columns) for row in rows):
-        raise StatementError(
-            "invalid_operation", "DEFAULT needs each row to have a value for each named column"
-        )
-    if any(row[i] is not _DEFAULT for row in rows for i in left):
-        raise StatementError("invalid_operation", "DEFAULT must stand in all rows of a column, or in none")
-    kept = [i for i in range(len(columns)) if i not in left]
-    return tuple([columns[i] for i in kept]), [tuple([row[i] for i in kept]) for row in rows]
+def _at_default(s: TokenStream) -> bool:
+    """Whether the word DEFAULT stands for a whole value, and not for a column or a function."""
+    after = s.peek()
+    return s.at_word("DEFAULT") and (after.text in (",", ")") if after.kind == OP else after.text == "WHERE")
 
 
 def _row(s: TokenStream) -> tuple[Expression, ...]:
@@ -184,8 +169,8 @@ def _row(s: TokenStream) -> tuple[Expression, ...]:
             # bulk inserts are made of these: no need to go down all levels of precedence
             values.append(_PLAIN[token.kind](token.text))
             s.i += 1
-        elif token.kind == WORD and token.text == "DEFAULT" and after.kind == OP and after.text in (",", ")"):
-            values.append(_DEFAULT)
+        elif _at_default(s):
+            values.append(Default())
             s.i += 1
         else:
             values.append(parse_expression(s))
@@ -217,7 +202,11 @@ def update(s: TokenStream) -> nodes.Statement:
         column = s.identifier("column name")
         s.expect_op("=")
         start = s.current.start
-        value = parse_expression(s)
+        if _at_default(s):
+            value: Expression = Default()
+            s.i += 1
+        else:
+            value = parse_expression(s)
         assignments.append((column, value, s.sql[start : s.tokens[s.i - 1].end]))
         if not s.accept_op(","):
             break

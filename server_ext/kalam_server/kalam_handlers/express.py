@@ -165,11 +165,9 @@ def _read(body: bytes) -> Asked | None:
         return None
     if not isinstance(given, dict):
         return None
-    sql, params, namespace = (
-        given.get("sql"),
-        given.get("params") or [],
-        given.get("namespace_id") or "default",
-    )
+    sql, params, namespace = given.get("sql"), given.get("params"), given.get("namespace_id") or "default"
+    if params is None:
+        params = []
     if not (isinstance(sql, str) and isinstance(params, list) and isinstance(namespace, str)):
         return None
     if "file" in sql.lower() and _FILE_CALL.search(sql):
