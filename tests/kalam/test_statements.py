@@ -227,7 +227,7 @@ def test_default_in_place_of_a_value_is_the_default_of_its_column(root: Client) 
         (1, "main", None), (2, "main", 7), (3, "main", None)
     ]  # fmt: skip
     for values in (" (id, no) VALUES (1, DEFAULT)", " VALUES (4, DEFAULT, 1, DEFAULT)"):
-        with pytest.raises(KalamError, match="does not exist|INSERT has 4 values"):
+        with pytest.raises(KalamError, match=r"does not exist|INSERT has 4 values"):
             root.run("INSERT INTO app.d" + values)
 
 
