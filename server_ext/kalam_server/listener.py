@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
 import re
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +24,19 @@ from kalam_server.kalam_handlers.topics import ConsumeExpress
 from kalam_server.route import Entry, NotFound, PlainBase, bind
 from kalam_server.routes import KALAM_ROUTES, KSQL_ROOT, KSQL_ROUTES, KalamNotFound
 
+log = logging.getLogger("kalam_server")
+
 #: A pattern that one path matches, or one and the same with a slash behind it.
 _FIXED_PATH = re.compile(r"(/[\w/-]*)(/\?)?")
 _ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 #: Bodies are limited by the APIs' own rules; this only bounds memory.
 MAX_BODY_BYTES = 100 * 1024 * 1024
 IDLE_SECONDS = 3600.0
+#: Connections taken before others have their turn on the event loop.
+ACCEPTED_AT_ONCE = 128
+#: How long connections wait when descriptors or memory for them ran out.
+PATIENCE_SECONDS = 0.5
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class OpenAddressError(ValueError):
@@ -54,6 +65,53 @@ class PlainApplication(web.Application):
         if fixed is not None:
             return self.get_handler_delegate(request, *fixed, path_args=[], path_kwargs={})
         return super().find_handler(request, **kwargs)
+
+
+class PatientServer(HTTPServer):
+    """Where descriptors run out, waits a while before it accepts again: at once, it would do nothing else."""
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """See `tornado.tcpserver.TCPServer`."""
+        for sock in sockets:
+            self._sockets[sock.fileno()] = sock
+            self._handlers[sock.fileno()] = _accept(sock, self._handle_connection)
+
+
+def _accept(sock: socket.socket, callback: Callable[[socket.socket, Any], None]) -> Callable[[], None]:
+    """Call `callback` with each connection; return what ends that."""
+    loop = asyncio.get_running_loop()
+    ended = exhausted = False
+
+    def begin() -> None:
+        if not ended:
+            loop.add_reader(sock, ready)
+
+    def ready() -> None:
+        nonlocal exhausted
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                connection, address = sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if not exhausted:
+                    log.error("connections have to wait: %s", error)
+                exhausted = True
+                loop.remove_reader(sock)
+                loop.call_later(PATIENCE_SECONDS, begin)
+                return
+            exhausted = False
+            callback(connection, address)
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+        loop.remove_reader(sock)
+
+    begin()
+    return end
 
 
 class Listener:
@@ -103,7 +161,7 @@ class Listener:
         )
         fallback = bind([Entry(r".*", FALLBACKS[context.root or "ksql"])], PlainBase, context)
         application = PlainApplication(kalam + ksql + fallback)
-        server = HTTPServer(
+        server = PatientServer(
             application,
             ssl_options=self._tls,
             max_body_size=MAX_BODY_BYTES,

@@ -1,11 +1,15 @@
 """WebSockets under Jupyter Server, and ksqlDB's /ws/query."""
 
+import asyncio
+import errno
 import json
+import socket
 
 import pytest
 import websocket
 from tornado.httpclient import HTTPClientError
 
+from kalam_server import listener
 from tests.server.running import TOKEN, running
 
 
@@ -109,3 +113,40 @@ class TestQuerySocket:
     def test_print_sends_lines(self, server):
         frames, _ = self.frames(server, request=json.dumps({"ksql": "PRINT 's' FROM BEGINNING LIMIT 1;"}))
         assert frames[0].startswith("rowtime: ") or frames[0].startswith("Key format")
+
+
+class Exhausted(socket.socket):
+    """A listening socket that has no descriptor for the first connection it is asked for."""
+
+    asked = 0
+
+    def accept(self):
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_where_descriptors_run_out_connections_wait(monkeypatch, caplog):
+    monkeypatch.setattr(listener, "PATIENCE_SECONDS", 0.01)
+
+    async def accepted(sock):
+        found = asyncio.get_running_loop().create_future()
+        server = listener.PatientServer(lambda request: None)
+        monkeypatch.setattr(server, "_handle_connection", lambda *connection: found.set_result(connection))
+        server.add_sockets([sock])
+        with socket.create_connection(sock.getsockname()) as client:
+            connection, address = await asyncio.wait_for(found, 20)
+            connection.close()
+            assert address == client.getsockname()
+        server.stop()
+
+    with Exhausted() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        asyncio.run(accepted(sock))
+        assert sock.asked in (2, 3)  # the last finds that there is no more
+    assert [record.message for record in caplog.records] == [
+        "connections have to wait: [Errno 24] Too many open files"
+    ]
