@@ -44,7 +44,9 @@ def _topics(run: Run, s: ast.Show, text: str) -> Entity:
     for name in engine.topics():
         if not s.all and run.config.matches("ksql.hidden.topics", name):
             continue
-        topic = engine.topic(name)
+        topic = engine.find_topic(name)
+        if topic is None:  # dropped meanwhile
+            continue
         info: Entity = {
             "name": name,
             "replicaInfo": [int(topic.config.get("replicas", 1))] * topic.partitions,
