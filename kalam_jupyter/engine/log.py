@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from kalam_jupyter.engine.errors import LogCorruptError, LogWriteError
 
@@ -28,7 +30,7 @@ CREATE TABLE IF NOT EXISTS blob (position INTEGER, number INTEGER, data BLOB NOT
 _ENTRY: Final = "INSERT INTO entry VALUES (?, ?)"
 
 
-class LogEntry(NamedTuple):
+class LogEntry(msgspec.Struct, frozen=True):
     """One entry: its position, its JSON, and the Arrow data that the JSON refers to by number."""
 
     position: int
@@ -112,18 +114,24 @@ class Log:
         """
         db = self._db
         try:
-            if not descriptors and not any(entry.blobs for entry in entries):
-                # One statement is one transaction, and one wait for the interpreter: other threads may
-                # take long to give it back after each.
-                rows = ", ".join(["(?, ?)"] * len(entries))
-                db.execute(
-                    f"INSERT INTO entry VALUES {rows}", [v for e in entries for v in (e.position, e.data)]
-                )
+            values: list[Any] = []
+            blobs: list[tuple[int, int, Any]] = []
+            size = 0
+            for entry in entries:
+                values += (entry.position, entry.data)
+                size += len(entry.data)
+                for number, blob in enumerate(entry.blobs):
+                    blobs.append((entry.position, number, blob))
+                    size += len(blob)
+            # One statement is one transaction, and one wait for the interpreter: other threads may take long
+            # to give it back after each.
+            insert = _ENTRY + ", (?, ?)" * (len(entries) - 1)
+            if not (descriptors or blobs):
+                db.execute(insert, values)
             else:
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany("INSERT INTO descriptor VALUES (?, ?)", descriptors)
-                db.executemany(_ENTRY, [entry[:2] for entry in entries])
-                blobs = [(e.position, i, blob) for e in entries for i, blob in enumerate(e.blobs)]
+                db.execute(insert, values)
                 db.executemany("INSERT INTO blob VALUES (?, ?, ?)", blobs)
                 db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -131,7 +139,7 @@ class Log:
                 db.execute("ROLLBACK")
             raise LogWriteError(f"the log cannot be written: {error}") from error
         self.count += len(entries)
-        self.size += sum(len(e.data) + sum(len(b) for b in e.blobs) for e in entries)
+        self.size += size
 
     def trim(self, position: int) -> None:
         """Forget the entries up to a position: a checkpoint holds them.
