@@ -35,11 +35,13 @@ class Running:
     port : int
     service : Service
     loop : asyncio loop of its thread
+    listener : Listener
     """
 
     port: int
     service: Service
     loop: asyncio.AbstractEventLoop
+    listener: Listener
 
     @property
     def url(self):
@@ -70,7 +72,7 @@ def running(root="ksql", *, open_ksql=False, config=CONFIG, tls=None, ksql=None,
         )
         listener = Listener(context, open_ksql=open_ksql, tls=tls)
         listener.listen(0)
-        found.append(Running(listener.port, service, asyncio.get_running_loop()))
+        found.append(Running(listener.port, service, asyncio.get_running_loop(), listener))
         started.set()
         await stop.wait()
         await listener.close()

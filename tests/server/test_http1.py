@@ -2,10 +2,12 @@
 
 import json
 import socket
+import time
 
 import httpx
 import pytest
 
+from kalam_server.http1 import acceptor
 from tests.server.running import TOKEN, running
 
 
@@ -185,6 +187,20 @@ class TestConnections:
     def test_what_cannot_be_understood_ends_the_connection(self, wire, data):
         wire.send(data)
         assert wire.answer()[0] == 400
+        assert wire.ended()
+
+    def test_a_head_that_does_not_end_ends_the_connection(self, server, wire, monkeypatch):
+        monkeypatch.setattr(acceptor, "HEAD_SECONDS", -1.0)
+        installed = server.listener._http1._acceptor
+        wire.send(request("SELECT 1 AS x"))
+        assert wire.answer()[0] == 200
+        server.loop.call_soon_threadsafe(installed.close_idle, 3600.0)
+        wire.send(request("SELECT 2 AS x"))
+        assert wire.answer()[0] == 200
+        wire.send(b"GET /health HTTP/1.1\r\nHost: a\r\n")
+        while not any(connection.head_since for connection in installed.connections):
+            time.sleep(0.001)
+        server.loop.call_soon_threadsafe(installed.close_idle, 3600.0)
         assert wire.ended()
 
     def test_a_body_larger_than_any_limit(self, server, wire):

@@ -16,6 +16,8 @@ from kalam_server.http1.request import Express
 
 #: So much is read at once.
 READ_SIZE = 256 * 1024
+#: Who has not sent the head of a request within so many seconds will not.
+HEAD_SECONDS = 60.0
 
 
 class _Acceptor:
@@ -59,10 +61,14 @@ class _Acceptor:
             connection.close()
 
     def close_idle(self, seconds: float) -> None:
-        """Close connections over which nothing came for so long while nothing is being answered."""
-        oldest = time.monotonic() - seconds
+        """Close connections over which nothing came for so long while nothing is being answered, and those
+        that take too long over the head of a request."""
+        now = time.monotonic()
         for connection in list(self.connections):
-            if connection.idle and connection.used < oldest:
+            begun = connection.head_since
+            if (connection.idle and connection.used < now - seconds) or (
+                begun is not None and begun < now - HEAD_SECONDS
+            ):
                 connection.close()
 
 

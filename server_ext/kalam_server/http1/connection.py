@@ -70,6 +70,8 @@ class Http1Connection(asyncio.BufferedProtocol):
         self.transport: Any = None
         self.closed = False
         self.used = time.monotonic()
+        #: When the head began that is still being read.
+        self.head_since: float | None = None
         self.on_lost: Callable[[Http1Connection], None] = lambda connection: None
         self._server, self._express, self._max_body, self._buffer = server, express, max_body, buffer
         self._parser = httptools.HttpRequestParser(self)
@@ -175,7 +177,7 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._reading = True
+        self._reading, self.head_since = True, self.used
         self._target, self._headers = b"", list[tuple[bytes, bytes]]()
 
     def on_url(self, url: bytes) -> None:
@@ -188,6 +190,7 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head was read."""
+        self.head_since = None
         parser = self._parser
         if parser.should_upgrade() and not self._wants_websocket():
             self._again = self._head_without_upgrade()
