@@ -27,6 +27,25 @@ WINDOW = "SELECT k, COUNT(*) AS n FROM s WINDOW TUMBLING (SIZE 10 SECONDS{}) GRO
         (TABLE, "t", "compact", None),
         (f"{STREAM}); CREATE TABLE c AS SELECT k, COUNT(*) FROM s GROUP BY k;", "C", "compact", None),
         (f"{STREAM}); CREATE TABLE w AS {WINDOW.format('')}", "W", "compact,delete", -1),
+        (f"{STREAM}, RETENTION_MS=5000); CREATE STREAM c AS SELECT * FROM s;", "C", "delete", 5_000),
+        (
+            f"{STREAM}, RETENTION_MS=5000); CREATE STREAM c WITH (RETENTION_MS=-1) AS SELECT * FROM s;",
+            "C",
+            "delete",
+            -1,
+        ),
+        (
+            f"{STREAM}, RETENTION_MS=5000); CREATE TABLE c AS SELECT k, COUNT(*) FROM s GROUP BY k;",
+            "C",
+            "compact",
+            None,
+        ),
+        (
+            f"{STREAM}, RETENTION_MS=5000); CREATE TABLE w AS {WINDOW.format(', RETENTION 9 DAYS')}",
+            "W",
+            "compact,delete",
+            9 * DAY,
+        ),
         (
             f"{STREAM}); CREATE TABLE w WITH (RETENTION_MS=5000) AS {WINDOW.format(', RETENTION 9 DAYS')}",
             "W",

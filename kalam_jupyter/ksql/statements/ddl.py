@@ -179,13 +179,15 @@ def ensure_topic(run: Run, tx: Transaction, definition: Definition, partitions: 
     )
 
 
-def topic_config(source: Source, properties: Mapping[str, Any], window_retention: int = 0) -> dict[str, Any]:
+def topic_config(
+    source: Source, properties: Mapping[str, Any], window_retention: int = 0, inherited: int = -1
+) -> dict[str, Any]:
     """Return the configuration of a new topic: what it keeps, and how many replicas were asked for.
 
     As ksqlDB has it: streams delete what is old, tables are compacted, windowed tables both. But nothing is
-    old unless the statement says what is.
+    old unless the statement, or the topic that it reads (`inherited`, in ms), says what is.
     """
-    retention = int(properties.get("RETENTION_MS", -1))
+    retention = int(properties.get("RETENTION_MS", inherited))
     config = {"replicas": int(properties.get("REPLICAS", 1)), "cleanup_policy": "compact"}
     if source.is_stream or source.window is not None:
         config["cleanup_policy"] = "delete" if source.is_stream else "compact,delete"

@@ -87,7 +87,8 @@ def create_source_as(run: Run, s: ast.CreateSourceAs, text: str) -> Entity:
         if run.ksql.engine.find_topic(source.topic) is None:
             aggregation = plan.aggregation
             retention = 0 if aggregation is None else aggregation.retention_ms or 0
-            config = topic_config(source, definition.properties, retention)
+            inherited = run.retention(plan.sources[0].topic)
+            config = topic_config(source, definition.properties, retention, inherited)
             tx.create_topic(source.topic, int(definition.properties.get("PARTITIONS", partitions)), config)
         store_statement(tx, sequence, text, s.name, run, query_id, taken(source), called)
         run.ksql.queries.start(tx, info, plan, source, context, run.config, replaces=replaced is not None)

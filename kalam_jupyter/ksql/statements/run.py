@@ -151,6 +151,11 @@ class Run:
         found = self.ksql.engine.find_topic(topic)
         return self.state.topics.get(topic, 1) if found is None else found.partitions
 
+    def retention(self, topic: str) -> int:
+        """Return how long a topic keeps its records, in ms; negative for ever."""
+        found = self.ksql.engine.find_topic(topic)
+        return -1 if found is None else int(found.config.get("retention_ms", -1))
+
     @property
     def schema_registry(self) -> SchemaRegistry:
         """The schema registry; in a dry run one that forgets what is registered."""
