@@ -52,6 +52,11 @@ class FlowControl:
         self._paused = paused
 
     @property
+    def seq(self) -> int:
+        """The number of the last frame."""
+        return self._seq
+
+    @property
     def open(self) -> bool:
         """Whether a frame could go but for the rate."""
         return self._visible and not self._paused and self._seq - self._acked < WINDOW
@@ -64,17 +69,17 @@ class FlowControl:
         "frame"
             The rows not sent yet.
         "restart"
-            All that is retained: the browser asked for it, or is back after a silence.
+            All that is retained: the browser asked for it, paused or not, or is back after a silence.
         "alone"
             A small frame that needs no other: nobody acknowledges. There is one a second: enough for a page
             whose acknowledgements wait behind a long cell.
         None
             Nothing.
         """
-        if not self._visible or self._paused:
+        if not self._visible or (self._paused and not self._restart):
             return None
         since = now - self._sent_at
-        if self.open:
+        if self._seq - self._acked < WINDOW:
             if since < self.interval * 0.9:
                 return None
             return "restart" if self._restart else "frame"

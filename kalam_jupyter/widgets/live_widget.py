@@ -14,6 +14,7 @@ from kalam_jupyter.widgets import snapshot
 from kalam_jupyter.widgets.buffer import Frame, make_buffer
 from kalam_jupyter.widgets.pacer import Pacer, Stats
 from kalam_jupyter.widgets.shown import ShownWidget
+from kalam_jupyter.widgets.sight import Sight
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +80,7 @@ class LiveWidget(ShownWidget):
         self.started = time.monotonic()
         self._buffer = make_buffer(stream.schema, stream.key, max_rows)
         self._progress = threading.Condition()
+        self._sight = Sight()
         self._shown_at, self._shown_rows = self.started + SNAPSHOT_FIRST_S - SNAPSHOT_EVERY_S, 0
         self._pacer = Pacer(stream, self._buffer, _Browser(self))
         self.on_msg(self._on_message)
@@ -168,8 +170,8 @@ class LiveWidget(ShownWidget):
                 self._pacer.acknowledge(seq)
             case {"type": "resync"}:
                 self._pacer.resync()
-            case {"type": "visible", "value": bool(visible)}:
-                self._pacer.set_visible(visible)
+            case {"type": "visible", "page": str(page), "turn": int(turn), "value": bool(visible)}:
+                self._pacer.set_visible(self._sight.tell(page, turn, visible))
             case {"type": "command", "name": ("pause" | "resume") as name}:
                 getattr(self, name)()
             case {"type": "command", "name": "stop"}:
@@ -192,8 +194,8 @@ class _Browser:
         }
         self._widget.send(message, buffers=[_ipc(frame.table)])
 
-    def send_stats(self, stats: Stats) -> None:
-        self._widget.send({"type": "stats", "stats": vars(stats)})
+    def send_stats(self, seq: int, stats: Stats) -> None:
+        self._widget.send({"type": "stats", "seq": seq, "stats": vars(stats)})
 
     def drained(self) -> None:
         widget = self._widget

@@ -52,13 +52,13 @@ class Stats:
 
 
 class Display(Protocol):
-    """Where a pacer's frames go. All methods are called from the pacer's thread."""
+    """Where a pacer's frames go. All methods are called from the pacer's thread; after the end, from any."""
 
     def send_frame(self, seq: int, frame: Frame, stats: Stats) -> None:
         """Send rows."""
 
-    def send_stats(self, stats: Stats) -> None:
-        """Send new figures without rows."""
+    def send_stats(self, seq: int, stats: Stats) -> None:
+        """Send new figures without rows; `seq` is the last frame's number."""
 
     def drained(self) -> None:
         """Called after each look at the stream; must be quick."""
@@ -82,6 +82,7 @@ class Pacer:
         self._stream, self._buffer, self._display = stream, buffer, display
         self._flow = FlowControl()
         self._wake, self._stopping = threading.Event(), threading.Event()
+        self._ending, self._over = threading.Lock(), False
         self._stats_sent, self._stats_sent_at = Stats(), float("-inf")
         self._row_bytes = row_bytes(stream.schema)
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
@@ -99,8 +100,11 @@ class Pacer:
 
     def resync(self) -> None:
         """The browser missed something, or is new: the next frame starts afresh."""
-        self._flow.resync(time.monotonic())
-        self._buffer.rewind()
+        with self._ending:
+            self._flow.resync(time.monotonic())
+            self._buffer.rewind()
+            if self._over:
+                self._flush(time.monotonic(), final=True)
         self._wake.set()
 
     def set_visible(self, visible: bool) -> None:
@@ -150,7 +154,9 @@ class Pacer:
             error = f"{type(bug).__name__}: {bug}"
         stopped = self._stopping.is_set()
         self._stream.close()
-        self._flush(time.monotonic(), final=True)
+        with self._ending:
+            self._flush(time.monotonic(), final=True)
+            self._over = True
         self._display.ended("failed" if error else "stopped" if stopped else "finished", error)
 
     def _step(self) -> None:
@@ -190,7 +196,7 @@ class Pacer:
             stats = self.stats
             if stats != self._stats_sent:
                 self._stats_sent, self._stats_sent_at = stats, now
-                self._display.send_stats(stats)
+                self._display.send_stats(self._flow.seq, stats)
 
     def _sample(self, now: float) -> None:
         self._samples.append((now, self._buffer.rows_in))

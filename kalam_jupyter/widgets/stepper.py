@@ -85,14 +85,16 @@ class Stepper(ShownWidget):
 
             connection = connections.current
         self._stepping: Stepping = connection.stepping(query)
+        self._take(records, timestamp)
+        # All there is goes with the message that makes the widget: a page that loads the widgets of a running
+        # kernel may put the state of that moment over changes that come right behind it.
         super().__init__(
             title=self._stepping.statement,
             nodes=[{**node, "shown": readable(node["detail"])} for node in self._stepping.nodes],
             sources=[_source(s) for s in self._stepping.sources.values()],
             keyed=self._stepping.is_table,
+            steps=[_step(s) for s in self._stepping.steps],
         )
-        self.feed(records, timestamp=timestamp)
-        self.position = 0
         self.on_msg(self._on_message)
 
     # ---- what people call
@@ -111,14 +113,18 @@ class Stepper(ShownWidget):
             If one does not fit. Those before it were fed.
         """
         try:
-            self._stepping.feed(records, timestamp=timestamp, limit=MAX_STEPS)
-        except KsqlError as error:
-            raise ClientError(error.message, code=str(error.error_code)) from None
+            self._take(records, timestamp)
         finally:
             done = len(self.steps)
             self.steps = [*self.steps, *(_step(s) for s in self._stepping.steps[done:])]
             self.position = len(self.steps)
             self.update_snapshot()
+
+    def _take(self, records: Any, timestamp: str | None) -> None:
+        try:
+            self._stepping.feed(records, timestamp=timestamp, limit=MAX_STEPS)
+        except KsqlError as error:
+            raise ClientError(error.message, code=str(error.error_code)) from None
 
     def step(self) -> Step | None:
         """Go on by one record; None when there are no more.

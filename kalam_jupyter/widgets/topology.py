@@ -11,6 +11,7 @@ from kalam_jupyter.client.errors import ClientError
 from kalam_jupyter.widgets import _assets, chart_svg, topology_svg
 from kalam_jupyter.widgets.readable import readable
 from kalam_jupyter.widgets.shown import ShownWidget
+from kalam_jupyter.widgets.sight import Sight
 
 if TYPE_CHECKING:
     from kalam_jupyter.client import Connection
@@ -79,6 +80,7 @@ class Topology(ShownWidget):
         )
         self._stopping, self._seen = threading.Event(), threading.Event()
         self._seen.set()
+        self._sight = Sight()
         self.on_msg(self._on_message)
         if self.data["query_id"]:
             threading.Thread(target=self._watch, name=f"topology-{query}", daemon=True).start()
@@ -116,8 +118,9 @@ class Topology(ShownWidget):
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         match content:
-            case {"type": "visible", "value": bool(visible)} if not self._stopping.is_set():
-                (self._seen.set if visible else self._seen.clear)()
+            case {"type": "visible", "page": str(page), "turn": int(turn), "value": bool(visible)}:
+                seen = self._sight.tell(page, turn, visible) or self._stopping.is_set()
+                (self._seen.set if seen else self._seen.clear)()
 
     # ---- display
 

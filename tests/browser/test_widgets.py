@@ -205,3 +205,23 @@ def test_a_saved_notebook_shows_its_widgets_to_another_kernel(page: Page, lab: L
         expect(one).to_be_hidden()
     into_view(page, "--plot")
     picture(page, f"saved-{app[:3]}")
+
+
+@pytest.mark.timeout(180)
+def test_a_page_that_comes_late_shows_all_that_is_retained(page: Page, lab: Lab):
+    feed = 'pd.DataFrame({"k": ["a", "b"], "n": [1, 2]}).kalam.to_stream("late", key="k")'
+    live = "%%ksql --earliest\nSELECT k, n FROM late EMIT CHANGES;"
+    stop = "live = _\nlive.wait(rows=2, timeout=30); live.stop()"
+    cells = (LOAD, feed, live, stop, live)
+    open_in_lab(page, lab, write_notebook(lab, "late.ipynb", *cells))
+    run_all(page)
+    both = [page.locator(".klt-live").nth(0), page.locator(".klt-live").nth(1)]
+    for table in both:
+        expect(rows(table)).to_have_count(2, timeout=60 * SECONDS)
+    menu(page, "File", "docmanager:save")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    page.goto("about:blank")
+    page.goto(lab.notebook("late.ipynb"))
+    for table, status in zip(both, ("stopped", "live"), strict=True):
+        expect(table.locator(".klt-badge")).to_have_text(status, timeout=60 * SECONDS)
+        expect(rows(table)).to_have_count(2)

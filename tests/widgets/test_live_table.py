@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +21,17 @@ class Recorded(LiveTable):
 
     def __init__(self, *args, **kwargs) -> None:
         self.messages: list[tuple[dict, list]] = []
+        self._came = threading.Condition()
         super().__init__(*args, **kwargs)
 
     def send(self, content, buffers=None) -> None:
-        self.messages.append((content, buffers or []))
+        with self._came:
+            self.messages.append((content, buffers or []))
+            self._came.notify_all()
+
+    def until(self, enough: Callable[[], object]) -> None:
+        with self._came:
+            assert self._came.wait_for(enough, WAIT_S)
 
     def frames(self) -> list[pa.Table]:
         return [pa.ipc.open_stream(b[0]).read_all() for m, b in self.messages if m["type"] == "frame"]
@@ -84,6 +92,47 @@ def test_pause_freezes_the_display_but_counts_on():
     stream.end()
     table.wait(timeout=WAIT_S)
     assert pa.concat_tables(table.frames()).num_rows == 1
+
+
+@pytest.mark.parametrize("key", [(), ("K",)])
+def test_a_page_that_comes_after_the_end_gets_all_rows(key: tuple[str, ...]):
+    stream = HandStream(key=key)
+    table = Recorded(stream)
+    stream.give(changes([("a", 1), ("b", 2)]))
+    assert table.wait(rows=2, timeout=WAIT_S)
+    stream.end()
+    assert table.wait(timeout=WAIT_S)
+    table.messages.clear()
+    table._on_message(table, {"type": "resync"}, [])
+    [(message, _)] = table.messages
+    assert message["reset"] and message["stats"]["rows_in"] == 2
+    assert table.frames()[0].to_pydict()["K"] == ["a", "b"]
+
+
+def test_a_page_that_comes_while_it_is_paused_gets_what_is_retained():
+    stream = HandStream()
+    table = Recorded(stream)
+    stream.give(changes([("a", 1)]))
+    table.until(table.frames)
+    table.pause()
+    table.messages.clear()
+    table._on_message(table, {"type": "resync"}, [])
+    table.until(table.frames)
+    assert table.frames()[0].to_pydict()["K"] == ["a"]
+    table.stop(WAIT_S)
+
+
+def test_figures_carry_the_number_of_the_last_frame():
+    stream = HandStream()
+    table = Recorded(stream)
+    stream.give(changes([("a", 1)]))
+    table.until(table.frames)
+    table._on_message(table, {"type": "visible", "page": "p", "turn": 1, "value": False}, [])
+    stream.give(changes([("a", 2)]))
+    table.until(lambda: any(m["type"] == "stats" and m["stats"]["rows_in"] == 2 for m, _ in table.messages))
+    numbers = [m["seq"] for m, _ in table.messages]
+    assert numbers == sorted(numbers) and numbers[-1] == len(table.frames())
+    table.stop(WAIT_S)
 
 
 def test_a_query_that_fails_says_why():

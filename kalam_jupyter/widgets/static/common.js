@@ -35,6 +35,20 @@ const isDark = (colour) => {
   return parts.reduce((a, b) => a + b, 0) < (colour.startsWith("color(") ? 1.5 : 382);
 };
 
+// What a page tells the kernel: whether the widget can be seen. See sight.py for the numbers.
+class Sight {
+  constructor(model) {
+    Object.assign(this, { model, page: Math.random().toString(36).slice(2), turn: 0, value: null });
+  }
+
+  tell(value) {
+    if (value === this.value) return;
+    this.value = value;
+    this.turn += 1;
+    this.model.send({ type: "visible", page: this.page, turn: this.turn, value });
+  }
+}
+
 // While a view is in the page, the saved output of its widget is not: see shown.py.
 function hideSnapshot(uid, root) {
   const style = element("style");

@@ -3,7 +3,8 @@
 //
 // One model per widget holds the rows; its views only paint them. Frames
 // come as custom messages {type: "frame", seq, reset, deletes, stats} with one Arrow IPC buffer; the
-// model acknowledges every fifth, and asks for a fresh start when a sequence number is missing.
+// model acknowledges every fifth, and asks for a fresh start when a sequence number is missing: what was sent
+// before the model was there is not in it. {type: "stats", seq, stats} has the number of the last frame.
 
 const ACK_EVERY = 5;
 const ACK_AFTER_MS = 500;
@@ -162,20 +163,21 @@ class Live {
     this.acked = 0;
     this.timer = null;
     this.views = new Map(); // view -> is it in sight?
-    this.onVisibility = () => this.sight();
+    this.sight = new Sight(model);
+    this.onVisibility = () => this.tellSight();
     document.addEventListener("visibilitychange", this.onVisibility);
     model.on("msg:custom", (message, buffers) => this.receive(message, buffers));
     model.send({ type: "resync" });
   }
 
   receive(message, buffers) {
-    if (message.type === "stats") this.stats = message.stats;
-    if (message.type !== "frame") return this.changed();
-    const expected = this.seq + 1;
+    const isFrame = message.type === "frame";
+    const expected = isFrame ? this.seq + 1 : this.seq;
     if (message.reset) this.rows.clear();
     else if (message.seq !== expected) this.model.send({ type: "resync" });
     this.seq = message.seq;
     this.stats = message.stats;
+    if (!isFrame) return this.changed();
     const view = buffers[0];
     const bytes = new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
     const table = flechette.tableFromIPC(bytes.slice(), ARROW_OPTIONS);
@@ -214,26 +216,23 @@ class Live {
 
   attach(view) {
     this.views.set(view, true);
-    this.sight();
+    this.tellSight();
   }
 
   see(view, visible) {
     if (!this.views.has(view)) return;
     this.views.set(view, visible);
-    this.sight();
+    this.tellSight();
   }
 
   detach(view) {
     this.views.delete(view);
-    this.sight();
+    this.tellSight();
   }
 
   // Frames nobody can see are not worth sending.
-  sight() {
-    const visible = document.visibilityState === "visible" && [...this.views.values()].some(Boolean);
-    if (visible === this.visible) return;
-    this.visible = visible;
-    this.model.send({ type: "visible", value: visible });
+  tellSight() {
+    this.sight.tell(document.visibilityState === "visible" && [...this.views.values()].some(Boolean));
   }
 
   command(name) {

@@ -25,10 +25,11 @@ class TopologyView {
     model.on("change:figures change:state change:error", this.changed);
     this.observer = new IntersectionObserver((entries) => {
       this.inSight = entries.at(-1).isIntersecting;
-      this.sight();
+      this.tellSight();
     });
     this.observer.observe(this.root);
-    this.onVisibility = () => this.sight();
+    this.sight = new Sight(model);
+    this.onVisibility = () => this.tellSight();
     document.addEventListener("visibilitychange", this.onVisibility);
     this.paint();
   }
@@ -63,11 +64,8 @@ class TopologyView {
     this.paintDetails();
   }
 
-  sight() {
-    const value = Boolean(this.inSight) && document.visibilityState === "visible";
-    if (value === this.seen) return;
-    this.seen = value;
-    this.model.send({ type: "visible", value });
+  tellSight() {
+    this.sight.tell(Boolean(this.inSight) && document.visibilityState === "visible");
   }
 
   paint() {
@@ -109,7 +107,7 @@ class TopologyView {
     this.observer.disconnect();
     document.removeEventListener("visibilitychange", this.onVisibility);
     this.model.off("change:figures change:state change:error", this.changed);
-    this.model.send({ type: "visible", value: false });
+    this.sight.tell(false);
     this.root.remove();
   }
 }
