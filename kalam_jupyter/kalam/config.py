@@ -46,7 +46,7 @@ class KalamConfig:
     max_parameters: int = 50
     max_parameter_size: int = 512 * 1024
     query_timeout: float = 60  # of a statement from a network client; 0: none
-    query_memory: int = 1024 * MIB  # of one query's sorts, joins and groups; 0: no limit
+    query_memory: int = 1024 * MIB  # of one query's sorts, joins and groups, and of its answer; 0: no limit
     transaction_timeout: float = 300
     transaction_buffer_limit: int = 100 * MIB
 

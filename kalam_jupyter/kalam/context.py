@@ -78,7 +78,7 @@ class Context(msgspec.Struct):
     namespace : str
         Where unqualified names are looked up.
     limit : bool
-        Whether the row limits for HTTP clients apply.
+        Whether the limits for HTTP clients apply: of an answer's rows, and of its bytes.
     block : Block or None
         The explicit transaction that is open.
     also : callable or None

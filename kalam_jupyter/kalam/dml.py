@@ -21,6 +21,7 @@ from kalam_jupyter.kalam.errors import StatementError, classify
 from kalam_jupyter.kalam.predicate import Compiled, Compiler, UnsupportedError, parameter
 from kalam_jupyter.kalam.result import Result, python_rows
 from kalam_jupyter.kalam.selection import Selection
+from kalam_jupyter.kalam.sizes import check_answer
 from kalam_jupyter.kalam.statements import nodes
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def insert(kalam: Kalam, ctx: Context, statement: nodes.Insert) -> Change[int]:
     columns = statement.columns
     if statement.query is not None:
         found = kalam.queries.collect(ctx.session, statement.query, ctx.params, ctx.namespace, ctx.stop)
+        if ctx.limit:
+            check_answer(found, kalam.config.query_memory)
         values: Sequence[Sequence[Any]] = python_rows(found)
         width = found.num_columns
     else:

@@ -18,6 +18,7 @@ from kalam_jupyter.kalam.plans import Plan, Plans
 from kalam_jupyter.kalam.predicate import ParameterMissingError
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.scope import Scope
+from kalam_jupyter.kalam.sizes import check_answer
 from kalam_jupyter.kalam.sql_engine import as_table, engine_errors, run_sql
 from kalam_jupyter.kalam.vectors import vector_udfs
 from kalam_jupyter.kalam.visible import LiveBatches
@@ -59,7 +60,8 @@ class QueryEngine:
         Parameters
         ----------
         limit : bool
-            Apply the contract's row limits for HTTP clients: 50 without a LIMIT, never more than 1000.
+            Apply the contract's row limits for HTTP clients: 50 without a LIMIT, never more than 1000; and
+            to the bytes of the answer, the limit of a query's memory.
         stop : Stop, optional
             Ends it early.
 
@@ -74,7 +76,10 @@ class QueryEngine:
                 return found
             sql = direct.for_the_engine(self.kalam, simple, sql, params, namespace)
         plan = self._known_plan(session, rewrite.prepare(sql), params, namespace, limit)
-        return Result.of_table(self._run(plan, session, stop))
+        found = self._run(plan, session, stop)
+        if limit:
+            check_answer(found, self.kalam.config.query_memory)
+        return Result.of_table(found)
 
     # ---- the query engine
 

@@ -1,7 +1,8 @@
 """Values that are made of a number: the query engine makes them however large, and a process that has no more
 memory ends.
 
-What the number is, is seen here where a query says so; where it is computed, nobody knows before.
+What the number is, is seen here where a query says so; where it is computed, nobody knows before, and the
+answer is measured.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kalam_jupyter.kalam.errors import SqlSyntaxError
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kalam_jupyter.kalam.errors import SqlSyntaxError, StatementError
 from kalam_jupyter.kalam.tokens import NUMBER, OP, PARAM, WORD, Token, position_of, tokenize
 
 #: Characters or elements of one value.
@@ -82,3 +87,48 @@ def _size(name: str, given: Sequence[int | None]) -> int:
     if start is None or end is None or not step:
         return 0
     return abs(end - start) // abs(step)
+
+
+def check_answer(table: pa.Table, most: int) -> None:
+    """Refuse an answer that is too large to be made Python values and JSON of.
+
+    Parameters
+    ----------
+    most : int
+        Bytes; 0 for any.
+
+    Raises
+    ------
+    StatementError
+        As the query engine words it when a query's memory is used up.
+    """
+    if most and (size := sum(_column_size(column) for column in table.columns)) > most:
+        text = f"Resources exhausted: The answer has {size} bytes, a query may use {most}"
+        raise StatementError("execution", text)
+
+
+def _column_size(column: pa.ChunkedArray) -> int:
+    if pa.types.is_primitive(column.type) or pa.types.is_string(column.type):
+        return int(column.nbytes)
+    return sum(map(_array_size, column.chunks))
+
+
+def _array_size(array: pa.Array) -> int:
+    """Return the bytes of an array, each value counted as often as it occurs: views and dictionaries share
+    theirs.
+    """
+    type_ = array.type
+    if pa.types.is_dictionary(type_) and not pa.types.is_primitive(type_.value_type):
+        lengths = pc.binary_length(array.dictionary.cast(pa.large_binary()))
+        return int(array.indices.nbytes) + int(pc.sum(lengths.take(array.indices)).as_py() or 0)
+    if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
+        views = np.frombuffer(array.buffers()[1], "<i4").reshape(-1, 4)  # of 16 bytes: first is the length
+        lengths = views[array.offset : array.offset + len(array), 0]
+        return int(lengths.sum(where=array.is_valid().to_numpy(zero_copy_only=False))) + 16 * len(array)
+    if pa.types.is_struct(type_):
+        return sum(map(_array_size, array.flatten()))
+    if pa.types.is_map(type_):
+        return _array_size(array.keys) + _array_size(array.items)
+    if pa.types.is_nested(type_) and not pa.types.is_union(type_):
+        return _array_size(array.flatten())
+    return int(array.nbytes)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.kalam.conftest import Client
+from kalam_jupyter.engine import Engine
+from kalam_jupyter.kalam import Kalam, KalamError
+from tests.kalam.conftest import CONFIG, Client
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,30 @@ def test_a_value_larger_than_memory_is_refused(root: Client, sql: str, params: t
 )
 def test_others_are_not(root: Client, sql: str, found: tuple[Any, ...]) -> None:
     assert root.rows(sql, *((7,) if "$" in sql else ())) == [found]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "repeat('x', 4000)",
+        "arrow_cast(repeat('x', 4000), 'Utf8View')",
+        "arrow_cast(repeat('x', 4000), 'Dictionary(Int32, Utf8)')",
+        "[arrow_cast(repeat('x', 4000), 'Dictionary(Int32, Utf8)')]",
+        "named_struct('a', arrow_cast(repeat('x', 4000), 'Dictionary(Int32, Utf8View)'))",
+    ],
+)
+def test_an_answer_to_a_client_is_no_larger_than_a_query_s_memory(engine: Engine, value: str) -> None:
+    kalam = Kalam(engine, CONFIG.with_(query_memory=1 << 20))
+    root = Client(kalam, kalam.session("root"))
+    root.run("CREATE NAMESPACE app; CREATE SHARED TABLE app.t (id BIGINT PRIMARY KEY, v TEXT)")
+    few, many = (f"SELECT value AS id, {value} AS v FROM range(0, {n})" for n in (200, 300))
+    assert len(root.rows(f"{few} LIMIT 1000", limit=True)) == 200
+    refused = "Resources exhausted: The answer has .* bytes, a query may use 1048576"
+    with pytest.raises(KalamError, match=refused):
+        root.run(f"{many} LIMIT 1000", limit=True)
+    if not value.startswith(("[", "named")):
+        with pytest.raises(KalamError, match=refused):
+            root.run(f"INSERT INTO app.t {many}", limit=True)
+        assert root.rows("SELECT id FROM app.t") == []
+    assert len(root.rows(many)) == 300, "in the process itself there is no such limit"
+    kalam.close()
