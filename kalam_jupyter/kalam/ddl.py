@@ -21,9 +21,7 @@ from kalam_jupyter.kalam.catalog import (
 )
 from kalam_jupyter.kalam.context import Change
 from kalam_jupyter.kalam.errors import StatementError
-from kalam_jupyter.kalam.jobs import Job
 from kalam_jupyter.kalam.result import Result
-from kalam_jupyter.kalam.segments import delete_tree
 from kalam_jupyter.kalam.statements import nodes
 from kalam_jupyter.kalam.storage import manifest_key
 from kalam_jupyter.kalam.topic_statements import remove_topic
@@ -216,10 +214,9 @@ def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> str:
     str
         Id of the job that removes its segments and files from the storage.
     """
-    storages = kalam.storages
-    owners = list(dict.fromkeys([*kalam.owners(table), *storages.owners(table)]))
-    directories = [storages.table_path(table, owner) for owner in owners] if table.type != "stream" else []
-    stored = storages.may_hold(table)
+    owners = list(dict.fromkeys([*kalam.owners(table), *kalam.storages.owners(table)]))
+    tx.on_commit(lambda: kalam.forget_table(table))
+    job = kalam.segments.start_cleanup(tx, table, owners)
     tx.drop_relation(table.relation)
     tx.remove(TABLE, table.qualified)
     for version in range(1, table.version):
@@ -227,21 +224,7 @@ def remove_table(kalam: Kalam, tx: Transaction, table: TableDef) -> str:
     tx.remove(FILES, f"count:{table.qualified}")
     for owner in owners:
         tx.remove(MANIFEST, manifest_key(table, owner))
-    tx.on_commit(lambda: kalam.forget_table(table))
-    parameters = {"table_id": f"{table.namespace}:{table.name}"}
-    if not stored:
-        return kalam.jobs.finished(tx, "CL", "cleanup", parameters, "Cleanup completed")
-
-    born = kalam.generators.functions["SNOWFLAKE_ID"]()
-
-    def clean(job: Job) -> str:
-        files = storages.of_table(table)
-        for directory in directories:
-            job.check()
-            delete_tree(files, directory, born)
-        return "Cleanup completed"
-
-    return kalam.jobs.start(tx, "CL", "cleanup", parameters, clean)
+    return job
 
 
 def drop_table(kalam: Kalam, ctx: Context, st: nodes.DropTable) -> Change[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -60,11 +61,26 @@ class Jobs:
         self._closing = threading.Event()
         self._last_id = max((int(i[3:], 16) for i in engine.catalogue.names(JOB)), default=0)
         for job_id, record in engine.catalogue.items(JOB):
-            if record["status"] not in FINISHED:
+            if record["status"] not in FINISHED and record.get("resume") is None:
                 self.update(job_id, status="failed", message="interrupted by a restart", finished=True)
 
+    def resume(self, kind: str, work: Callable[[Any, Job], str]) -> None:
+        """Queue the jobs of a kind again that a restart interrupted: to be called before any other is queued.
+
+        `work` gets what `start` was given as `resume`, and the job.
+        """
+        for job_id, record in sorted(self._engine.catalogue.items(JOB)):
+            if record["job_type"] == kind and record["status"] not in FINISHED:
+                self._queue(Job(self, job_id), functools.partial(work, record["resume"]))
+
     def _record(
-        self, tx: Transaction, job_id: str, kind: str, parameters: Any, key: str | None
+        self,
+        tx: Transaction,
+        job_id: str,
+        kind: str,
+        parameters: Any,
+        key: str | None = None,
+        resume: Any = None,
     ) -> dict[str, Any]:
         return {
             "job_id": job_id,
@@ -87,6 +103,7 @@ class Jobs:
             "finished_at": None,
             "node_id": str(self._node),
             "leader_node_id": str(self._node),
+            "resume": resume,
         }
 
     def _new_id(self, tx: Transaction, prefix: str) -> str:
@@ -98,7 +115,7 @@ class Jobs:
         """Record a job whose work is done within this transaction; return its id."""
         job_id = self._new_id(tx, prefix)
         done = {"status": "completed", "message": message, "started_at": tx.now_ms, "finished_at": tx.now_ms}
-        tx.put(JOB, job_id, {**self._record(tx, job_id, kind, parameters, None), **done})
+        tx.put(JOB, job_id, {**self._record(tx, job_id, kind, parameters), **done})
         self._forget_old(tx)
         return job_id
 
@@ -110,19 +127,22 @@ class Jobs:
         parameters: Any,
         work: Callable[[Job], str],
         key: str | None = None,
+        resume: Any = None,
     ) -> str:
-        """Queue a job in a transaction; it runs once that is durable. `work` returns its final message."""
+        """Queue a job in a transaction; it runs once that is durable. `work` returns its final message.
+
+        With `resume` (JSON values) it is not a failure if the process ends first: see `Jobs.resume`.
+        """
         job_id = self._new_id(tx, prefix)
-        tx.put(JOB, job_id, self._record(tx, job_id, kind, parameters, key))
+        tx.put(JOB, job_id, self._record(tx, job_id, kind, parameters, key, resume))
         self._forget_old(tx)
         job = Job(self, job_id)
-
-        def queue() -> None:
-            self._running[job_id] = job
-            self._pool.submit(self._run, job, work)
-
-        tx.on_commit(queue)
+        tx.on_commit(lambda: self._queue(job, work))
         return job_id
+
+    def _queue(self, job: Job, work: Callable[[Job], str]) -> None:
+        self._running[job.id] = job
+        self._pool.submit(self._run, job, work)
 
     def active(self, key: str) -> str | None:
         """Return the id of a queued or running job with this idempotency key."""
@@ -137,7 +157,8 @@ class Jobs:
             self.update(job.id, status="running", started=True)
             self._end(job, "completed", work(job))
         except JobCancelledError:
-            self._end(job, "cancelled", "cancelled")
+            if not (self._closing.is_set() and self._resumes(job)):
+                self._end(job, "cancelled", "cancelled")
         except JobSkippedError as error:
             self._end(job, "skipped", str(error))
         except EngineClosedError:
@@ -147,6 +168,10 @@ class Jobs:
             self._end(job, "failed", str(error), repr(error))
         finally:
             self._running.pop(job.id, None)
+
+    def _resumes(self, job: Job) -> bool:
+        record = self._engine.catalogue.get(JOB, job.id)
+        return record is not None and record.get("resume") is not None
 
     def _end(self, job: Job, status: str, message: str, trace: str | None = None) -> None:
         """Record how a job ended; while the log cannot be written, no other job begins."""
@@ -185,7 +210,7 @@ class Jobs:
             if started:
                 change["started_at"] = tx.now_ms
             if finished:
-                change["finished_at"] = tx.now_ms
+                change |= {"finished_at": tx.now_ms, "resume": None}
             tx.put(JOB, job_id, {**record, **change})
 
         self._engine.transact(apply)

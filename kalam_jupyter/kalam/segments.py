@@ -42,6 +42,7 @@ class Segments:
         self._lock = threading.Lock()
         self._pending: dict[str, int] = {}
         self._timers: dict[str, threading.Timer] = {}
+        kalam.jobs.resume("cleanup", self._clean)
 
     # ---- what is to be done
 
@@ -76,6 +77,28 @@ class Segments:
             lambda job: self._compact(job, table),
             f"compact:{table.qualified}",
         )
+
+    def start_cleanup(self, tx: Transaction, table: TableDef, owners: list[str]) -> str:
+        """Queue a job that removes a dropped table's segments and files; return its id."""
+        storages, jobs = self._kalam.storages, self._kalam.jobs
+        parameters = {"table_id": f"{table.namespace}:{table.name}"}
+        if not storages.may_hold(table):
+            return jobs.finished(tx, "CL", "cleanup", parameters, "Cleanup completed")
+        left = {
+            "storage_id": storages.id_of(table),
+            "directories": [storages.table_path(table, owner) for owner in owners],
+            "born": self._kalam.generators.functions["SNOWFLAKE_ID"](),
+        }
+        clean = functools.partial(self._clean, left)
+        return jobs.start(tx, "CL", "cleanup", parameters, clean, resume=left)
+
+    def _clean(self, left: dict[str, Any], job: Job) -> str:
+        storages = self._kalam.storages
+        files = storages.open(storages.get(left["storage_id"]))
+        for directory in left["directories"]:
+            job.check()
+            delete_tree(files, directory, left["born"])
+        return "Cleanup completed"
 
     def wrote(self, tx: Transaction, table: TableDef, rows: int) -> None:
         """Apply a table's FLUSH_POLICY once the `rows` that a transaction writes are committed."""

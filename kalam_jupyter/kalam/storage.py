@@ -97,13 +97,18 @@ class Storages:
         self._opened[storage["storage_id"]] = (storage, found)
         return found
 
+    @staticmethod
+    def id_of(table: TableDef) -> str:
+        """Return the storage of a table's segments and files."""
+        return str(table.options.get("storage_id", LOCAL))
+
     def of_table(self, table: TableDef) -> fs.FileSystem:
         """Return the file system a table's segments and files are in."""
-        return self.open(self.get(str(table.options.get("storage_id", LOCAL))))
+        return self.open(self.get(self.id_of(table)))
 
     def table_path(self, table: TableDef, owner: str) -> str:
         """Return the directory of a table (of one owner) inside its storage."""
-        return self.path_in(self.get(str(table.options.get("storage_id", LOCAL))), table, owner)
+        return self.path_in(self.get(self.id_of(table)), table, owner)
 
     @staticmethod
     def path_in(storage: dict[str, Any], table: TableDef, owner: str) -> str:

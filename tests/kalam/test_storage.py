@@ -461,6 +461,29 @@ def test_crash_between_storing_and_inserting_leaves_no_file(tmp_path: Path) -> N
         assert not (kalam.storages.base / path).exists()
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_a_dropped_table_leaves_is_removed_after_a_restart_too(tmp_path: Path, closed: bool) -> None:
+    with Engine.open(tmp_path / "data") as engine:
+        kalam = Kalam(engine, CONFIG)
+        root = Client(kalam, kalam.session("root"))
+        root.run("CREATE NAMESPACE app; CREATE SHARED TABLE app.s (id INT PRIMARY KEY)")
+        root.run("INSERT INTO app.s VALUES (1); STORAGE FLUSH TABLE app.s")
+        kalam.jobs.drain()
+        directory = kalam.storages.base / "app" / "s"
+        assert directory.is_dir()
+        kalam.jobs._pool.submit(kalam.jobs._closing.wait)  # the cleaning waits behind this
+        root.run("DROP TABLE app.s")
+        if closed:
+            kalam.close()
+    with Engine.open(tmp_path / "data") as engine:
+        again = Kalam(engine, CONFIG)
+        root = Client(again, again.session("root"))
+        assert finish_jobs(root)[-1] == ("cleanup", "completed", "Cleanup completed")
+        assert not directory.exists()
+        again.close()
+    kalam.close()
+
+
 @pytest.mark.parametrize(
     ("folder", "name", "code"),
     [
