@@ -30,6 +30,7 @@ from kalam_jupyter.kalam.errors import (
     from_engine,
     redact,
 )
+from kalam_jupyter.kalam.nesting import check_brackets
 from kalam_jupyter.kalam.result import Result
 from kalam_jupyter.kalam.statements import engine_gate, nodes, parse_statement
 from kalam_jupyter.kalam.statements.data import plain_insert
@@ -63,7 +64,10 @@ def _parse(sql: str) -> nodes.Statement:
     plain = plain_insert(sql)
     if plain is not None:
         return plain
-    if len(sql) > _CACHED_TEXT or "password" in sql.lower():
+    if len(sql) > _CACHED_TEXT:
+        check_brackets(sql)
+        return parse_statement(sql)
+    if "password" in sql.lower():
         return parse_statement(sql)
     return _parse_cached(sql)
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from kalam_jupyter.kalam.errors import KalamError, StatementError
 from kalam_jupyter.kalam.expressions import Expression, parse_expression
+from kalam_jupyter.kalam.nesting import check_brackets
 from kalam_jupyter.kalam.stream import TokenStream
 from kalam_jupyter.kalam.tokens import OP, QUOTED, WORD, UnterminatedQuoteError, split_statements, tokenize
 
@@ -68,6 +69,7 @@ def parse_live(sql: str) -> LiveSelect:
         parts = split_statements(sql)
         if len(parts) != 1:
             raise _invalid(f"{_PREFIX} must contain exactly one SELECT statement")
+        check_brackets(parts[0])
         s = TokenStream(parts[0])
         _check_shape(s)
         return _select(s)

@@ -103,3 +103,21 @@ def test_a_number_of_very_many_digits_is_refused(client: Client, sql: str) -> No
 @pytest.mark.parametrize("number", ["1E999999999", "-1E999999999", "9E-999999999", "NaN", "Infinity"])
 def test_a_text_that_would_be_a_number_without_end_is_no_integer(client: Client, number: str) -> None:
     assert "Unable to cast" in client.error(f"INSERT INTO app.t VALUES ('{number}', 'x')").message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT {}", "SELECT * FROM {}", "DELETE FROM app.t WHERE id = {}", "CREATE VIEW app.w AS SELECT {}"],
+)
+def test_brackets_in_each_other_are_refused_where_they_are_too_many(client: Client, text: str) -> None:
+    for opening in ("(", "[", "abs ( "):
+        sql = text.format(opening * 100_000)
+        at = text.index("{") + (MAX_NESTING + 1) * len(opening) - len(opening.partition("(")[2])
+        refused = f"more than {MAX_NESTING} brackets in each other at Line: 1, Column: {at}"
+        assert client.error(sql).message.endswith(refused)
+
+
+def test_brackets_side_by_side_and_in_quotes_are_not_in_each_other(client: Client) -> None:
+    many = "(" * 2 * MAX_NESTING
+    sql = f"SELECT '{many}' AS \"{many}\", /* {many} ' */ id FROM app.t -- {many}\n WHERE id IN ("
+    assert client.rows(sql + "(1), " * 2_000 + "(2))") == [(many, 1)]
