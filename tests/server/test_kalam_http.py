@@ -115,6 +115,20 @@ class TestSql:
         answer = root.post("/v1/api/sql", files=files)
         assert answer.json()["results"][0]["rows"] == [["5"]]
 
+    @pytest.mark.parametrize("size", [10, 2_000_000])
+    @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+    def test_compressed_bodies_are_not_supported(self, root, client, kind, size):
+        body, headers = b"\x1f\x8b" + bytes(size), {"Content-Type": kind, "Content-Encoding": "gzip"}
+        answer = root.post("/v1/api/sql", content=body, headers=headers)
+        error = {
+            "code": "INVALID_INPUT",
+            "message": "Content-Encoding 'gzip' is not supported: send the body as it is",
+        }
+        assert (answer.status_code, answer.json()["error"]) == (415, error)
+        assert client.post("/v1/api/sql", content=body, headers=headers).status_code == 401
+        plain = root.post("/v1/api/sql", json={"sql": "SELECT 1"}, headers={"Content-Encoding": "identity"})
+        assert plain.status_code == 200
+
     def test_users_rows_are_their_own(self, root, alice):
         sql(
             root,

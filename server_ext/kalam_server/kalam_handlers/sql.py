@@ -15,6 +15,7 @@ from kalam_server.kalam_handlers import sql_answer
 from kalam_server.kalam_handlers.base import GuardError, KalamRoute
 from kalam_server.kalam_handlers.sql_request import (
     BodyReader,
+    EncodedReader,
     InvalidInputError,
     JsonReader,
     MultipartReader,
@@ -83,7 +84,10 @@ class SqlHandler(SqlRoute):
         await super().begin()
         content_type = self.request.headers.get("Content-Type", "")
         self._multipart = content_type.lower().startswith("multipart/form-data")
-        if not self._multipart:
+        encoding = self.request.headers.get("Content-Encoding", "").strip()
+        if encoding.lower() not in ("", "identity"):
+            self._reader = EncodedReader(encoding)
+        elif not self._multipart:
             self._reader = JsonReader(is_json(self.request))
         config = await self.context.kalam_config()
         # A body without a declared length escapes the guard: as much as its files may hold.

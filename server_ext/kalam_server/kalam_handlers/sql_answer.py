@@ -56,7 +56,7 @@ def failure(error: BaseException, took: float) -> tuple[int, dict[str, Any]]:
     from kalam_jupyter.kalam import KalamError
 
     if isinstance(error, InvalidInputError):
-        return 400, _failed(error.code, str(error), None, took)
+        return error.status, _failed(error.code, str(error), None, took)
     if isinstance(error, KalamError):
         return error.status, _failed(error.code, error.message, error.details, took)
     return 500, _failed("INTERNAL_ERROR", "SQL request failed", None, took)

@@ -51,10 +51,10 @@ class BodyReader(Protocol):
 
 
 class InvalidInputError(Exception):
-    """The request cannot be read: 400 with this code and message."""
+    """The request cannot be read: answered with this code and message."""
 
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        self.code, self.status = code, status
         super().__init__(message)
 
 
@@ -119,6 +119,30 @@ class JsonReader:
         if self._declared and self._size > MAX_JSON:
             raise _invalid(json_too_large(self._size))
         return read_json(b"".join(self._pieces), self._declared)
+
+    def close(self) -> None:
+        """See `BodyReader`: nothing was stored."""
+
+
+class EncodedReader:
+    """Passes over a body that is compressed, or encoded in another way: refused once the caller is known.
+
+    Parameters
+    ----------
+    encoding : str
+        The ``Content-Encoding``.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+
+    def feed(self, data: bytes) -> None:
+        """See `BodyReader`."""
+
+    def finish(self) -> SqlRequest:
+        """See `BodyReader`."""
+        text = f"Content-Encoding '{self._encoding}' is not supported: send the body as it is"
+        raise InvalidInputError("INVALID_INPUT", text, 415)
 
     def close(self) -> None:
         """See `BodyReader`: nothing was stored."""
