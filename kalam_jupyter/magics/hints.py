@@ -116,12 +116,12 @@ _MISTAKES = (
     _Mistake(
         "kalam", "found: changes", "", "%%kalam --live keeps a SELECT up to date; EMIT CHANGES is of %%ksql."
     ),
-    _Mistake("kalam", "", r"\bCREATE\s+STREAM\b", "%%ksql has that statement."),
+    _Mistake("kalam", "", r"\bCREATE\s+STREAM\b(?!\s+TABLE)", "%%ksql has that statement."),
     _Mistake(
         "kalam",
         "unsupported statement type: truncate",
         "",
-        "DELETE FROM .. without WHERE takes out every row.",
+        "DELETE FROM .. WHERE true takes out every row.",
     ),
 )
 _SENT: dict[Dialect, str] = {

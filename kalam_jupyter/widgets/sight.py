@@ -19,15 +19,13 @@ class Sight:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._turns: dict[str, int] = {}  # of the pages that show it
+        self._said: dict[str, tuple[int, bool]] = {}  # by page: its newest message and what that was
         self.seen = True
 
     def tell(self, page: str, turn: int, visible: bool) -> bool:
         """Take in the message number `turn` of a page, counted from 1; return `seen`."""
         with self._lock:
-            if turn > self._turns.get(page, 0):
-                self._turns.pop(page, None)
-                if visible:
-                    self._turns[page] = turn
-                self.seen = bool(self._turns)
+            if page not in self._said or turn > self._said[page][0]:
+                self._said[page] = (turn, visible)
+                self.seen = any(shown for _, shown in self._said.values())
             return self.seen

@@ -52,6 +52,8 @@ ELSEWHERE = "%%kalam sorts, joins and counts"
         ("%kalam SELECT * FROM ksql.orders EMIT CHANGES", "%%kalam --live"),
         ('%kalam SELECT * FROM ksql.orders WHERE id = "tea"', "Text is written in single quotes: 'tea'."),
         ("%kalam CREATE STREAM s (a INT)", "%%ksql has that statement."),
+        ("%kalam CREATE STREAM TABLE nowhere.s (a INT) WITH (TTL_SECONDS=1)", ""),  # KalamDB's own
+        ("%kalam TRUNCATE TABLE app.t", "DELETE FROM .. WHERE true takes out every row."),
     ],
 )
 def test_a_refusal_tells_the_next_step(run, cell: str, hint: str):

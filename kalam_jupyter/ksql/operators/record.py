@@ -20,12 +20,12 @@ operator
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import orjson
 
 from kalam_jupyter.engine.batch import Headers, Window
 
@@ -87,8 +87,11 @@ def key_order(key: Key | None) -> bytes:
     if key is None:
         return b""
     if len(key) != 1:
-        return orjson.dumps(key, default=str)
+        return _as_json(key).encode("utf-8", "surrogatepass")
     return _ORDERED.get(type(key[0]), _by_text)(key[0])
+
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def _by_text(value: Any) -> bytes:

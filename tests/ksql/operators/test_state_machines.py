@@ -123,7 +123,7 @@ def test_final_sessions_close_by_start_and_once_also_after_a_restart() -> None:
         [(0,), (1,), (256,), (-2,), (-1,)],
         [(0.5,), (2.0,), (-1.0,), (-2.0,)],
         [("a",), ("ab",), ("\uffff",), ("\U00010000",)],
-        [("a", 10), ("a", 1), ("a", 9), ("b", None)],
+        [("a", 10), ("a", 1), ("a", 9), ("b", None), ("\ud800", 1)],
     ],
     ids=["two's complement", "IEEE bits", "UTF-8", "JSON"],
 )
