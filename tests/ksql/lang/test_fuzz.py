@@ -135,8 +135,8 @@ def composed(inner: st.SearchStrategy[ast.Expression]) -> st.SearchStrategy[ast.
     )
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.recursive(leaves, composed, max_leaves=12))
+@settings(max_examples=100, deadline=None)
+@given(st.recursive(leaves, composed, max_leaves=6))
 def test_every_expression_reads_back(expression: ast.Expression) -> None:
     assert parse_expression(str(expression)) == expression
 
